@@ -1,0 +1,46 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "pyscope/memory.hpp"
+
+namespace pyscope {
+
+/// One copy of the parts of the target that a capture looks at. Each page is read once, so that all
+/// of the capture sees the same bytes of it, and many pages are fetched in one go: the code above
+/// reads field by field, which costs a lookup here and no system call.
+///
+/// Pages are 4 KiB blocks whatever the target's page size is.
+class PageCache final : public Memory {
+ public:
+  static constexpr std::uint64_t kPageSize = 4096;
+  /// What one capture may copy at the most; reads beyond it end in OverBudget.
+  static constexpr std::size_t kDefaultBudget = std::size_t{256} << 20U;
+
+  explicit PageCache(const Memory& source, std::size_t budget = kDefaultBudget)
+      : source_(source), budget_pages_(budget / kPageSize) {}
+
+  /// Reads through the cache; what is missing is fetched in one batch.
+  void read_many(std::span<ReadRequest> requests) const override;
+
+  /// Fetches what is missing of these ranges in one batch. Unreadable pages are remembered as such.
+  void fetch(std::span<const RemoteRange> ranges) const;
+
+  /// Pending if some page of the range was not fetched yet, and then nothing is read.
+  [[nodiscard]] ReadStatus try_read(RemoteAddr at, std::span<std::byte> out) const;
+
+ private:
+  struct Page {
+    ReadStatus status = ReadStatus::Pending;
+    std::array<std::byte, kPageSize> bytes;
+  };
+
+  const Memory& source_;
+  std::size_t budget_pages_;
+  mutable std::unordered_map<std::uint64_t, std::unique_ptr<Page>> pages_;  // by page number
+};
+
+}  // namespace pyscope
