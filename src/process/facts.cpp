@@ -1,0 +1,85 @@
+#include "process/facts.hpp"
+
+#include <unistd.h>
+
+#include <charconv>
+
+namespace pyscope {
+namespace {
+
+std::vector<std::string_view> split_words(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\n";
+  std::vector<std::string_view> words;
+  for (;;) {
+    const std::size_t start = text.find_first_not_of(kSpace);
+    if (start == std::string_view::npos) return words;
+    text.remove_prefix(start);
+    const std::size_t end = text.find_first_of(kSpace);
+    words.push_back(text.substr(0, end));
+    if (end == std::string_view::npos) return words;
+    text.remove_prefix(end);
+  }
+}
+
+template <class T>
+bool parse_number(std::string_view word, T& value, int base = 10) {
+  if (base == 16 && word.starts_with("0x")) word.remove_prefix(2);
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value, base);
+  return error == std::errc{} && end == word.data() + word.size();
+}
+
+}  // namespace
+
+std::optional<ProcStat> parse_stat(std::string_view text) {
+  // The name may hold spaces and parentheses of its own: the last closing one ends it.
+  const std::size_t open = text.find('(');
+  const std::size_t close = text.rfind(')');
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open) {
+    return std::nullopt;
+  }
+  const auto words = split_words(text.substr(close + 1));
+  // words[0] is field 3 of proc(5), the state.
+  constexpr std::size_t kFirstField = 3;
+  const auto field = [&](std::size_t number) { return words[number - kFirstField]; };
+  constexpr std::size_t kStartTime = 22;
+  if (words.size() <= kStartTime - kFirstField) return std::nullopt;
+  ProcStat stat;
+  stat.comm = text.substr(open + 1, close - open - 1);
+  stat.state = field(3).front();
+  std::uint64_t user = 0;
+  std::uint64_t system = 0;
+  if (!parse_number(field(4), stat.parent) || !parse_number(field(9), stat.flags) ||
+      !parse_number(field(14), user) || !parse_number(field(15), system) ||
+      !parse_number(field(kStartTime), stat.start_ticks)) {
+    return std::nullopt;
+  }
+  stat.cpu_ticks = user + system;
+  return stat;
+}
+
+std::optional<SystemCall> parse_system_call(std::string_view text) {
+  const auto words = split_words(text);
+  SystemCall call;
+  if (words.empty() || !parse_number(words[0], call.number)) return std::nullopt;  // "running"
+  for (std::size_t i = 0; call.number >= 0 && i < call.arguments.size(); ++i) {
+    if (i + 1 >= words.size() || !parse_number(words[i + 1], call.arguments[i], 16)) {
+      return std::nullopt;
+    }
+  }
+  return call;
+}
+
+std::vector<std::string_view> status_words(std::string_view status, std::string_view key) {
+  while (!status.empty()) {
+    const std::size_t end = status.find('\n');
+    const std::string_view line = status.substr(0, end);
+    if (line.starts_with(key) && line.substr(key.size()).starts_with(':')) {
+      return split_words(line.substr(key.size() + 1));
+    }
+    if (end == std::string_view::npos) break;
+    status.remove_prefix(end + 1);
+  }
+  return {};
+}
+
+}  // namespace pyscope

@@ -1,0 +1,61 @@
+// What the kernel says about a process and its threads, as plain data: the part of a capture that
+// doesn't come from the target's memory. A recording holds it beside the memory.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pyscope {
+
+struct SystemCall {
+  std::int64_t number = -1;  // -1: in the kernel, but not in a system call
+  std::array<std::uint64_t, 6> arguments{};
+};
+
+struct Task {
+  pid_t tid = 0;
+  pid_t namespace_tid = 0;  // the same thread in the target's own pid namespace
+  std::string os_name;      // comm; at most 15 bytes, any bytes
+  char state = '?';
+  std::uint64_t cpu_time_us = 0;
+  std::optional<SystemCall> system_call;  // empty: running, or not read
+};
+
+struct ProcessFacts {
+  pid_t pid = 0;
+  pid_t namespace_pid = 0;
+  std::string host;
+  std::vector<std::string> command;
+  std::string executable;
+  std::optional<std::chrono::system_clock::time_point> started_at;
+  std::chrono::system_clock::time_point captured_at;
+  std::vector<Task> tasks;
+};
+
+/// The fields that pyscope uses of /proc/PID/stat or /proc/PID/task/TID/stat.
+struct ProcStat {
+  std::string comm;
+  char state = '?';
+  pid_t parent = 0;
+  std::uint64_t flags = 0;
+  std::uint64_t cpu_ticks = 0;    // utime + stime, in clock ticks
+  std::uint64_t start_ticks = 0;  // since boot, in clock ticks
+};
+
+[[nodiscard]] std::optional<ProcStat> parse_stat(std::string_view text);
+
+/// /proc/PID/task/TID/syscall: empty for "running" and for what can't be parsed.
+[[nodiscard]] std::optional<SystemCall> parse_system_call(std::string_view text);
+
+/// The words after `key:` in /proc/PID/status, where the key is there.
+[[nodiscard]] std::vector<std::string_view> status_words(std::string_view status,
+                                                         std::string_view key);
+
+}  // namespace pyscope

@@ -1,0 +1,76 @@
+// One live process, pinned so that a PID which is used again is never read in its place. Knows
+// nothing of Python.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "process/facts.hpp"
+#include "process/log.hpp"
+#include "process/maps.hpp"
+#include "process/unique_fd.hpp"
+#include "pyscope/error.hpp"
+
+namespace pyscope {
+
+class Process {
+ public:
+  /// Pins the process. Fails with NoSuchProcess for a PID that isn't there, has ended (a zombie) or
+  /// is only a thread of a process, and with Unsupported for a kernel thread.
+  [[nodiscard]] static Result<Process> open(pid_t pid, const Log& log);
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  /// The command name of the main thread, for messages.
+  [[nodiscard]] const std::string& name() const { return name_; }
+  /// A descriptor of /proc/PID. It goes on meaning this process: once the process is gone,
+  /// everything opened through it fails, even if the PID is used again.
+  [[nodiscard]] int directory() const { return directory_.get(); }
+  /// When it was forked, by the wall clock (good to a clock tick of 10 ms).
+  [[nodiscard]] std::chrono::system_clock::time_point started_at() const { return started_at_; }
+
+  /// True once the process has ended (a zombie has), so that what was read from its PID before is
+  /// known to be from this process while it is false.
+  [[nodiscard]] bool ended() const;
+
+  /// A file below /proc/PID, whole; fails when it is larger than `limit`.
+  [[nodiscard]] Result<std::string> read_file(const char* name,
+                                              std::size_t limit = 1U << 26U) const;
+  [[nodiscard]] Result<std::string> read_link(const char* name) const;
+  [[nodiscard]] Result<std::vector<Mapping>> maps() const;
+
+  /// Opens the file behind a mapping, by every way there is, and only if it is the very file that
+  /// is mapped. `head` is what the target's memory holds at the start of the file, which settles it
+  /// where device numbers differ for one file (overlay and btrfs file systems).
+  [[nodiscard]] Result<UniqueFd> open_mapped_file(const Mapping& mapping,
+                                                  const std::vector<std::byte>& head,
+                                                  const Log& log) const;
+
+  /// Everything but the tasks.
+  [[nodiscard]] ProcessFacts facts() const;
+  /// All threads as they are now; threads that end meanwhile are left out. With system calls only
+  /// where `system_calls` says so, since that costs as much again.
+  [[nodiscard]] std::vector<Task> tasks(bool system_calls) const;
+
+ private:
+  Process() = default;
+
+  pid_t pid_ = 0;
+  pid_t namespace_pid_ = 0;
+  bool other_pid_namespace_ = false;
+  std::string name_;
+  UniqueFd directory_;
+  UniqueFd pidfd_;  // none on kernels before 5.3
+  std::chrono::system_clock::time_point started_at_;
+};
+
+/// Why the kernel refuses to let us read this process, as an error of kind NotPermitted: the rule,
+/// and the command that would do.
+[[nodiscard]] Error explain_refusal(const Process& process);
+
+}  // namespace pyscope
