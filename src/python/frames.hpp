@@ -1,0 +1,128 @@
+// Follows a thread's chain of interpreter frames, and proves that what was followed existed at one
+// moment.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "pyscope/memory.hpp"
+#include "python/debug_offsets.hpp"
+
+namespace pyscope {
+
+/// Who owns a frame's memory (enum _frameowner). Three and above are entries from C code: the C
+/// stack in 3.13, the interpreter and (unused) the C stack in 3.14; only `previous` means anything
+/// in them.
+inline constexpr std::uint8_t kOwnedByThread = 0;
+inline constexpr std::uint8_t kOwnedByGenerator = 1;
+inline constexpr std::uint8_t kOwnedByFrameObject = 2;
+inline constexpr std::uint8_t kFirstEntryOwner = 3;
+inline constexpr std::uint8_t kLastOwner = 4;
+
+struct RawFrame {
+  RemoteAddr at;
+  RemoteAddr previous;
+  RemoteAddr executable;  // the code object; null for an entry frame, or if it was cleared
+  RemoteAddr instruction;
+  std::uint8_t owner = 0;
+  /// The first two slots of locals: in a caller's frame they hold still, and tell two calls of one
+  /// function apart.
+  std::uint64_t local0 = 0;
+  std::uint64_t local1 = 0;
+
+  [[nodiscard]] bool is_entry() const { return owner >= kFirstEntryOwner; }
+};
+
+struct FrameWalk {
+  std::vector<RawFrame> frames;  // innermost first, however the walk ended
+  bool complete = false;  // it ended where a chain ends: at an entry frame with nothing behind it
+  bool limited = false;   // it ended because enough frames were found
+  std::string error;      // why it ended, if neither
+};
+
+/// The bytes that a walk reads, of which some may be missing for now.
+class FrameBytes {
+ public:
+  virtual ~FrameBytes() = default;
+  /// Pending: these bytes are missing, and nothing was read.
+  [[nodiscard]] virtual ReadStatus try_read(RemoteAddr at, std::span<std::byte> out) const = 0;
+
+ protected:
+  FrameBytes() = default;
+  FrameBytes(const FrameBytes&) = default;
+  FrameBytes& operator=(const FrameBytes&) = default;
+};
+
+/// Where a thread's stack begins and what surrounds it.
+struct StackStart {
+  RemoteAddr current_frame = {};  // null: no Python frames
+  RemoteAddr base_frame = {};  // 3.15: the last frame of each chain, in the thread state; else null
+  RemoteAddr chunk = {};       // newest data stack chunk, for reading ahead; may be null
+  std::size_t max_frames = 0;  // of functions, entry frames not counted
+};
+
+/// One thread's walk. It stops where bytes are missing and goes on once they are there, so that the
+/// walks of all threads share their reads.
+class FrameWalker {
+ public:
+  /// No real stack is deeper; each frame costs us a few hundred bytes in the end.
+  static constexpr std::size_t kMaxDepth = 1'000'000;
+  /// For all threads together: what a target can make us hold.
+  static constexpr std::size_t kMaxFramesInAll = 2'000'000;
+
+  FrameWalker(const DebugOffsets& offsets, const StackStart& start);
+
+  /// Goes on as far as the bytes allow. Returns the range that is missing, or nothing at the end.
+  [[nodiscard]] std::optional<RemoteRange> advance(const FrameBytes& bytes);
+  [[nodiscard]] std::size_t depth() const { return walk_.frames.size(); }
+  /// Ends the walk before its end, if it hasn't ended yet.
+  void give_up(const std::string& why) {
+    if (!done_) end(why);
+  }
+  [[nodiscard]] FrameWalk take() { return std::move(walk_); }
+
+ private:
+  [[nodiscard]] std::optional<RawFrame> decode(RemoteAddr at, std::span<const std::byte> header);
+  [[nodiscard]] RemoteRange range_to_read(const FrameBytes& bytes);
+  void end(std::string error) {
+    walk_.error = std::move(error);
+    done_ = true;
+  }
+
+  const DebugOffsets& offsets_;
+  StackStart start_;
+  RemoteAddr next_;
+  RemoteAddr chunk_;
+  std::uint64_t read_ahead_ = 0;
+  std::size_t functions_ = 0;
+  bool done_ = false;
+  std::unordered_set<std::uint64_t> seen_;  // a torn or hostile chain can lead back into itself
+  FrameWalk walk_;
+};
+
+/// Walks that share a page cache.
+[[nodiscard]] std::vector<FrameWalk> walk_frames(const class PageCache& cache,
+                                                 const DebugOffsets& offsets,
+                                                 const std::vector<StackStart>& starts);
+
+struct VerifiedWalk {
+  FrameWalk walk;
+  bool verified = false;
+  int attempts = 0;
+};
+
+/// Reads a thread's stack so that it is proven to have existed at one moment, while the thread may
+/// be running. The frames are copied from the oldest to the newest, then the thread's pointer to
+/// its current frame, then the frames again from the newest to the oldest. If the chain that begins
+/// at that pointer is whole and is the same in both copies, then no frame of it was left or changed
+/// between its first and its second copy, and the pointer was read in between. Tried until it
+/// succeeds, the tries for one thread are used up, or `deadline` has passed; once at the least.
+[[nodiscard]] VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
+                                         RemoteAddr thread_state, StackStart start, FrameWalk first,
+                                         std::chrono::steady_clock::time_point deadline);
+
+}  // namespace pyscope

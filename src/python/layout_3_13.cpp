@@ -1,0 +1,97 @@
+// CPython 3.13. Sources: Include/internal/pycore_runtime.h (the table), Include/cpython/pystate.h
+// (status bits), Include/cpython/code.h, Include/internal/pycore_gil.h, Include/cpython/object.h.
+#include "python/layouts.hpp"
+
+namespace pyscope {
+namespace {
+
+using enum Field;
+
+constexpr std::array kFields = {RuntimeSize,
+                                RuntimeFinalizing,
+                                RuntimeInterpretersHead,
+                                InterpreterSize,
+                                InterpreterId,
+                                InterpreterNext,
+                                InterpreterThreadsHead,
+                                InterpreterGc,
+                                InterpreterImportsModules,
+                                InterpreterSysdict,
+                                InterpreterBuiltins,
+                                InterpreterCevalGil,
+                                InterpreterGil,
+                                InterpreterGilEnabled,
+                                InterpreterGilLocked,
+                                InterpreterGilHolder,
+                                ThreadSize,
+                                ThreadPrev,
+                                ThreadNext,
+                                ThreadInterp,
+                                ThreadCurrentFrame,
+                                ThreadThreadId,
+                                ThreadNativeThreadId,
+                                ThreadDatastackChunk,
+                                ThreadStatus,
+                                FrameSize,
+                                FramePrevious,
+                                FrameExecutable,
+                                FrameInstrPtr,
+                                FrameLocalsplus,
+                                FrameOwner,
+                                CodeSize,
+                                CodeFilename,
+                                CodeName,
+                                CodeQualname,
+                                CodeLinetable,
+                                CodeFirstlineno,
+                                CodeArgcount,
+                                CodeLocalsplusnames,
+                                CodeLocalspluskinds,
+                                CodeCoCodeAdaptive,
+                                ObjectSize,
+                                ObjectObType,
+                                TypeSize,
+                                TypeTpName,
+                                TypeTpRepr,
+                                TypeTpFlags,
+                                TupleSize,
+                                TupleObItem,
+                                TupleObSize,
+                                ListSize,
+                                ListObItem,
+                                ListObSize,
+                                DictSize,
+                                DictMaKeys,
+                                DictMaValues,
+                                FloatSize,
+                                FloatObFval,
+                                LongSize,
+                                LongLvTag,
+                                LongObDigit,
+                                BytesSize,
+                                BytesObSize,
+                                BytesObSval,
+                                UnicodeSize,
+                                UnicodeState,
+                                UnicodeLength,
+                                UnicodeAsciiobjectSize,
+                                GcSize,
+                                GcCollecting};
+static_assert(DebugOffsets::kHeaderSize + 8 * kFields.size() == 584);
+
+}  // namespace
+
+const PythonLayout kLayout313 = {
+    .minor = 13,
+    .fields = kFields,
+    .status = {.initialized = 1U << 0U,
+               .unbound = 1U << 2U,
+               .cleared = 1U << 7U,
+               .finalized = 1U << 8U,
+               .holds_gil = 1U << 5U},
+    .tagged_references = false,
+    .code_first_traceable = 184,
+    .type_cached_keys = 880,
+};
+
+}  // namespace pyscope

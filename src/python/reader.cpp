@@ -1,0 +1,402 @@
+#include "python/reader.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace pyscope {
+namespace {
+
+// str: state bits of the compact object on builds with a GIL (Include/cpython/unicodeobject.h).
+struct StrState {
+  unsigned kind;
+  bool compact;
+  bool ascii;
+
+  static StrState from_word(std::uint32_t word) {
+    return {(word >> 2U) & 7U, ((word >> 5U) & 1U) != 0, ((word >> 6U) & 1U) != 0};
+  }
+};
+
+void append_utf8(std::string& out, std::uint32_t c) {
+  const auto put = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
+  if (c < 0x80) {
+    put(c);
+  } else if (c < 0x800) {
+    put(0xC0U | (c >> 6U));
+    put(0x80U | (c & 0x3FU));
+  } else if (c < 0x10000) {
+    put(0xE0U | (c >> 12U));
+    put(0x80U | ((c >> 6U) & 0x3FU));
+    put(0x80U | (c & 0x3FU));
+  } else {
+    put(0xF0U | (c >> 18U));
+    put(0x80U | ((c >> 12U) & 0x3FU));
+    put(0x80U | ((c >> 6U) & 0x3FU));
+    put(0x80U | (c & 0x3FU));
+  }
+}
+
+// dict: PyDictKeysObject (Include/internal/pycore_dict.h), the same in all supported versions.
+struct DictKeys {
+  RemoteAddr entries;
+  std::uint8_t kind = 0;  // 0: any keys, 1: str keys, 2: keys shared by the instances of a class
+  std::uint64_t count = 0;
+
+  [[nodiscard]] std::uint64_t entry_size() const { return kind == 0 ? 24 : 16; }
+  [[nodiscard]] std::uint64_t key_offset() const { return kind == 0 ? 8 : 0; }
+};
+
+Result<DictKeys> read_dict_keys(const Reader& reader, RemoteAddr at) {
+  constexpr std::uint64_t kLog2Size = 8;
+  constexpr std::uint64_t kLog2IndexBytes = 9;
+  constexpr std::uint64_t kKind = 10;
+  constexpr std::uint64_t kEntryCount = 24;
+  constexpr std::uint64_t kIndices = 32;
+  std::array<std::byte, kIndices> header{};
+  if (auto ok = reader.memory().read(at, header); !ok) return fail("dict keys", ok.error());
+  const auto log2_size = static_cast<unsigned>(header[kLog2Size]);
+  const auto log2_index_bytes = static_cast<unsigned>(header[kLog2IndexBytes]);
+  DictKeys keys;
+  keys.kind = static_cast<std::uint8_t>(header[kKind]);
+  std::memcpy(&keys.count, header.data() + kEntryCount, sizeof keys.count);
+  constexpr unsigned kMaxLog2 = 40;
+  if (log2_size > kMaxLog2 || log2_index_bytes > kMaxLog2 + 3 || keys.kind > 2 ||
+      keys.count > (std::uint64_t{1} << log2_size)) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("dict keys at {:#x} of kind {} with {} entries in 2^{} slots", at.raw(),
+                            keys.kind, keys.count, log2_size));
+  }
+  keys.entries = at + kIndices + (std::uint64_t{1} << log2_index_bytes);
+  return keys;
+}
+
+// The values of a split dict or inside an instance (struct _dictvalues): four bytes of counts,
+// padding, then one pointer for each key.
+constexpr std::uint64_t kValuesCapacity = 0;
+constexpr std::uint64_t kValuesValid = 3;  // inline values only: whether they are in use
+constexpr std::uint64_t kValuesItems = 8;
+
+Result<std::vector<std::byte>> read_block(const Reader& reader, RemoteAddr at, std::uint64_t size) {
+  std::vector<std::byte> block(size);
+  if (auto ok = reader.memory().read(at, block); !ok) return fail(std::move(ok).error());
+  return block;
+}
+
+RemoteAddr pointer_in(const std::vector<std::byte>& block, std::uint64_t offset) {
+  std::uint64_t raw = 0;
+  std::memcpy(&raw, block.data() + offset, sizeof raw);
+  return RemoteAddr{raw};
+}
+
+bool is_str(const Reader& reader, RemoteAddr object) {
+  const auto type = reader.type_of(object);
+  if (!type || !*type) return false;
+  const auto flags = reader.type_flags(*type);
+  return flags && (*flags & kTypeUnicodeSubclass) != 0;
+}
+
+// What read_str needs of most names in one fetch: the header and the first characters.
+constexpr std::uint64_t kStrPrefetch = 96;
+
+/// The index of the entry whose key is this str. The keys are looked at in batches, since they lie
+/// anywhere in memory and the one that is wanted is often an early one.
+Result<std::optional<std::uint64_t>> find_key(const Reader& reader, const DictKeys& keys,
+                                              std::string_view name, std::size_t limit) {
+  constexpr std::uint64_t kBatch = 64;
+  std::vector<RemoteAddr> batch;
+  const std::uint64_t count = std::min<std::uint64_t>(keys.count, limit);
+  for (std::uint64_t first = 0; first < count; first += kBatch) {
+    const std::uint64_t n = std::min(kBatch, count - first);
+    const auto entries =
+        read_block(reader, keys.entries + first * keys.entry_size(), n * keys.entry_size());
+    if (!entries) return fail("dict entries", entries.error());
+    batch.clear();
+    for (std::uint64_t i = 0; i < n; ++i) {
+      batch.push_back(pointer_in(*entries, i * keys.entry_size() + keys.key_offset()));
+    }
+    reader.prefetch(batch, kStrPrefetch);
+    for (std::uint64_t i = 0; i < n; ++i) {
+      if (!batch[i].is_plausible_pointer()) continue;
+      // The length rules out nearly all keys without reading their characters.
+      const auto length = reader.field<std::uint64_t>(batch[i], Field::UnicodeLength);
+      if (!length || *length != name.size() || !is_str(reader, batch[i])) continue;
+      const auto text = read_str(reader, batch[i], name.size());
+      if (text && *text == name) return first + i;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<RemoteAddr> Reader::pointer(RemoteAddr base, std::uint64_t offset) const {
+  const auto raw = value<std::uint64_t>(base, offset);
+  if (!raw) return fail(raw.error());
+  const RemoteAddr at{*raw};
+  if (at && !at.is_plausible_pointer()) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("{:#x} at {:#x} is not a pointer", at.raw(), base.raw() + offset));
+  }
+  return at;
+}
+
+Result<void> Reader::spend(std::uint64_t size) const {
+  if (size > text_left_) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("names and tables of more than {} bytes in all", kTextBudget));
+  }
+  text_left_ -= size;
+  return {};
+}
+
+void Reader::prefetch(const std::vector<RemoteAddr>& addresses, std::uint64_t size) const {
+  std::vector<RemoteRange> ranges;
+  ranges.reserve(addresses.size());
+  for (const RemoteAddr at : addresses) {
+    if (at.is_plausible_pointer()) ranges.push_back({at, size});
+  }
+  memory_.fetch(ranges);
+}
+
+Result<std::string> Reader::type_name(RemoteAddr type) const {
+  if (const auto known = type_names_.find(type.raw()); known != type_names_.end()) {
+    return known->second;
+  }
+  const auto name_at = field<std::uint64_t>(type, Field::TypeTpName);
+  if (!name_at) return fail("type name", name_at.error());
+  // A C string: its end isn't known before it is read, and a page that follows may be missing.
+  constexpr std::size_t kMaxName = 256;
+  std::string name;
+  for (std::uint64_t at = *name_at; name.size() < kMaxName;) {
+    std::array<char, 32> piece{};
+    const std::uint64_t in_page = PageCache::kPageSize - at % PageCache::kPageSize;
+    const auto n = std::min<std::uint64_t>(piece.size(), in_page);
+    if (auto ok = memory_.read(RemoteAddr{at}, std::as_writable_bytes(std::span{piece}).first(n));
+        !ok) {
+      return fail("type name", ok.error());
+    }
+    const std::string_view text{piece.data(), n};
+    const std::size_t end = text.find('\0');
+    name += text.substr(0, end);
+    if (end != std::string_view::npos) break;
+    at += n;
+  }
+  type_names_.emplace(type.raw(), name);
+  return name;
+}
+
+Result<std::string> read_str(const Reader& reader, RemoteAddr object, std::size_t limit) {
+  const DebugOffsets& offsets = reader.offsets();
+  if (!object.is_plausible_pointer()) {
+    return fail(ErrorKind::Malformed, fmt::format("{:#x} is not a str", object.raw()));
+  }
+  if (!is_str(reader, object)) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("the object at {:#x} is not a str", object.raw()));
+  }
+  const auto length = reader.field<std::uint64_t>(object, Field::UnicodeLength);
+  const auto word = reader.field<std::uint32_t>(object, Field::UnicodeState);
+  if (!length) return fail("str", length.error());
+  if (!word) return fail("str", word.error());
+  const StrState state = StrState::from_word(*word);
+  if ((state.kind != 1 && state.kind != 2 && state.kind != 4) || (state.ascii && state.kind != 1)) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("the str at {:#x} has the state {:#x}", object.raw(), *word));
+  }
+  if (*length > limit) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("the str at {:#x} has {} characters, more than {}", object.raw(),
+                            *length, limit));
+  }
+  // Compact strings are followed by their characters. The others have a pointer to them there, and
+  // the compact header that isn't ASCII is two words longer (utf8_length and utf8).
+  const std::uint64_t ascii_data = offsets[Field::UnicodeAsciiobjectSize];
+  const std::uint64_t other_data = offsets.publishes(Field::UnicodeCompactunicodeobjectSize)
+                                       ? offsets[Field::UnicodeCompactunicodeobjectSize]
+                                       : ascii_data + 16;
+  RemoteAddr data = object + (state.ascii && state.compact ? ascii_data : other_data);
+  if (!state.compact) {
+    const auto pointer = reader.value<std::uint64_t>(object, other_data);
+    if (!pointer) return fail("str", pointer.error());
+    data = RemoteAddr{*pointer};
+  }
+  if (auto ok = reader.spend(*length * state.kind); !ok) return fail("str", ok.error());
+  const auto bytes = read_block(reader, data, *length * state.kind);
+  if (!bytes) return fail("str", bytes.error());
+  std::string text;
+  text.reserve(bytes->size());
+  for (std::size_t i = 0; i < *length; ++i) {
+    std::uint32_t c = 0;
+    std::memcpy(&c, bytes->data() + i * state.kind, state.kind);
+    if (c > 0x10FFFF || (state.ascii && c >= 0x80)) {
+      return fail(ErrorKind::Malformed,
+                  fmt::format("the str at {:#x} holds the character {:#x}", object.raw(), c));
+    }
+    append_utf8(text, c);
+  }
+  return text;
+}
+
+Result<std::vector<std::byte>> read_bytes(const Reader& reader, RemoteAddr object,
+                                          std::size_t limit) {
+  const auto type = reader.type_of(object);
+  if (!type) return fail("bytes", type.error());
+  const auto flags = reader.type_flags(*type);
+  if (!flags) return fail("bytes", flags.error());
+  const auto size = reader.field<std::uint64_t>(object, Field::BytesObSize);
+  if (!size) return fail("bytes", size.error());
+  if ((*flags & kTypeBytesSubclass) == 0 || *size > limit) {
+    return fail(
+        ErrorKind::Malformed,
+        fmt::format("the object at {:#x} is not bytes of at most {} bytes", object.raw(), limit));
+  }
+  if (auto ok = reader.spend(*size); !ok) return fail("bytes", ok.error());
+  return read_block(reader, object + reader.offsets()[Field::BytesObSval], *size);
+}
+
+Result<std::uint64_t> read_unsigned(const Reader& reader, RemoteAddr object) {
+  const auto tag = reader.field<std::uint64_t>(object, Field::LongLvTag);
+  if (!tag) return fail("int", tag.error());
+  // lv_tag: the sign in two bits (0 positive, 1 zero, 2 negative), a reserved one, the count of
+  // digits.
+  const std::uint64_t sign = *tag & 3U;
+  const std::uint64_t digits = *tag >> 3U;
+  if (sign == 1) return 0U;
+  constexpr unsigned kBitsPerDigit = 30;
+  constexpr std::uint64_t kMaxDigits = 3;  // 64 bits
+  const auto out_of_range = [&] {
+    return fail(ErrorKind::Malformed,
+                fmt::format("the int at {:#x} is not an unsigned 64-bit number", object.raw()));
+  };
+  if (sign != 0 || digits == 0 || digits > kMaxDigits) return out_of_range();
+  std::uint64_t result = 0;
+  for (std::uint64_t i = 0; i < digits; ++i) {
+    const auto digit =
+        reader.value<std::uint32_t>(object, reader.offsets()[Field::LongObDigit] + 4 * i);
+    if (!digit) return fail("int", digit.error());
+    const unsigned bits = std::min(kBitsPerDigit, 64 - kBitsPerDigit * static_cast<unsigned>(i));
+    if (*digit >> bits != 0) return out_of_range();
+    result |= std::uint64_t{*digit} << (kBitsPerDigit * i);
+  }
+  return result;
+}
+
+Result<std::vector<std::pair<RemoteAddr, RemoteAddr>>> read_dict(const Reader& reader,
+                                                                 RemoteAddr object,
+                                                                 std::size_t limit) {
+  const auto keys_at = reader.pointer(object, Field::DictMaKeys);
+  if (!keys_at) return fail("dict", keys_at.error());
+  const auto values_at = reader.pointer(object, Field::DictMaValues);
+  if (!values_at) return fail("dict", values_at.error());
+  const auto keys = read_dict_keys(reader, *keys_at);
+  if (!keys) return fail("dict", keys.error());
+  if (keys->count > limit) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("the dict at {:#x} has {} entries", object.raw(), keys->count));
+  }
+  const auto entries = read_block(reader, keys->entries, keys->count * keys->entry_size());
+  if (!entries) return fail("dict entries", entries.error());
+  std::vector<std::byte> values;
+  if (*values_at) {
+    const auto capacity = reader.value<std::uint8_t>(*values_at, kValuesCapacity);
+    if (!capacity) return fail("dict values", capacity.error());
+    if (*capacity < keys->count) {
+      return fail(ErrorKind::Malformed, fmt::format("the dict at {:#x} has {} keys and {} values",
+                                                    object.raw(), keys->count, *capacity));
+    }
+    auto block = read_block(reader, *values_at + kValuesItems, keys->count * 8);
+    if (!block) return fail("dict values", block.error());
+    values = *std::move(block);
+  }
+  std::vector<std::pair<RemoteAddr, RemoteAddr>> items;
+  items.reserve(keys->count);
+  for (std::uint64_t i = 0; i < keys->count; ++i) {
+    const std::uint64_t entry = i * keys->entry_size();
+    const RemoteAddr value = *values_at ? pointer_in(values, i * 8)
+                                        : pointer_in(*entries, entry + keys->key_offset() + 8);
+    if (value) items.emplace_back(pointer_in(*entries, entry + keys->key_offset()), value);
+  }
+  return items;
+}
+
+Result<RemoteAddr> dict_item(const Reader& reader, RemoteAddr dict, std::string_view key) {
+  const auto keys_at = reader.pointer(dict, Field::DictMaKeys);
+  if (!keys_at) return fail("dict", keys_at.error());
+  const auto values_at = reader.pointer(dict, Field::DictMaValues);
+  if (!values_at) return fail("dict", values_at.error());
+  const auto keys = read_dict_keys(reader, *keys_at);
+  if (!keys) return fail("dict", keys.error());
+  constexpr std::size_t kMaxKeys = 1U << 15U;
+  const auto index = find_key(reader, *keys, key, kMaxKeys);
+  if (!index) return fail("dict", index.error());
+  if (!index->has_value()) return RemoteAddr{};
+  if (*values_at) {
+    const auto capacity = reader.value<std::uint8_t>(*values_at, kValuesCapacity);
+    if (!capacity) return fail("dict values", capacity.error());
+    if (**index >= *capacity) return RemoteAddr{};
+    return reader.pointer(*values_at, kValuesItems + **index * 8);
+  }
+  return reader.pointer(keys->entries, **index * keys->entry_size() + keys->key_offset() + 8);
+}
+
+std::vector<RemoteAddr> instance_attributes(const Reader& reader,
+                                            const std::vector<RemoteAddr>& objects,
+                                            std::string_view name) {
+  const auto managed_dict = static_cast<std::uint64_t>(-reader.layout().managed_dict);
+  std::vector<RemoteAddr> words_before;
+  for (const RemoteAddr object : objects) {
+    if (object.raw() > managed_dict) words_before.emplace_back(object.raw() - managed_dict);
+  }
+  constexpr std::uint64_t kTypicalInstance = 256;
+  reader.prefetch(words_before, kTypicalInstance);
+
+  // Instances of one class share their keys: each set of keys is searched once.
+  std::unordered_map<std::uint64_t, std::optional<std::uint64_t>> index_by_keys;
+  const auto index_in = [&](RemoteAddr keys_at) -> std::optional<std::uint64_t> {
+    const auto [known, fresh] = index_by_keys.try_emplace(keys_at.raw());
+    if (fresh) {
+      if (const auto keys = read_dict_keys(reader, keys_at)) {
+        constexpr std::size_t kMaxSharedKeys = 256;
+        const auto index = find_key(reader, *keys, name, kMaxSharedKeys);
+        if (index) known->second = *index;
+      }
+    }
+    return known->second;
+  };
+  const auto lookup = [&](RemoteAddr object) -> Result<RemoteAddr> {
+    if (object.raw() <= managed_dict) return RemoteAddr{};
+    const auto type = reader.type_of(object);
+    if (!type) return fail(type.error());
+    const auto flags = reader.type_flags(*type);
+    if (!flags) return fail(flags.error());
+    if ((*flags & kTypeManagedDict) == 0) return RemoteAddr{};
+    const auto dict = reader.pointer(RemoteAddr{object.raw() - managed_dict}, 0);
+    if (!dict) return fail(dict.error());
+    if (*dict) return dict_item(reader, *dict, name);
+    if ((*flags & kTypeInlineValues) == 0) return RemoteAddr{};
+    const auto basic_size = reader.value<std::uint64_t>(*type, reader.layout().type_basicsize);
+    if (!basic_size) return fail(basic_size.error());
+    constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
+    if (*basic_size > kMaxBasicSize) return RemoteAddr{};
+    const RemoteAddr values = object + *basic_size;
+    const auto valid = reader.value<std::uint8_t>(values, kValuesValid);
+    if (!valid || *valid == 0) return RemoteAddr{};
+    const auto keys = reader.pointer(*type, reader.layout().type_cached_keys);
+    if (!keys) return fail(keys.error());
+    if (!*keys) return RemoteAddr{};
+    const auto index = index_in(*keys);
+    const auto capacity = reader.value<std::uint8_t>(values, kValuesCapacity);
+    if (!index || !capacity || *index >= *capacity) return RemoteAddr{};
+    return reader.pointer(values, kValuesItems + *index * 8);
+  };
+  std::vector<RemoteAddr> found;
+  found.reserve(objects.size());
+  for (const RemoteAddr object : objects)
+    found.push_back(lookup(object).value_or(RemoteAddr{}));
+  return found;
+}
+
+}  // namespace pyscope

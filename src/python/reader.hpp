@@ -1,0 +1,101 @@
+// Reads CPython's structures out of a copy of the target's memory by the offsets that it publishes.
+// All of it is untrusted: addresses, lengths and links are checked before they are followed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "memory/page_cache.hpp"
+#include "pyscope/error.hpp"
+#include "python/debug_offsets.hpp"
+
+namespace pyscope {
+
+class Reader {
+ public:
+  /// What all strings and bytes that are read may hold together. A target can point any number of
+  /// objects at the same large piece of its memory.
+  static constexpr std::size_t kTextBudget = std::size_t{256} << 20U;
+
+  Reader(const PageCache& memory, const DebugOffsets& offsets)
+      : memory_(memory), offsets_(offsets) {}
+
+  [[nodiscard]] const PageCache& memory() const { return memory_; }
+  [[nodiscard]] const DebugOffsets& offsets() const { return offsets_; }
+  [[nodiscard]] const PythonLayout& layout() const { return offsets_.layout(); }
+
+  template <class T>
+  [[nodiscard]] Result<T> value(RemoteAddr base, std::uint64_t offset) const {
+    return read_as<T>(memory_, base, offset);
+  }
+  template <class T>
+  [[nodiscard]] Result<T> field(RemoteAddr base, Field field) const {
+    return read_as<T>(memory_, base, offsets_[field]);
+  }
+  /// A pointer to another structure: null, or plausible (aligned, in user space); else Malformed.
+  [[nodiscard]] Result<RemoteAddr> pointer(RemoteAddr base, std::uint64_t offset) const;
+  [[nodiscard]] Result<RemoteAddr> pointer(RemoteAddr base, Field field) const {
+    return pointer(base, offsets_[field]);
+  }
+
+  /// Fetches `size` bytes at each address in one batch, so that the reads that follow find them.
+  void prefetch(const std::vector<RemoteAddr>& addresses, std::uint64_t size) const;
+
+  /// The type of an object.
+  [[nodiscard]] Result<RemoteAddr> type_of(RemoteAddr object) const {
+    return pointer(object, Field::ObjectObType);
+  }
+  /// A type's tp_name. Remembered by the type's address.
+  [[nodiscard]] Result<std::string> type_name(RemoteAddr type) const;
+  /// A type's tp_flags.
+  [[nodiscard]] Result<std::uint64_t> type_flags(RemoteAddr type) const {
+    return field<std::uint64_t>(type, Field::TypeTpFlags);
+  }
+
+  /// Takes `size` bytes off the budget; fails with Malformed when it is used up.
+  [[nodiscard]] Result<void> spend(std::uint64_t size) const;
+
+ private:
+  const PageCache& memory_;
+  const DebugOffsets& offsets_;
+  mutable std::uint64_t text_left_ = kTextBudget;
+  mutable std::unordered_map<std::uint64_t, std::string> type_names_;
+};
+
+/// Bits of tp_flags (Include/object.h), the same in all supported versions.
+inline constexpr std::uint64_t kTypeInlineValues = 1U << 2U;
+inline constexpr std::uint64_t kTypeManagedDict = 1U << 4U;
+inline constexpr std::uint64_t kTypeBytesSubclass = 1U << 27U;
+inline constexpr std::uint64_t kTypeUnicodeSubclass = 1U << 28U;
+
+/// A str object as UTF-8 (lone surrogates as three bytes). Strings of more than `limit` code points
+/// fail: the ones that are read here are names.
+[[nodiscard]] Result<std::string> read_str(const Reader& reader, RemoteAddr object,
+                                           std::size_t limit = 1U << 16U);
+
+/// The content of a bytes object.
+[[nodiscard]] Result<std::vector<std::byte>> read_bytes(const Reader& reader, RemoteAddr object,
+                                                        std::size_t limit);
+
+/// A non-negative int object that fits in 64 bits.
+[[nodiscard]] Result<std::uint64_t> read_unsigned(const Reader& reader, RemoteAddr object);
+
+/// The (key, value) pairs of a dict, combined or split, in insertion order; no more than `limit`.
+[[nodiscard]] Result<std::vector<std::pair<RemoteAddr, RemoteAddr>>> read_dict(
+    const Reader& reader, RemoteAddr object, std::size_t limit = 1U << 20U);
+
+/// The value under a str key; null if there is none.
+[[nodiscard]] Result<RemoteAddr> dict_item(const Reader& reader, RemoteAddr dict,
+                                           std::string_view key);
+
+/// Looks up one attribute in the instance dicts of many objects (in the dict itself or in the
+/// values embedded in the object; no slots, no class attributes). One result for each object, null
+/// where it has no such attribute or can't be read.
+[[nodiscard]] std::vector<RemoteAddr> instance_attributes(const Reader& reader,
+                                                          const std::vector<RemoteAddr>& objects,
+                                                          std::string_view name);
+
+}  // namespace pyscope

@@ -1,0 +1,300 @@
+#include "python/runtime_state.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <unordered_set>
+
+namespace pyscope {
+namespace {
+
+// Bounds on the lists, above anything that runs.
+constexpr std::size_t kMaxInterpreters = 4096;
+constexpr std::size_t kMaxThreads = 1U << 17U;
+
+// Reads the fields of an interpreter that are used, which lie within a few KiB of the much larger
+// structure.
+Result<RawInterpreter> read_interpreter(const Reader& reader, RemoteAddr at) {
+  RawInterpreter interpreter;
+  interpreter.at = at;
+  const auto id = reader.field<std::int64_t>(at, Field::InterpreterId);
+  if (!id) return fail(id.error());
+  if (*id < 0) return fail(ErrorKind::Malformed, fmt::format("an interpreter with the id {}", *id));
+  interpreter.id = *id;
+  const auto collecting = reader.value<std::int32_t>(
+      at, reader.offsets()[Field::InterpreterGc] + reader.offsets()[Field::GcCollecting]);
+  if (!collecting) return fail(collecting.error());
+  interpreter.collecting_garbage = *collecting == 1;
+  const auto read_pointer = [&](Field field, RemoteAddr& into) -> Result<void> {
+    const auto pointer = reader.pointer(at, field);
+    if (!pointer) return fail(pointer.error());
+    into = *pointer;
+    return {};
+  };
+  if (auto ok = read_pointer(Field::InterpreterCevalGil, interpreter.gil); !ok)
+    return fail(ok.error());
+  if (auto ok = read_pointer(Field::InterpreterImportsModules, interpreter.modules); !ok) {
+    return fail(ok.error());
+  }
+  if (auto ok = read_pointer(Field::InterpreterSysdict, interpreter.sys_dict); !ok) {
+    return fail(ok.error());
+  }
+  if (reader.offsets().publishes(Field::InterpreterThreadsMain)) {
+    if (auto ok = read_pointer(Field::InterpreterThreadsMain, interpreter.threads_main); !ok) {
+      return fail(ok.error());
+    }
+  }
+  return interpreter;
+}
+
+struct ListedThread {
+  std::optional<RawThread> thread;  // none for one that is being made or torn down
+  RemoteAddr next;
+};
+
+Result<ListedThread> read_thread(const Reader& reader, RemoteAddr at, RemoteAddr interpreter) {
+  const DebugOffsets& offsets = reader.offsets();
+  ListedThread listed;
+  const auto back = reader.pointer(at, Field::ThreadInterp);
+  if (!back) return fail(back.error());
+  if (*back != interpreter) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("the thread state at {:#x} belongs to another interpreter", at.raw()));
+  }
+  const auto next = reader.pointer(at, Field::ThreadNext);
+  const auto status = reader.field<std::uint32_t>(at, Field::ThreadStatus);
+  const auto native_id = reader.field<std::uint64_t>(at, Field::ThreadNativeThreadId);
+  const auto ident = reader.field<std::uint64_t>(at, Field::ThreadThreadId);
+  const auto frame = reader.field<std::uint64_t>(at, Field::ThreadCurrentFrame);
+  const auto chunk = reader.field<std::uint64_t>(at, Field::ThreadDatastackChunk);
+  if (!next) return fail(next.error());
+  if (!status || !native_id || !ident || !frame || !chunk) {
+    return fail(ErrorKind::Fault, fmt::format("the thread state at {:#x} can't be read", at.raw()));
+  }
+  listed.next = *next;
+  const auto& bits = reader.layout().status;
+  const bool lives = (*status & bits.initialized) != 0 &&
+                     (*status & (bits.unbound | bits.cleared | bits.finalized)) == 0;
+  // One without a native id has no OS thread yet: its creator made it, and the thread has yet to
+  // begin.
+  if (!lives || *native_id == 0) return listed;
+  RawThread thread;
+  thread.at = at;
+  thread.native_id = *native_id;
+  thread.ident = *ident;
+  thread.stack.current_frame = RemoteAddr{*frame};
+  thread.stack.chunk = RemoteAddr{*chunk};
+  if (offsets.publishes(Field::ThreadBaseFrame)) {
+    const auto base = reader.field<std::uint64_t>(at, Field::ThreadBaseFrame);
+    if (!base) return fail(base.error());
+    thread.stack.base_frame = RemoteAddr{*base};
+  }
+  if (offsets.publishes(Field::ThreadGilRequested)) {
+    const auto requested = reader.field<std::int32_t>(at, Field::ThreadGilRequested);
+    const auto holds = reader.field<std::int32_t>(at, Field::ThreadHoldsGil);
+    if (requested && holds) thread.gil_requested = *requested == 1 && *holds == 0;
+  }
+  listed.thread = thread;
+  return listed;
+}
+
+/// Whether the pointers at these addresses are now what they were when they were followed. A node
+/// that is unlinked, freed and made anew meanwhile can look like the end of the list.
+bool links_hold(const Memory& memory, const std::vector<std::pair<RemoteAddr, RemoteAddr>>& links) {
+  std::vector<std::uint64_t> now(links.size());
+  std::vector<ReadRequest> requests;
+  requests.reserve(links.size());
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    requests.push_back({links[i].first, std::as_writable_bytes(std::span{&now[i], 1})});
+  }
+  memory.read_many(requests);
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    if (requests[i].status != ReadStatus::Ok || RemoteAddr{now[i]} != links[i].second) return false;
+  }
+  return true;
+}
+
+void read_threads(const Reader& reader, const Memory& memory, RawInterpreter& interpreter,
+                  std::vector<std::string>& warnings) {
+  const std::uint64_t size = reader.offsets()[Field::ThreadSize];
+  const auto head = reader.pointer(interpreter.at, Field::InterpreterThreadsHead);
+  const auto give_up = [&](const std::string& why) {
+    warnings.push_back(
+        fmt::format("interpreter {}: the list of threads could not be followed to its "
+                    "end: {}",
+                    interpreter.id, why));
+  };
+  if (!head) return give_up(head.error().message);
+  std::unordered_set<std::uint64_t> seen;
+  std::vector<std::pair<RemoteAddr, RemoteAddr>> links{
+      {interpreter.at + reader.offsets()[Field::InterpreterThreadsHead], *head}};
+  std::uint64_t read_ahead = 0;
+  RemoteAddr last;
+  for (RemoteAddr at = *head; at;) {
+    if (!seen.insert(at.raw()).second) return give_up("it leads back into itself");
+    if (seen.size() > kMaxThreads) return give_up(fmt::format("more than {} threads", kMaxThreads));
+    // Thread states are allocated one after the other upwards and linked newest first.
+    constexpr std::uint64_t kNear = 64U << 10U;
+    constexpr std::uint64_t kMaxReadAhead = 512U << 10U;
+    if (last && at < last && last.raw() - at.raw() < kNear) {
+      std::array<std::byte, 8> probe{};
+      if (reader.memory().try_read(at, probe) == ReadStatus::Pending) {
+        read_ahead = std::clamp<std::uint64_t>(read_ahead * 2, 8192, kMaxReadAhead);
+        const std::uint64_t below = std::min(read_ahead, at.raw() - 4096);
+        const RemoteRange range{RemoteAddr{at.raw() - below}, below + size};
+        reader.memory().fetch({&range, 1});
+      }
+    }
+    auto listed = read_thread(reader, at, interpreter.at);
+    if (!listed) return give_up(listed.error().message);
+    if (listed->thread) interpreter.threads.push_back(*listed->thread);
+    links.emplace_back(at + reader.offsets()[Field::ThreadNext], listed->next);
+    last = at;
+    at = listed->next;
+  }
+  if (!links_hold(memory, links)) give_up("it changed meanwhile");
+}
+
+}  // namespace
+
+Result<RawRuntime> read_interpreters(const Reader& reader, RemoteAddr runtime) {
+  RawRuntime result;
+  const auto finalizing = reader.field<std::uint64_t>(runtime, Field::RuntimeFinalizing);
+  if (!finalizing) return fail("the runtime's state", finalizing.error());
+  result.finalizing = *finalizing != 0;
+  const auto head = reader.pointer(runtime, Field::RuntimeInterpretersHead);
+  if (!head) return fail("the list of interpreters", head.error());
+  if (!*head) {
+    return fail(
+        ErrorKind::Unsupported,
+        "the Python interpreter in this process is not running: it has not started yet, or it "
+        "has shut down",
+        "try again if the process has just been started");
+  }
+  std::unordered_set<std::uint64_t> seen;
+  for (RemoteAddr at = *head; at;) {
+    const auto give_up = [&](const std::string& why) {
+      result.warnings.push_back("the list of interpreters could not be followed to its end: " +
+                                why);
+    };
+    if (!seen.insert(at.raw()).second) {
+      give_up("it leads back into itself");
+      break;
+    }
+    if (seen.size() > kMaxInterpreters) {
+      give_up(fmt::format("more than {} interpreters", kMaxInterpreters));
+      break;
+    }
+    auto interpreter = read_interpreter(reader, at);
+    if (!interpreter) {
+      if (result.interpreters.empty()) return fail("the newest interpreter", interpreter.error());
+      give_up(interpreter.error().message);
+      break;
+    }
+    result.interpreters.push_back(*std::move(interpreter));
+    const auto next = reader.pointer(at, Field::InterpreterNext);
+    if (!next) {
+      give_up(next.error().message);
+      break;
+    }
+    at = *next;
+  }
+  std::reverse(result.interpreters.begin(), result.interpreters.end());
+  return result;
+}
+
+void read_threads(const Reader& reader, const Memory& memory, RawRuntime& runtime) {
+  for (RawInterpreter& interpreter : runtime.interpreters) {
+    read_threads(reader, memory, interpreter, runtime.warnings);
+  }
+}
+
+std::unordered_map<std::uint64_t, GilMoment> read_gils(const Memory& memory,
+                                                       const PythonLayout& layout,
+                                                       const RawRuntime& runtime) {
+  // last_holder, locked and switch_number lie side by side: one read, in ascending order, each.
+  const std::uint64_t size = layout.gil_switch_number + 8 - layout.gil_last_holder;
+  std::vector<std::uint64_t> addresses;
+  for (const RawInterpreter& interpreter : runtime.interpreters) {
+    if (interpreter.gil) addresses.push_back(interpreter.gil.raw());
+  }
+  std::sort(addresses.begin(), addresses.end());
+  addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+  std::vector<std::byte> bytes(addresses.size() * size);
+  std::vector<ReadRequest> requests;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    requests.push_back({RemoteAddr{addresses[i] + layout.gil_last_holder},
+                        std::span{bytes}.subspan(i * size, size)});
+  }
+  memory.read_many(requests);
+  std::unordered_map<std::uint64_t, GilMoment> moments;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    if (requests[i].status != ReadStatus::Ok) continue;
+    const auto value = [&]<class T>(std::uint64_t offset, T& into) {
+      std::memcpy(&into, requests[i].out.data() + (offset - layout.gil_last_holder), sizeof into);
+    };
+    GilMoment moment;
+    std::uint64_t holder = 0;
+    value(layout.gil_last_holder, holder);
+    value(layout.gil_locked, moment.locked);
+    value(layout.gil_switch_number, moment.switch_number);
+    moment.last_holder = RemoteAddr{holder};
+    moments.emplace(addresses[i], moment);
+  }
+  return moments;
+}
+
+Result<std::unordered_map<std::uint64_t, std::string>> read_thread_names(
+    const Reader& reader, const Memory& memory, const RawInterpreter& interpreter) {
+  std::unordered_map<std::uint64_t, std::string> names;
+  if (!interpreter.modules) return names;
+  const auto threading = dict_item(reader, interpreter.modules, "threading");
+  if (!threading) return fail("sys.modules", threading.error());
+  if (!*threading) return names;  // never imported: no thread has a name
+  const auto module_dict = reader.pointer(*threading, reader.layout().module_dict);
+  if (!module_dict) return fail("the module threading", module_dict.error());
+  if (!*module_dict) return names;
+  const auto active = dict_item(reader, *module_dict, "_active");
+  if (!active) return fail("the module threading", active.error());
+  if (!*active) return names;
+  const auto items = read_dict(reader, *active, kMaxThreads);
+  if (!items) return fail("threading._active", items.error());
+
+  std::vector<RemoteAddr> idents;
+  std::vector<RemoteAddr> threads;
+  for (const auto& [ident, thread] : *items) {
+    idents.push_back(ident);
+    threads.push_back(thread);
+  }
+  reader.prefetch(idents, reader.offsets()[Field::LongSize] + 8);
+  const auto name_objects = instance_attributes(reader, threads, "_name");
+  constexpr std::uint64_t kTypicalName = 96;
+  reader.prefetch(name_objects, kTypicalName);
+  for (std::size_t i = 0; i < threads.size(); ++i) {
+    if (!name_objects[i] || !idents[i].is_plausible_pointer()) continue;
+    const auto ident = read_unsigned(reader, idents[i]);
+    auto name = read_str(reader, name_objects[i]);
+    if (ident && name) names.emplace(*ident, *std::move(name));
+  }
+  // Half of an old and half of a new dict can look like a dict. One that is the same now as before
+  // was whole, and kept all that it refers to alive.
+  const PageCache again(memory);
+  const auto now = read_dict(Reader(again, reader.offsets()), *active, kMaxThreads);
+  if (!now || *now != *items) {
+    return fail(ErrorKind::Malformed, "threading._active changed while it was read");
+  }
+  return names;
+}
+
+std::optional<bool> read_debug_build(const Reader& reader, const RawInterpreter& interpreter) {
+  if (!interpreter.sys_dict) return std::nullopt;
+  const auto flags = dict_item(reader, interpreter.sys_dict, "abiflags");
+  if (!flags || !*flags) return std::nullopt;
+  const auto text = read_str(reader, *flags);
+  if (!text) return std::nullopt;
+  return text->find('d') != std::string::npos;
+}
+
+}  // namespace pyscope
