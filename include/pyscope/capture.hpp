@@ -1,0 +1,38 @@
+// The one door in: a PID, or a recording of what was read from one, to a Snapshot.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pyscope/error.hpp"
+#include "pyscope/snapshot.hpp"
+
+namespace pyscope {
+
+struct CaptureOptions {
+  /// Only these threads: decimal tids or exact Python thread names. Empty: all.
+  std::vector<std::string> threads;
+  /// At most so many frames of each thread, the innermost. Empty: all.
+  std::optional<std::size_t> max_frames;
+  /// Read source lines of the frames through the target's root.
+  bool source = true;
+  /// Told each step that is tried, in one line without a line end.
+  std::function<void(const std::string&)> log;
+  /// Where to write a recording of all memory that was read; empty: none. It holds parts of the
+  /// target's memory, and so whatever secrets lie there.
+  std::string record_path;
+};
+
+/// Reads the process. It is never stopped and never written to. Fails as a whole only if nothing
+/// could be read; a thread or frame that can't be read carries its own error in the snapshot.
+[[nodiscard]] Result<Snapshot> capture(pid_t pid, const CaptureOptions& options);
+
+/// The same from a recording. Source lines are not part of a recording, and so not of the result.
+[[nodiscard]] Result<Snapshot> replay(const std::string& path, const CaptureOptions& options);
+
+}  // namespace pyscope

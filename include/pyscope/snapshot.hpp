@@ -1,0 +1,126 @@
+// The model: what one process looked like, as plain data. Nothing here refers to the process, so a
+// snapshot can be kept, compared, rendered and tested without one.
+//
+// Text from the target (names, file names, source lines) is kept as it was read, as UTF-8 in which
+// lone surrogates are encoded as three bytes; renderers escape it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pyscope {
+
+/// What `code.co_positions()` gives for one instruction. Lines count from 1; columns are 0-based
+/// byte offsets into the UTF-8 source line, the end exclusive. Each is empty where the code object
+/// has none.
+struct Position {
+  std::optional<std::int32_t> line;
+  std::optional<std::int32_t> end_line;
+  std::optional<std::int32_t> column;
+  std::optional<std::int32_t> end_column;
+  friend bool operator==(const Position&, const Position&) = default;
+};
+
+/// One code object; frames refer to it by index.
+struct Code {
+  std::string function;        // co_name
+  std::string qualified_name;  // co_qualname
+  std::string file;            // co_filename
+  std::int32_t first_line = 0;
+  friend bool operator==(const Code&, const Code&) = default;
+};
+
+/// One line of a source file of the target; frames refer to it by index.
+struct SourceLine {
+  std::string text;  // the line without its line end, as in the file; empty if `changed`
+  bool changed =
+      false;  // the file is newer than the process, so its lines may be others than those run
+  friend bool operator==(const SourceLine&, const SourceLine&) = default;
+};
+
+enum class FrameKind : std::uint8_t {
+  Python,
+  Shim,  // marks where C code entered the interpreter; it has no code, position or source
+};
+
+struct Frame {
+  FrameKind kind = FrameKind::Python;
+  std::optional<std::uint32_t>
+      code;  // index into Snapshot::codes; empty for shims and with an error
+  Position position;
+  std::optional<std::uint32_t> source;  // index into Snapshot::sources
+  std::string error;                    // why this frame could not be read (fully); empty if it was
+  friend bool operator==(const Frame&, const Frame&) = default;
+};
+
+enum class ThreadState : std::uint8_t { Unknown, Running, WaitingForGil, Blocked };
+
+struct Thread {
+  pid_t tid = 0;            // as the caller sees it; 0 if the thread ended and is only remembered
+  pid_t namespace_tid = 0;  // in the target's own pid namespace: what Python calls native id
+  std::uint64_t ident = 0;  // threading.get_ident()
+  std::optional<std::string> name;  // threading.Thread.name; empty for threads unknown to threading
+  std::optional<std::string> os_name;  // /proc/PID/task/TID/comm
+  std::int64_t interpreter = 0;        // id of the interpreter that this thread state belongs to
+  bool main = false;                   // the main thread of the main interpreter
+  ThreadState state = ThreadState::Unknown;
+  std::optional<bool> holds_gil;      // empty: the build has no GIL, or it isn't known
+  std::optional<bool> waits_for_gil;  // likewise
+  std::optional<char> os_state;       // R, S, D, T, t, Z, X or I, as in /proc/PID/task/TID/stat
+  std::optional<std::uint64_t> cpu_time_us;  // user + system
+  std::optional<std::int64_t> system_call;   // number of the system call it is blocked in
+  bool consistent = false;                   // the frames were proven to have existed together
+  std::string inconsistency;                 // why not, if not
+  bool truncated = false;     // outer frames are missing, by request or because of `error`
+  std::vector<Frame> frames;  // innermost first
+  std::string error;          // why frames or facts are missing; empty if all was read
+};
+
+struct Interpreter {
+  std::int64_t id = 0;
+  std::optional<pid_t> gil_held_by;  // tid; empty: nobody, or not known
+  bool collecting_garbage = false;
+};
+
+struct PythonBuild {
+  std::string version;  // "3.14.8", "3.15.0rc1"
+  bool free_threaded = false;
+  std::optional<bool> debug_build;  // empty if sys.abiflags could not be read
+};
+
+struct CaptureStats {
+  bool consistent = false;       // every thread is, and `complete`
+  bool complete = true;          // no thread, interpreter or name is missing
+  int attempts = 1;              // tries for the thread that needed most
+  std::int64_t duration_us = 0;  // from the first to the last read of the target's state
+  std::int64_t paused_us = 0;    // for how long the target was stopped
+};
+
+struct Snapshot {
+  std::chrono::system_clock::time_point captured_at;
+  std::string host;
+  pid_t pid = 0;
+  pid_t namespace_pid = 0;  // its PID in its own pid namespace; equal to pid where that is ours
+  std::vector<std::string> command;
+  std::string executable;
+  std::optional<std::chrono::system_clock::time_point> started_at;
+  PythonBuild python;
+  bool finalizing = false;  // the interpreter is shutting down
+  CaptureStats capture;
+  std::vector<Interpreter> interpreters;  // oldest (the main one) first
+  std::vector<Thread> threads;            // by interpreter, then in the order of their creation
+  std::vector<Code> codes;
+  std::vector<SourceLine> sources;
+  std::vector<std::string> warnings;
+};
+
+/// The contract's exit status for a snapshot that was printed: 0, or 6 if any part could not be
+/// read or verified.
+[[nodiscard]] int exit_status(const Snapshot& snapshot);
+
+}  // namespace pyscope

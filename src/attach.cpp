@@ -1,0 +1,298 @@
+#include "attach.hpp"
+
+#include <elf.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstring>
+#include <optional>
+#include <set>
+
+#include "elf/elf_image.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr std::uint64_t kPageSize = 4096;
+#if defined(__x86_64__)
+constexpr std::uint16_t kOwnMachine = EM_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint16_t kOwnMachine = EM_AARCH64;
+#endif
+
+/// All mappings of one file.
+struct MappedFile {
+  std::vector<const Mapping*> mappings;
+
+  [[nodiscard]] const std::string& path() const { return mappings.front()->path; }
+  [[nodiscard]] const Mapping* first_page() const {
+    const auto found = std::find_if(mappings.begin(), mappings.end(),
+                                    [](const Mapping* m) { return m->file_offset == 0; });
+    return found == mappings.end() ? nullptr : *found;
+  }
+};
+
+std::string_view base_name(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+// Files with code, the likely ones first: what the process was started from (its mappings come
+// first in almost every process), then what is called python, then the others. The name decides
+// nothing, since interpreters are embedded in programs of any name.
+std::vector<MappedFile> files_with_code(const std::vector<Mapping>& maps,
+                                        const std::string& executable) {
+  std::vector<MappedFile> files;
+  for (const Mapping& mapping : maps) {
+    if (mapping.inode == 0) continue;
+    const auto known = std::find_if(files.begin(), files.end(), [&](const MappedFile& file) {
+      return file.mappings.front()->same_file(mapping);
+    });
+    if (known != files.end()) {
+      known->mappings.push_back(&mapping);
+    } else {
+      files.push_back({{&mapping}});
+    }
+  }
+  std::erase_if(files, [](const MappedFile& file) {
+    return std::none_of(file.mappings.begin(), file.mappings.end(),
+                        [](const Mapping* mapping) { return mapping->executable; });
+  });
+  const auto rank = [&](const MappedFile& file) {
+    if (base_name(file.path()) == base_name(executable)) return 0;
+    return base_name(file.path()).find("python") != std::string_view::npos ? 1 : 2;
+  };
+  std::stable_sort(files.begin(), files.end(),
+                   [&](const MappedFile& a, const MappedFile& b) { return rank(a) < rank(b); });
+  return files;
+}
+
+// Every place where the file may be loaded: a mapping that begins where a segment begins gives a
+// bias. There is more than one where a program maps a file a second time for purposes of its own.
+std::vector<std::uint64_t> load_biases(const ElfImage& image, const MappedFile& file) {
+  std::vector<std::uint64_t> biases;
+  if (!image.position_independent) return {0};
+  for (const ElfSegment& segment : image.segments) {
+    for (const Mapping* mapping : file.mappings) {
+      if (mapping->file_offset != segment.file_offset / kPageSize * kPageSize) continue;
+      const std::uint64_t bias =
+          mapping->range.start.raw() - segment.address / kPageSize * kPageSize;
+      if (std::find(biases.begin(), biases.end(), bias) == biases.end()) biases.push_back(bias);
+    }
+  }
+  return biases;
+}
+
+class RuntimeFinder {
+ public:
+  RuntimeFinder(const Process& process, const LiveMemory& memory, const Log& log)
+      : process_(process), memory_(memory), log_(log) {}
+
+  Result<Runtime> find() {
+    const auto maps = process_.maps();
+    if (!maps) return fail(maps.error());
+    executable_ = process_.read_link("exe").value_or("");
+    log_("executable: {}; {} mappings", executable_, maps->size());
+    if (auto ok = check_readable(*maps); !ok) return fail(std::move(ok).error());
+    files_ = files_with_code(*maps, executable_);
+    for (const MappedFile& file : files_)
+      look_into(file);
+    if (found_) return *found_;
+    if (refusal_) return fail(*refusal_);
+    return fail(not_python());
+  }
+
+ private:
+  // Says no for lack of permission at once, in place of finding nothing.
+  Result<void> check_readable(const std::vector<Mapping>& maps) {
+    for (const Mapping& mapping : maps) {
+      if (!mapping.readable || mapping.path == "[vvar]" || mapping.path == "[vvar_vclock]")
+        continue;
+      std::array<std::byte, 1> byte{};
+      const auto ok = memory_.read(mapping.range.start, byte);
+      if (ok) {
+        if (memory_.uses_proc_mem())
+          log_("process_vm_readv is refused; reading /proc/PID/mem instead");
+        return {};
+      }
+      if (ok.error().kind == ErrorKind::NotPermitted) return fail(explain_refusal(process_));
+      if (ok.error().kind == ErrorKind::NoSuchProcess) {
+        return fail(ErrorKind::NoSuchProcess,
+                    fmt::format("process {} ended while it was looked at", process_.pid()));
+      }
+    }
+    return {};
+  }
+
+  std::vector<std::byte> read_head(const MappedFile& file) const {
+    std::vector<std::byte> head(kPageSize);
+    const Mapping* first = file.first_page();
+    if (first == nullptr || !memory_.read(first->range.start, head)) head.clear();
+    return head;
+  }
+
+  void look_into(const MappedFile& file) {
+    // Once a running interpreter is found, only a second runtime in the process could be missed,
+    // and each further file costs some system calls.
+    if (found_) return;
+    const auto head = read_head(file);
+    log_("looking into {}", file.path());
+    const auto fd = process_.open_mapped_file(*file.mappings.front(), head, log_);
+    auto image = fd ? read_elf(fd->get()) : read_elf_head(head);
+    if (!image) {
+      log_("  {}", image.error().message);
+      if (base_name(file.path()) == base_name(executable_)) executable_is_ = image.error().message;
+      return;
+    }
+    if (image->machine != kOwnMachine) {
+      executable_is_ = "a program for another processor";
+      return;
+    }
+    const auto biases = load_biases(*image, file);
+    if (const ElfSection* section = image->section(".PyRuntime")) {
+      for (const std::uint64_t bias : biases) {
+        log_("  .PyRuntime at {:#x} with the load bias {:#x}", section->address + bias, bias);
+        try_runtime(RemoteAddr{section->address + bias});
+      }
+      if (!found_ && !refusal_ && fd) look_for_old_python(fd->get(), biases, file);
+    } else if (image->sections.empty()) {
+      log_("  no section headers: scanning its writable segments");
+      for (const std::uint64_t bias : biases)
+        scan(*image, bias);
+    } else if (fd) {
+      look_for_old_python(fd->get(), biases, file);
+    }
+  }
+
+  void scan(const ElfImage& image, std::uint64_t bias) {
+    constexpr std::uint64_t kMaxScan = std::uint64_t{256} << 20U;
+    constexpr std::uint64_t kPiece = std::uint64_t{1} << 20U;
+    for (const ElfSegment& segment : image.segments) {
+      if (!segment.writable) continue;
+      const std::uint64_t start = (segment.address + bias + 7) / 8 * 8;
+      const std::uint64_t size = std::min(segment.file_size, kMaxScan);
+      std::vector<std::byte> piece(kPiece);
+      for (std::uint64_t done = 0; done < size && !found_; done += kPiece) {
+        const auto bytes = std::span{piece}.first(std::min(kPiece, size - done));
+        if (!memory_.read(RemoteAddr{start + done}, bytes)) continue;
+        for (std::size_t i = 0; i + 8 <= bytes.size(); i += 8) {
+          if (std::memcmp(bytes.data() + i, DebugOffsets::kCookie.data(), 8) == 0) {
+            log_("  cookie at {:#x}", start + done + i);
+            try_runtime(RemoteAddr{start + done + i});
+          }
+        }
+      }
+    }
+  }
+
+  void try_runtime(RemoteAddr at) {
+    if (found_) return;
+    std::array<std::byte, DebugOffsets::kMaxSize> table{};
+    if (!memory_.read(at, table)) {
+      log_("  not readable");
+      return;
+    }
+    auto offsets = DebugOffsets::decode(table);
+    if (!offsets) {
+      log_("  {}", offsets.error().message);
+      // A known kind of Python that is not supported is what the user needs to hear; a table that
+      // makes no sense is too, unless a better one turns up.
+      const bool cookie = std::memcmp(table.data(), DebugOffsets::kCookie.data(), 8) == 0;
+      if (cookie && !refusal_) {
+        refusal_ = offsets.error();
+        refusal_->kind = ErrorKind::Unsupported;
+        refusal_->message =
+            fmt::format("process {} ({}): {}", process_.pid(), process_.name(), refusal_->message);
+      }
+      return;
+    }
+    const auto head =
+        read_as<std::uint64_t>(memory_, at, (*offsets)[Field::RuntimeInterpretersHead]);
+    log_("  CPython {}, interpreters at {:#x}", offsets->version().text(), head.value_or(0));
+    if (!head) return;
+    if (*head != 0) {
+      found_ = Runtime{at, *std::move(offsets)};
+    } else if (!refusal_) {
+      refusal_ =
+          Error{ErrorKind::Unsupported,
+                fmt::format("process {} ({}) holds CPython {}, but no interpreter is running in "
+                            "it: it has not started yet, or it has shut down",
+                            process_.pid(), process_.name(), offsets->version().text()),
+                "try again if the process has just been started"};
+    }
+  }
+
+  // CPython before 3.13 publishes no offsets. Its version is in the exported Py_Version since 3.11,
+  // and before that only in the file's name.
+  void look_for_old_python(int fd, const std::vector<std::uint64_t>& biases,
+                           const MappedFile& file) {
+    const auto runtime = find_dynamic_symbol(fd, "_PyRuntime");
+    const auto main = runtime ? runtime : find_dynamic_symbol(fd, "Py_Initialize");
+    if (!main || old_python_) return;
+    std::string version;
+    if (const auto symbol = find_dynamic_symbol(fd, "Py_Version")) {
+      for (const std::uint64_t bias : biases) {
+        const auto hex = read_as<std::uint64_t>(memory_, RemoteAddr{*symbol + bias});
+        if (hex && (*hex >> 24U) == 3) {
+          version = PythonVersion::from_hex(static_cast<std::uint32_t>(*hex)).text();
+        }
+      }
+    }
+    if (version.empty()) {
+      const std::string_view name = base_name(file.path());
+      const std::size_t python = name.find("python");
+      if (python != std::string_view::npos) {
+        const std::string_view rest = name.substr(python + 6);
+        version = rest.substr(0, rest.find_first_not_of("0123456789."));
+      }
+    }
+    old_python_ = version.empty() ? "a CPython older than 3.11" : "CPython " + version;
+  }
+
+  Error not_python() const {
+    if (old_python_) {
+      return {ErrorKind::Unsupported,
+              fmt::format("process {} ({}) runs {}; pyscope reads CPython {}", process_.pid(),
+                          process_.name(), *old_python_, supported_versions()),
+              "for older versions use py-spy or pystack"};
+    }
+    std::string what = executable_.empty() ? process_.name() : executable_;
+    if (!executable_is_.empty()) what += ", " + executable_is_;
+    return {ErrorKind::Unsupported,
+            fmt::format(
+                "process {} is not Python: it runs {}, and none of the {} program files that it "
+                "has mapped holds a CPython",
+                process_.pid(), what, files_.size()),
+            "list the Python processes with: pgrep -a python"};
+  }
+
+  const Process& process_;
+  const LiveMemory& memory_;
+  const Log& log_;
+  std::string executable_;
+  std::vector<MappedFile> files_;
+  std::optional<Runtime> found_;
+  std::optional<Error> refusal_;
+  std::optional<std::string> old_python_;
+  std::string executable_is_;  // why the main program can't be looked into
+};
+
+}  // namespace
+
+Result<Target> attach(pid_t pid, const Log& log) {
+  auto process = Process::open(pid, log);
+  if (!process) return fail(std::move(process).error());
+  auto pinned = std::make_unique<Process>(*std::move(process));
+  auto memory = std::make_unique<LiveMemory>(pid, pinned->directory());
+  auto runtime = RuntimeFinder(*pinned, *memory, log).find();
+  // Whatever was found is about this process only if it hasn't ended meanwhile.
+  if (pinned->ended()) {
+    return fail(ErrorKind::NoSuchProcess,
+                fmt::format("process {} ({}) ended while it was read", pid, pinned->name()));
+  }
+  if (!runtime) return fail(std::move(runtime).error());
+  return Target{std::move(pinned), std::move(memory), *std::move(runtime)};
+}
+
+}  // namespace pyscope

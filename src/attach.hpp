@@ -1,0 +1,25 @@
+// From a PID to a process whose memory can be read and whose Python runtime is found.
+#pragma once
+
+#include <memory>
+
+#include "memory/live_memory.hpp"
+#include "process/log.hpp"
+#include "process/process.hpp"
+#include "pyscope/error.hpp"
+#include "read_snapshot.hpp"
+
+namespace pyscope {
+
+struct Target {
+  std::unique_ptr<Process> process;  // on the heap: `memory` refers to its descriptor
+  std::unique_ptr<LiveMemory> memory;
+  Runtime runtime;
+};
+
+/// Pins the process, makes sure that it may be read, and finds its _PyRuntime: by the ELF section
+/// .PyRuntime of a file that it has mapped, or else by scanning the writable segments for the
+/// cookie.
+[[nodiscard]] Result<Target> attach(pid_t pid, const Log& log);
+
+}  // namespace pyscope

@@ -1,0 +1,101 @@
+// Wires the stages together; the only file that knows them all.
+#include "pyscope/capture.hpp"
+
+#include <fmt/core.h>
+
+#include <array>
+#include <cstring>
+
+#include "attach.hpp"
+#include "memory/image_memory.hpp"
+#include "read_snapshot.hpp"
+#include "recording.hpp"
+#include "source/source_lines.hpp"
+
+namespace pyscope {
+namespace {
+
+Error ended(const Process& process) {
+  return {ErrorKind::NoSuchProcess,
+          fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
+          ""};
+}
+
+// After an execve the process is the same one and its memory is another program's.
+bool same_program(const Target& target) {
+  std::array<std::byte, DebugOffsets::kHeaderSize> header{};
+  if (!target.memory->read(target.runtime.at, header)) return false;
+  std::uint32_t version = 0;
+  std::memcpy(&version, header.data() + DebugOffsets::kCookie.size(), sizeof version);
+  return std::memcmp(header.data(), DebugOffsets::kCookie.data(), DebugOffsets::kCookie.size()) ==
+             0 &&
+         PythonVersion::from_hex(version).text() == target.runtime.offsets.version().text();
+}
+
+}  // namespace
+
+Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
+  const Log log(options.log);
+  constexpr int kMaxAttaches = 3;
+  for (int attempt = 1;; ++attempt) {
+    const auto target = attach(pid, log);
+    if (!target) return fail(target.error());
+    const Process& process = *target->process;
+    // What the kernel says of the threads comes first: it is oldest when the stacks are read, and
+    // not the other way round, so that nothing that pyscope does shows in it.
+    ProcessFacts facts = process.facts();
+    facts.tasks = process.tasks(true);
+
+    const RecordingMemory recorder(*target->memory);
+    const bool record = !options.record_path.empty();
+    const Memory& memory = record ? static_cast<const Memory&>(recorder) : *target->memory;
+    if (record) {
+      // The table itself was read before there was a recorder.
+      std::array<std::byte, DebugOffsets::kMaxSize> table{};
+      (void)recorder.read(target->runtime.at, table);
+    }
+    auto snapshot = read_snapshot(
+        memory, target->runtime, facts, [&] { return process.tasks(true); }, options, log);
+    log("{} system calls to read memory", target->memory->system_calls());
+    if (record) {
+      // Also when it failed: that is the case that one wants to look at.
+      auto ok = write_recording(options.record_path, {target->runtime.at, facts, recorder.image()});
+      if (!ok) return fail(std::move(ok).error());
+    }
+    if (process.ended()) return fail(ended(process));
+    if (!same_program(*target)) {
+      if (attempt == kMaxAttaches) {
+        return fail(
+            ErrorKind::NoSuchProcess,
+            fmt::format("process {} replaced its program while it was read, {} times in a row", pid,
+                        attempt),
+            "try again");
+      }
+      log("the process runs another program now: attaching again");
+      continue;
+    }
+    if (snapshot && options.source) {
+      SourceReader sources(process.directory(), process.started_at(), log);
+      add_source_lines(*snapshot, sources);
+    }
+    return snapshot;
+  }
+}
+
+Result<Snapshot> replay(const std::string& path, const CaptureOptions& options) {
+  const Log log(options.log);
+  const auto recording = read_recording(path);
+  if (!recording) return fail(recording.error());
+  std::array<std::byte, DebugOffsets::kMaxSize> table{};
+  if (auto ok = recording->memory.read(recording->runtime, table); !ok) {
+    return fail("the recorded table of offsets", ok.error());
+  }
+  auto offsets = DebugOffsets::decode(table);
+  if (!offsets) return fail(std::move(offsets).error());
+  const Runtime runtime{recording->runtime, *std::move(offsets)};
+  return read_snapshot(
+      recording->memory, runtime, recording->facts, [&] { return recording->facts.tasks; }, options,
+      log);
+}
+
+}  // namespace pyscope

@@ -1,0 +1,458 @@
+#include "read_snapshot.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "memory/page_cache.hpp"
+#include "python/code.hpp"
+#include "python/frames.hpp"
+#include "python/reader.hpp"
+#include "python/runtime_state.hpp"
+
+namespace pyscope {
+namespace {
+
+#if defined(__x86_64__)
+constexpr std::int64_t kFutex = 202;
+#elif defined(__aarch64__)
+constexpr std::int64_t kFutex = 98;
+#else
+#error "the number of the futex system call on this machine is needed"
+#endif
+
+using Names = std::unordered_map<std::uint64_t, std::string>;
+using Gils = std::unordered_map<std::uint64_t, GilMoment>;
+
+/// A thread state with what is found out about it on the way to the model.
+struct Candidate {
+  const RawInterpreter* interpreter = nullptr;
+  const RawThread* raw = nullptr;
+  Thread thread;
+  FrameWalk walk;
+};
+
+class SnapshotReader {
+ public:
+  SnapshotReader(const Memory& memory, const Runtime& runtime, const ProcessFacts& facts,
+                 const std::function<std::vector<Task>()>& list_tasks,
+                 const CaptureOptions& options, const Log& log)
+      : memory_(memory),
+        runtime_(runtime),
+        facts_(facts),
+        list_tasks_(list_tasks),
+        options_(options),
+        log_(log) {
+    for (const Task& task : facts.tasks)
+      tasks_.emplace(task.namespace_tid, task);
+  }
+
+  Result<Snapshot> read() {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
+    copy_facts();
+    auto raw = list_threads();
+    if (!raw) return fail(std::move(raw).error());
+    snapshot_.finalizing = raw->finalizing;
+    snapshot_.warnings = raw->warnings;
+    snapshot_.capture.complete = raw->warnings.empty();
+    collect_candidates(*raw);
+    if (options_.threads.empty()) {
+      walk_stacks(*raw);
+      read_names(*raw);
+    } else {
+      read_names(*raw);
+      if (auto ok = select_threads(); !ok) return fail(std::move(ok).error());
+      walk_stacks(*raw);
+    }
+    drop_ended_threads();
+    resolve_frames();
+    for (const RawInterpreter& interpreter : raw->interpreters) {
+      snapshot_.interpreters.push_back(describe(interpreter));
+    }
+    for (Candidate& candidate : candidates_)
+      snapshot_.threads.push_back(std::move(candidate.thread));
+    CaptureStats& stats = snapshot_.capture;
+    stats.consistent =
+        stats.complete &&
+        std::all_of(snapshot_.threads.begin(), snapshot_.threads.end(),
+                    [](const Thread& thread) { return thread.consistent && thread.error.empty(); });
+    stats.duration_us =
+        std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin).count();
+    return std::move(snapshot_);
+  }
+
+ private:
+  void copy_facts() {
+    snapshot_.captured_at = facts_.captured_at;
+    snapshot_.host = facts_.host;
+    snapshot_.pid = facts_.pid;
+    snapshot_.namespace_pid = facts_.namespace_pid;
+    snapshot_.command = facts_.command;
+    snapshot_.executable = facts_.executable;
+    snapshot_.started_at = facts_.started_at;
+    snapshot_.python.version = runtime_.offsets.version().text();
+    snapshot_.python.free_threaded = runtime_.offsets.version().free_threaded;
+  }
+
+  const Task* find_task(std::uint64_t native_id) {
+    if (native_id > static_cast<std::uint64_t>(std::numeric_limits<pid_t>::max())) return nullptr;
+    const auto key = static_cast<pid_t>(native_id);
+    auto found = tasks_.find(key);
+    if (found == tasks_.end() && !listed_again_) {
+      listed_again_ = true;  // a thread that was started after the first listing
+      for (const Task& task : list_tasks_())
+        tasks_.emplace(task.namespace_tid, task);
+      found = tasks_.find(key);
+    }
+    return found == tasks_.end() ? nullptr : &found->second;
+  }
+
+  /// The lists of interpreters and threads, and the GILs before them: in this order, and the thread
+  /// states from a copy of their own. What is read between this look at the GILs and the next one
+  /// held still for every thread that hadn't the GIL in between.
+  Result<RawRuntime> list_threads() {
+    // A list can change while it is followed, above all where threads come and go. One that was
+    // followed to its end without a contradiction is taken; after some tries, what there is of it.
+    constexpr int kMaxAttempts = 30;
+    for (int attempt = 1;; ++attempt) {
+      const PageCache cache(memory_);
+      auto raw = read_interpreters(Reader(cache, runtime_.offsets), runtime_.at);
+      if (raw) {
+        gils_before_ = read_gils(memory_, runtime_.offsets.layout(), *raw);
+        const PageCache thread_cache(memory_);
+        read_threads(Reader(thread_cache, runtime_.offsets), memory_, *raw);
+      }
+      const bool settled =
+          raw ? raw->warnings.empty()
+              : raw.error().kind != ErrorKind::Fault && raw.error().kind != ErrorKind::Malformed;
+      if (settled || attempt == kMaxAttempts) return raw;
+      log_("the lists of threads changed while they were followed, try {}", attempt);
+    }
+  }
+
+  void collect_candidates(const RawRuntime& raw) {
+    for (const RawInterpreter& interpreter : raw.interpreters) {
+      // Linked newest first; shown in the order of their creation.
+      for (auto thread = interpreter.threads.rbegin(); thread != interpreter.threads.rend();
+           ++thread) {
+        Candidate candidate{&interpreter, &*thread, {}, {}};
+        describe(candidate);
+        holders_.emplace(thread->at.raw(), candidate.thread.tid);
+        candidates_.push_back(std::move(candidate));
+      }
+    }
+  }
+
+  // The facts of a thread other than its name and its frames.
+  void describe(Candidate& candidate) {
+    const RawThread& raw = *candidate.raw;
+    const RawInterpreter& interpreter = *candidate.interpreter;
+    Thread& thread = candidate.thread;
+    thread.ident = raw.ident;
+    thread.interpreter = interpreter.id;
+    const Task* task = find_task(raw.native_id);
+    if (task != nullptr) {
+      thread.tid = task->tid;
+      thread.namespace_tid = task->namespace_tid;
+      thread.os_name = task->os_name;
+      thread.os_state = task->state;
+      thread.cpu_time_us = task->cpu_time_us;
+      if (task->system_call) thread.system_call = task->system_call->number;
+    } else {
+      // The record outlives the thread for a moment when it ends, and for longer in the child of a
+      // fork.
+      thread.namespace_tid = static_cast<pid_t>(raw.native_id);
+      thread.os_state = 'X';
+    }
+    if (interpreter.id == 0) {
+      thread.main = interpreter.threads_main ? raw.at == interpreter.threads_main
+                                             : thread.namespace_tid == facts_.namespace_pid;
+    }
+    describe_gil(raw, interpreter, task, thread);
+    const char os_state = thread.os_state.value_or('?');
+    const bool asleep = std::string_view("SDITt").find(os_state) != std::string_view::npos;
+    if (os_state != 'R' && !asleep) {
+      thread.state =
+          ThreadState::Unknown;  // ended, or a state that no kernel had when this was written
+    } else if (thread.waits_for_gil.value_or(false)) {
+      thread.state = ThreadState::WaitingForGil;
+    } else {
+      thread.state = asleep ? ThreadState::Blocked : ThreadState::Running;
+    }
+  }
+
+  void describe_gil(const RawThread& raw, const RawInterpreter& interpreter, const Task* task,
+                    Thread& thread) const {
+    const auto gil = gils_before_.find(interpreter.gil.raw());
+    if (gil == gils_before_.end()) return;
+    const GilMoment& moment = gil->second;
+    thread.holds_gil = moment.locked == 1 && moment.last_holder == raw.at;
+    if (*thread.holds_gil) {
+      thread.waits_for_gil = false;
+    } else if (raw.gil_requested) {
+      thread.waits_for_gil = *raw.gil_requested;
+    } else {
+      thread.waits_for_gil = sleeps_on_gil(interpreter, moment, task);
+    }
+  }
+
+  // Before 3.15 it shows only in the kernel: a waiter sleeps on a futex inside of the GIL's
+  // condition variable or mutex.
+  [[nodiscard]] std::optional<bool> sleeps_on_gil(const RawInterpreter& interpreter,
+                                                  const GilMoment& moment, const Task* task) const {
+    if (moment.locked != 1 || (task != nullptr && task->state == 'R')) return false;
+    if (task == nullptr || !task->system_call) return std::nullopt;
+    const PythonLayout& layout = runtime_.offsets.layout();
+    const RemoteRange place{interpreter.gil + layout.gil_condition,
+                            layout.gil_conditions_end - layout.gil_condition};
+    return task->system_call->number == kFutex &&
+           place.contains(RemoteAddr{task->system_call->arguments[0]});
+  }
+
+  void read_names(const RawRuntime& raw) {
+    const PageCache cache(memory_);
+    const Reader reader(cache, runtime_.offsets);
+    for (const RawInterpreter& interpreter : raw.interpreters) {
+      if (!snapshot_.python.debug_build) {
+        snapshot_.python.debug_build = read_debug_build(reader, interpreter);
+      }
+      if (interpreter.threads.empty()) continue;
+      const auto names = read_names(interpreter);
+      if (!names) {
+        snapshot_.capture.complete = false;
+        snapshot_.warnings.push_back(
+            fmt::format("interpreter {}: the names of threads could not be read: {}",
+                        interpreter.id, names.error().message));
+        continue;
+      }
+      for (Candidate& candidate : candidates_) {
+        if (candidate.interpreter != &interpreter) continue;
+        const auto name = names->find(candidate.thread.ident);
+        if (name != names->end()) candidate.thread.name = name->second;
+      }
+    }
+  }
+
+  // The dict of threads is rebuilt now and then while they come and go.
+  [[nodiscard]] Result<Names> read_names(const RawInterpreter& interpreter) const {
+    constexpr int kMaxAttempts = 8;
+    for (int attempt = 1;; ++attempt) {
+      const PageCache cache(memory_);
+      auto names = read_thread_names(Reader(cache, runtime_.offsets), memory_, interpreter);
+      if (names || attempt == kMaxAttempts) return names;
+    }
+  }
+
+  Result<void> select_threads() {
+    if (options_.threads.empty()) return {};
+    std::string unknown;
+    for (const std::string& wanted : options_.threads) {
+      const bool known = std::any_of(candidates_.begin(), candidates_.end(),
+                                     [&](const Candidate& c) { return matches(c.thread, wanted); });
+      if (!known) unknown += (unknown.empty() ? "" : ", ") + wanted;
+    }
+    if (!unknown.empty()) {
+      return fail(ErrorKind::Usage,
+                  fmt::format("process {} has no Python thread {}", facts_.pid, unknown),
+                  fmt::format("list its threads: pyscope dump {} --frames 1", facts_.pid));
+    }
+    std::erase_if(candidates_, [&](const Candidate& candidate) {
+      return std::none_of(
+          options_.threads.begin(), options_.threads.end(),
+          [&](const std::string& wanted) { return matches(candidate.thread, wanted); });
+    });
+    return {};
+  }
+
+  static bool matches(const Thread& thread, const std::string& wanted) {
+    return thread.name == wanted || (thread.tid != 0 && fmt::to_string(thread.tid) == wanted);
+  }
+
+  void walk_stacks(const RawRuntime& raw) {
+    const std::size_t max_frames =
+        options_.max_frames.value_or(std::numeric_limits<std::size_t>::max());
+    std::vector<StackStart> starts;
+    for (const Candidate& candidate : candidates_) {
+      starts.push_back(candidate.raw->stack);
+      // Frames that haven't begun to run are read and then left out, and need room beyond the
+      // limit.
+      constexpr std::size_t kIncomplete = 2;
+      starts.back().max_frames = max_frames > std::numeric_limits<std::size_t>::max() - kIncomplete
+                                     ? max_frames
+                                     : max_frames + kIncomplete;
+    }
+    const PageCache stacks(memory_);
+    auto walks = walk_frames(stacks, runtime_.offsets, starts);
+    const Gils gils_after = read_gils(memory_, runtime_.offsets.layout(), raw);
+
+    // A thread that never holds still for a few microseconds costs some milliseconds; all of them
+    // together no more than this.
+    constexpr auto kTimeForOne = std::chrono::milliseconds(20);
+    constexpr auto kTimeForAll = std::chrono::seconds(1);
+    const auto deadline_for_all = std::chrono::steady_clock::now() + kTimeForAll;
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+      Candidate& candidate = candidates_[i];
+      candidate.walk = std::move(walks[i]);
+      if (candidate.walk.error.empty() && stood_still(candidate, gils_after)) {
+        candidate.thread.consistent = true;
+        continue;
+      }
+      const auto deadline =
+          std::min(std::chrono::steady_clock::now() + kTimeForOne, deadline_for_all);
+      auto verified = walk_verified(memory_, runtime_.offsets, candidate.raw->at, starts[i],
+                                    std::move(candidate.walk), deadline);
+      candidate.walk = std::move(verified.walk);
+      candidate.thread.consistent = verified.verified;
+      snapshot_.capture.attempts = std::max(snapshot_.capture.attempts, verified.attempts);
+      log_("thread {}: {} after {} tries", candidate.thread.tid,
+           verified.verified ? "verified" : "not verified", verified.attempts);
+      if (!verified.verified) {
+        candidate.thread.inconsistency =
+            fmt::format("the stack changed during each of {} tries to read it", verified.attempts);
+      }
+    }
+  }
+
+  // A thread that ended while it was read has left nothing that could be shown: its thread state is
+  // freed memory by now. One that had ended before and whose record still stands is shown as ended.
+  void drop_ended_threads() {
+    const bool all_stood = std::all_of(candidates_.begin(), candidates_.end(),
+                                       [](const Candidate& c) { return c.thread.consistent; });
+    if (all_stood) return;
+    std::unordered_set<pid_t> alive;
+    for (const Task& task : list_tasks_())
+      alive.insert(task.namespace_tid);
+    std::erase_if(candidates_, [&](const Candidate& candidate) {
+      const Thread& thread = candidate.thread;
+      if (thread.consistent || alive.contains(thread.namespace_tid)) return false;
+      snapshot_.warnings.push_back(
+          fmt::format("thread {} ended while it was read", thread.namespace_tid));
+      return true;
+    });
+  }
+
+  /// Whether the thread is known not to have run Python code since before its thread state was
+  /// read.
+  [[nodiscard]] bool stood_still(const Candidate& candidate, const Gils& gils_after) const {
+    const std::uint64_t gil = candidate.interpreter->gil.raw();
+    const auto before = gils_before_.find(gil);
+    const auto after = gils_after.find(gil);
+    return before != gils_before_.end() && after != gils_after.end() &&
+           before->second == after->second && before->second.last_holder != candidate.raw->at;
+  }
+
+  void resolve_frames() {
+    // Read apart from what was cached before the stacks were: code may have been made since.
+    const PageCache cache(memory_);
+    const Reader reader(cache, runtime_.offsets);
+    CodeTable codes(reader);
+    std::vector<RemoteAddr> addresses;
+    std::unordered_set<std::uint64_t> seen;
+    for (const Candidate& candidate : candidates_) {
+      for (const RawFrame& frame : candidate.walk.frames) {
+        if (!frame.is_entry() && seen.insert(frame.executable.raw()).second) {
+          addresses.push_back(frame.executable);
+        }
+      }
+    }
+    codes.load(std::move(addresses));
+    for (Candidate& candidate : candidates_)
+      resolve_frames(candidate, codes);
+    snapshot_.codes = codes.codes();
+  }
+
+  void resolve_frames(Candidate& candidate, CodeTable& codes) {
+    Thread& thread = candidate.thread;
+    const std::size_t limit = options_.max_frames.value_or(std::numeric_limits<std::size_t>::max());
+    std::size_t functions = 0;
+    thread.frames.reserve(candidate.walk.frames.size());
+    for (const RawFrame& raw : candidate.walk.frames) {
+      if (functions == limit) {
+        // What C code put between the functions, or beneath the last one, is no loss.
+        if (raw.is_entry()) continue;
+        thread.truncated = true;
+        break;
+      }
+      if (raw.is_entry()) {
+        thread.frames.emplace_back().kind = FrameKind::Shim;
+        continue;
+      }
+      if (auto frame = resolve(raw, codes)) {
+        thread.frames.push_back(*std::move(frame));
+        ++functions;
+      }
+    }
+    if (candidate.walk.limited) thread.truncated = true;
+    if (!candidate.walk.error.empty()) {
+      thread.error = candidate.walk.error;
+      thread.truncated = true;
+      thread.consistent = false;
+    }
+  }
+
+  // Nothing for a frame that hasn't begun to run its function, which Python doesn't show either.
+  static std::optional<Frame> resolve(const RawFrame& raw, CodeTable& codes) {
+    Frame frame;
+    const CodeTable::Entry& entry = codes.at(raw.executable);
+    if (!entry.error.empty()) {
+      frame.error = entry.error;
+      return frame;
+    }
+    const auto unit = CodeTable::unit_of(entry, raw.instruction);
+    frame.code = entry.index;
+    if (!unit) {
+      frame.error = unit.error().message;
+      return frame;
+    }
+    // _PyFrame_IsIncomplete
+    if (raw.owner != kOwnedByGenerator &&
+        static_cast<std::int64_t>(*unit) < entry.first_traceable) {
+      return std::nullopt;
+    }
+    const CodeTable::Location& location = codes.location(raw.executable, *unit);
+    frame.position = location.position;
+    frame.error = location.error;
+    return frame;
+  }
+
+  [[nodiscard]] Interpreter describe(const RawInterpreter& raw) {
+    Interpreter interpreter{
+        .id = raw.id, .gil_held_by = {}, .collecting_garbage = raw.collecting_garbage};
+    const auto gil = gils_before_.find(raw.gil.raw());
+    if (gil != gils_before_.end() && gil->second.locked == 1) {
+      const auto holder = holders_.find(gil->second.last_holder.raw());
+      if (holder != holders_.end() && holder->second != 0) interpreter.gil_held_by = holder->second;
+    }
+    return interpreter;
+  }
+
+  const Memory& memory_;
+  const Runtime& runtime_;
+  const ProcessFacts& facts_;
+  const std::function<std::vector<Task>()>& list_tasks_;
+  const CaptureOptions& options_;
+  const Log& log_;
+
+  Snapshot snapshot_;
+  Gils gils_before_;
+  std::unordered_map<pid_t, Task> tasks_;  // by the tid in the target's namespace
+  bool listed_again_ = false;
+  std::vector<Candidate> candidates_;
+  std::unordered_map<std::uint64_t, pid_t> holders_;  // thread state to tid, of all threads
+};
+
+}  // namespace
+
+Result<Snapshot> read_snapshot(const Memory& memory, const Runtime& runtime,
+                               const ProcessFacts& facts,
+                               const std::function<std::vector<Task>()>& list_tasks,
+                               const CaptureOptions& options, const Log& log) {
+  return SnapshotReader(memory, runtime, facts, list_tasks, options, log).read();
+}
+
+}  // namespace pyscope

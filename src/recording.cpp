@@ -1,0 +1,169 @@
+#include "recording.hpp"
+
+#include <fmt/core.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+namespace pyscope {
+namespace {
+
+constexpr std::string_view kHeader = "pyscope-recording 1";
+constexpr std::uint64_t kMaxRange = std::uint64_t{1} << 30U;
+constexpr std::string_view kEmptyWord = "%";  // what no encoded value is
+
+// Values may hold any byte: those that would end a word or a line are written as %XX.
+std::string encode(std::string_view value) {
+  std::string text;
+  for (const char c : value) {
+    if (c > ' ' && c < 0x7F && c != '%') {
+      text += c;
+    } else {
+      text += fmt::format("%{:02x}", static_cast<unsigned char>(c));
+    }
+  }
+  return text;
+}
+
+std::string decode(std::string_view text) {
+  std::string value;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned byte = 0;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ec == std::errc{}) {
+      value += static_cast<char>(byte);
+      i += 2;
+    } else {
+      value += text[i];
+    }
+  }
+  return value;
+}
+
+std::int64_t to_microseconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
+}
+
+std::chrono::system_clock::time_point from_microseconds(std::int64_t microseconds) {
+  return std::chrono::system_clock::time_point{std::chrono::microseconds(microseconds)};
+}
+
+std::uint64_t parse_address(const std::string& word) {
+  std::uint64_t value = 0;
+  std::from_chars(word.data(), word.data() + word.size(), value, 16);
+  return value;
+}
+
+void read_task(std::istringstream& line, ProcessFacts& facts) {
+  Task task;
+  std::string state;
+  std::string name;
+  line >> task.tid >> task.namespace_tid >> state >> task.cpu_time_us >> name;
+  task.state = state.empty() ? '?' : state.front();
+  if (name != kEmptyWord) task.os_name = decode(name);
+  SystemCall call;
+  if (line >> call.number) {
+    std::string argument;
+    for (auto& value : call.arguments) {
+      if (line >> argument) value = parse_address(argument);
+    }
+    task.system_call = call;
+  }
+  facts.tasks.push_back(std::move(task));
+}
+
+}  // namespace
+
+Result<void> write_recording(const std::string& path, const Recording& recording) {
+  std::string text = fmt::format("{}\nruntime {:x}\n", kHeader, recording.runtime.raw());
+  const ProcessFacts& facts = recording.facts;
+  text += fmt::format("process {} {}\nhost {}\nexecutable {}\ncaptured {}\n", facts.pid,
+                      facts.namespace_pid, encode(facts.host), encode(facts.executable),
+                      to_microseconds(facts.captured_at));
+  if (facts.started_at) text += fmt::format("started {}\n", to_microseconds(*facts.started_at));
+  for (const std::string& word : facts.command)
+    text += fmt::format("command {}\n", encode(word));
+  for (const Task& task : facts.tasks) {
+    text += fmt::format("task {} {} {} {} {}", task.tid, task.namespace_tid, task.state,
+                        task.cpu_time_us,
+                        task.os_name.empty() ? std::string(kEmptyWord) : encode(task.os_name));
+    if (task.system_call) {
+      text += fmt::format(" {}", task.system_call->number);
+      for (const std::uint64_t argument : task.system_call->arguments) {
+        text += fmt::format(" {:x}", argument);
+      }
+    }
+    text += '\n';
+  }
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text;
+  recording.memory.for_each_range([&](RemoteAddr at, std::span<const std::byte> bytes) {
+    file << fmt::format("memory {:x} {}\n", at.raw(), bytes.size());
+    // A char may alias any object.
+    file.write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    file << '\n';
+  });
+  file.close();
+  if (!file) return fail(ErrorKind::Failed, fmt::format("the recording {} can't be written", path));
+  return {};
+}
+
+Result<Recording> read_recording(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  if (!std::getline(file, text) || text != kHeader) {
+    return fail(ErrorKind::Failed, fmt::format("{} can't be opened, or is no recording", path));
+  }
+  Recording recording;
+  while (std::getline(file, text)) {
+    std::istringstream line(text);
+    std::string key;
+    std::string word;
+    std::int64_t number = 0;
+    line >> key;
+    if (key == "runtime" && line >> word) {
+      recording.runtime = RemoteAddr{parse_address(word)};
+    } else if (key == "process") {
+      line >> recording.facts.pid >> recording.facts.namespace_pid;
+    } else if (key == "host" && line >> word) {
+      recording.facts.host = decode(word);
+    } else if (key == "executable" && line >> word) {
+      recording.facts.executable = decode(word);
+    } else if (key == "captured" && line >> number) {
+      recording.facts.captured_at = from_microseconds(number);
+    } else if (key == "started" && line >> number) {
+      recording.facts.started_at = from_microseconds(number);
+    } else if (key == "command") {
+      word.clear();
+      line >> word;
+      recording.facts.command.push_back(decode(word));
+    } else if (key == "task") {
+      read_task(line, recording.facts);
+    } else if (key == "memory") {
+      std::uint64_t size = 0;
+      line >> word >> size;
+      if (size > kMaxRange)
+        return fail(ErrorKind::Failed, "a recording with a range that is too large");
+      // In pieces: the size may be far beyond what the file holds.
+      constexpr std::uint64_t kPiece = std::uint64_t{1} << 20U;
+      std::vector<char> piece(std::min(size, kPiece));
+      for (std::uint64_t at = parse_address(word); size != 0;) {
+        const auto bytes = std::span{piece}.first(std::min(size, kPiece));
+        if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) break;
+        recording.memory.put(RemoteAddr{at}, std::as_bytes(bytes));
+        at += bytes.size();
+        size -= bytes.size();
+      }
+      if (!file || file.get() != '\n')
+        return fail(ErrorKind::Failed, "a recording that is cut short");
+    }
+  }
+  return recording;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,127 @@
+#include "source/source_lines.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <map>
+
+#include "process/rooted_open.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr std::size_t kMaxFileSize = std::size_t{16} << 20U;
+constexpr std::size_t kMaxTotal = std::size_t{128} << 20U;
+constexpr std::size_t kMaxLineLength = 4096;  // of a generated line, the start is enough
+
+// A path as the target's file system has it. In names that weren't valid UTF-8 Python keeps the
+// bytes as lone surrogates U+DC80 to U+DCFF (PEP 383), here three bytes ED B2/B3 xx.
+std::string file_system_path(const std::string& name) {
+  std::string path;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(name[at]); };
+    if (i + 2 < name.size() && byte(i) == 0xED && (byte(i + 1) == 0xB2 || byte(i + 1) == 0xB3)) {
+      path += static_cast<char>(((byte(i + 1) & 1U) << 6U) | (byte(i + 2) & 0x3FU) | 0x80U);
+      i += 2;
+    } else {
+      path += name[i];
+    }
+  }
+  return path;
+}
+
+std::chrono::system_clock::time_point to_time_point(const timespec& time) {
+  return std::chrono::system_clock::time_point{
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(
+          std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec))};
+}
+
+std::vector<std::string> split_lines(std::string_view text) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::size_t end =
+        text.find_first_of("\r\n");  // the line ends that Python's tokenizer knows
+    lines.emplace_back(text.substr(0, std::min(end, kMaxLineLength)));
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + (text.substr(end).starts_with("\r\n") ? 2 : 1));
+  }
+  return lines;
+}
+
+}  // namespace
+
+SourceReader::File SourceReader::read(const std::string& name) {
+  File file;
+  // "<stdin>", "<frozen os>", "<string>": names that are no files.
+  if (name.empty() || (name.front() == '<' && name.back() == '>')) return file;
+  const std::string path = file_system_path(name);
+  if (path.find('\0') != std::string::npos) return file;
+  const UniqueFd fd = open_from_working_directory(proc_directory_, path);
+  struct stat info {};
+  if (!fd || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    log_("source {}: {}", name, std::strerror(errno));
+    return file;
+  }
+  // A process's start is known to a clock tick. Both times count: a deployment may keep the old
+  // time of modification, but it can't keep the time of the change.
+  constexpr auto kClockTick = std::chrono::milliseconds(20);
+  file.changed = std::max(to_time_point(info.st_mtim), to_time_point(info.st_ctim)) >
+                 process_start_ + kClockTick;
+  if (file.changed) {
+    log_("source {}: changed since the process started", name);
+    return file;
+  }
+  const auto size = static_cast<std::size_t>(std::max<off_t>(info.st_size, 0));
+  if (size > kMaxFileSize || bytes_read_ + size > kMaxTotal) {
+    log_("source {}: too large", name);
+    return file;
+  }
+  bytes_read_ += size;
+  std::string text(size, '\0');
+  std::size_t filled = 0;
+  while (filled < size) {
+    const ssize_t n = ::read(fd.get(), text.data() + filled, size - filled);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    filled += static_cast<std::size_t>(n);
+  }
+  text.resize(filled);
+  file.lines = split_lines(text);
+  return file;
+}
+
+std::optional<SourceLine> SourceReader::line(const std::string& name, std::int32_t number) {
+  auto known = files_.find(name);
+  if (known == files_.end()) known = files_.emplace(name, read(name)).first;
+  const File& file = known->second;
+  if (file.changed) return SourceLine{"", true};
+  if (number < 1 || static_cast<std::size_t>(number) > file.lines.size()) return std::nullopt;
+  return SourceLine{file.lines[static_cast<std::size_t>(number) - 1], false};
+}
+
+void add_source_lines(Snapshot& snapshot, SourceReader& sources) {
+  std::map<std::pair<std::uint32_t, std::int32_t>, std::optional<std::uint32_t>> known;
+  for (Thread& thread : snapshot.threads) {
+    for (Frame& frame : thread.frames) {
+      if (!frame.code || !frame.position.line) continue;
+      const auto [entry, fresh] = known.try_emplace({*frame.code, *frame.position.line});
+      if (fresh) {
+        auto line = sources.line(snapshot.codes[*frame.code].file, *frame.position.line);
+        if (line) {
+          entry->second = static_cast<std::uint32_t>(snapshot.sources.size());
+          snapshot.sources.push_back(*std::move(line));
+        }
+      }
+      frame.source = entry->second;
+    }
+  }
+}
+
+}  // namespace pyscope

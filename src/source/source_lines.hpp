@@ -1,0 +1,43 @@
+// Source lines of the target's code, read from the target's own files.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "process/log.hpp"
+#include "pyscope/snapshot.hpp"
+
+namespace pyscope {
+
+class SourceReader {
+ public:
+  /// `proc_directory` is a descriptor of /proc/PID. A file that is newer than `process_start` may
+  /// hold other lines than those that were compiled, and its lines are given as changed.
+  SourceReader(int proc_directory, std::chrono::system_clock::time_point process_start,
+               const Log& log)
+      : proc_directory_(proc_directory), process_start_(process_start), log_(log) {}
+
+  /// Nothing where there is no such file or line, or it can't be read safely.
+  [[nodiscard]] std::optional<SourceLine> line(const std::string& file, std::int32_t number);
+
+ private:
+  struct File {
+    bool changed = false;
+    std::vector<std::string> lines;
+  };
+  [[nodiscard]] File read(const std::string& name);
+
+  int proc_directory_;
+  std::chrono::system_clock::time_point process_start_;
+  const Log& log_;
+  std::unordered_map<std::string, File> files_;
+  std::size_t bytes_read_ = 0;
+};
+
+/// Gives every frame that has a line its source line, where there is one.
+void add_source_lines(Snapshot& snapshot, SourceReader& sources);
+
+}  // namespace pyscope
