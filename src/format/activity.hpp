@@ -1,0 +1,54 @@
+// What one thread is doing, in as few words as possible.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/known_waits.hpp"
+#include "pyscope/snapshot.hpp"
+
+namespace pyscope {
+
+/// In the order in which somebody who looks for trouble wants to read them.
+enum class ActivityKind : std::uint8_t {
+  Running,
+  WaitingForLock,
+  WaitingForGil,
+  WaitingOutside,  // for a socket, a child process, a clock
+  Blocked,         // in the kernel, for a reason that the stack doesn't tell
+  Stopped,         // by a signal or a tracer
+  Unreadable,
+  Unknown,
+  NoFrames,
+  Ended,
+  Idle,
+};
+
+struct Activity {
+  ActivityKind kind = ActivityKind::Unknown;
+  std::string_view words;  // "idle in Queue.get", "waiting for a lock", "blocked"; static text
+  const Frame* frame = nullptr;  // where; nullptr if nobody knows, or if the words say it all
+};
+
+/// Names the activities of a snapshot's threads. The snapshot must outlive it.
+class ActivityFinder {
+ public:
+  explicit ActivityFinder(const Snapshot& snapshot)
+      : snapshot_(snapshot), waits_(snapshot.codes.size()) {}
+
+  [[nodiscard]] Activity find(const Thread& thread);
+
+ private:
+  const KnownWait* known_wait(const Frame& frame);
+
+  const Snapshot& snapshot_;
+  std::vector<std::optional<const KnownWait*>> waits_;  // by code; empty: not looked up yet
+};
+
+/// True if the thread itself is no more: it ended while it was read, or Python only remembers it.
+[[nodiscard]] bool has_ended(const Thread& thread);
+
+}  // namespace pyscope

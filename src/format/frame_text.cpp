@@ -1,0 +1,112 @@
+#include "format/frame_text.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "format/escape.hpp"
+#include "format/underline.hpp"
+
+namespace pyscope {
+namespace {
+
+const Code* code_of(const Snapshot& snapshot, const Frame& frame) {
+  if (!frame.code || *frame.code >= snapshot.codes.size()) return nullptr;
+  return &snapshot.codes[*frame.code];
+}
+
+std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
+  return (hash ^ value) * 0x9e3779b97f4a7c15U;
+}
+
+std::uint64_t bits_of(std::optional<std::int32_t> value) {
+  return value ? static_cast<std::uint32_t>(*value) : std::uint64_t{1} << 32U;
+}
+
+}  // namespace
+
+std::size_t FrameTexts::KeyHash::operator()(const Key& key) const {
+  std::uint64_t hash = mixed(key.code, bits_of(key.position.line));
+  hash = mixed(hash, bits_of(key.position.end_line));
+  hash = mixed(hash, bits_of(key.position.column));
+  hash = mixed(hash, bits_of(key.position.end_column));
+  hash = mixed(hash, key.source ? *key.source : ~std::uint64_t{0});
+  return hash ^ hash >> 32U;
+}
+
+std::uint32_t FrameTexts::number(const Frame& frame) {
+  const bool complete = frame.error.empty() && code_of(snapshot_, frame) != nullptr;
+  if (!complete) return number_of_text(make_text(frame), std::nullopt);
+  const auto [entry, is_new] =
+      numbers_.try_emplace(Key{*frame.code, frame.position, frame.source}, 0);
+  if (is_new) {
+    // Lines that aren't known are all taken for the same one.
+    const auto line = static_cast<std::uint32_t>(frame.position.line.value_or(-1));
+    entry->second = number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line);
+  }
+  return entry->second;
+}
+
+std::uint32_t FrameTexts::number_of_text(std::string text, std::optional<std::uint64_t> line) {
+  const auto next = static_cast<std::uint32_t>(texts_.size());
+  const auto [entry, is_new] = numbers_of_texts_.try_emplace(text, next);
+  if (!is_new) return entry->second;
+  texts_.push_back(std::move(text));
+  // A frame that couldn't be read is like no other; keys are numbers of the first frame that has
+  // them.
+  line_keys_.push_back(line ? keys_of_lines_.try_emplace(*line, next).first->second : next);
+  return next;
+}
+
+std::string FrameTexts::make_text(const Frame& frame) const {
+  std::string out;
+  const Code* code = code_of(snapshot_, frame);
+  if (code == nullptr) {
+    const std::string why =
+        frame.error.empty() ? std::string("no code object") : escape(frame.error);
+    out += "  ";
+    painter_.append(out, Style::Error, fmt::format("[frame not readable: {}]", why));
+    out += '\n';
+    return out;
+  }
+  // The shape of Python's tracebacks, which editors and terminals turn into links.
+  out += "  File \"";
+  painter_.append(out, Style::File, escape(code->file));
+  out += "\", line ";
+  painter_.append(out, Style::Line,
+                  frame.position.line ? std::to_string(*frame.position.line) : std::string("?"));
+  out += ", in ";
+  const std::string& name = code->qualified_name.empty() ? code->function : code->qualified_name;
+  painter_.append(out, Style::Function, name.empty() ? std::string("?") : escape(name));
+  out += '\n';
+  append_source(out, frame);
+  if (!frame.error.empty()) {
+    out += "    ";
+    painter_.append(out, Style::Error, fmt::format("[{}]", escape(frame.error)));
+    out += '\n';
+  }
+  return out;
+}
+
+void FrameTexts::append_source(std::string& out, const Frame& frame) const {
+  if (!frame.source || *frame.source >= snapshot_.sources.size()) return;
+  const SourceLine& source = snapshot_.sources[*frame.source];
+  if (source.changed) {
+    out += "    ";
+    painter_.append(out, Style::Note, "[source file changed since the process started]");
+    out += '\n';
+    return;
+  }
+  const UnderlinedLine line = underline(source.text, frame.position);
+  if (line.text.empty()) return;
+  out += "    ";
+  out += line.text;
+  out += '\n';
+  if (line.marks.empty()) return;
+  const std::size_t indent = line.marks.find_first_not_of(' ');
+  out.append(4 + indent, ' ');
+  painter_.append(out, Style::Underline, std::string_view(line.marks).substr(indent));
+  out += '\n';
+}
+
+}  // namespace pyscope

@@ -1,0 +1,57 @@
+// The printed form of frames. The same few frames occur again and again in the stacks of a process,
+// so each distinct one is made once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "format/paint.hpp"
+#include "pyscope/snapshot.hpp"
+
+namespace pyscope {
+
+/// The snapshot must outlive it.
+class FrameTexts {
+ public:
+  FrameTexts(const Snapshot& snapshot, Painter painter) : snapshot_(snapshot), painter_(painter) {}
+
+  /// A number for the frame, the same for frames that are printed alike.
+  [[nodiscard]] std::uint32_t number(const Frame& frame);
+
+  /// What is printed for it: one or more lines with line ends.
+  [[nodiscard]] const std::string& text(std::uint32_t number) const { return texts_[number]; }
+
+  /// Equal for frames that execute the same line of the same function, wherever in that line: what
+  /// counts as the same frame in a recursion.
+  [[nodiscard]] std::uint32_t line_key(std::uint32_t number) const { return line_keys_[number]; }
+
+ private:
+  struct Key {
+    std::uint32_t code = 0;
+    Position position;
+    std::optional<std::uint32_t> source;
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const;
+  };
+
+  std::uint32_t number_of_text(std::string text, std::optional<std::uint64_t> line);
+  [[nodiscard]] std::string make_text(const Frame& frame) const;
+  void append_source(std::string& out, const Frame& frame) const;
+
+  const Snapshot& snapshot_;
+  Painter painter_;
+  std::unordered_map<Key, std::uint32_t, KeyHash> numbers_;
+  std::unordered_map<std::string, std::uint32_t> numbers_of_texts_;
+  std::unordered_map<std::uint64_t, std::uint32_t> keys_of_lines_;
+  std::vector<std::string> texts_;
+  std::vector<std::uint32_t> line_keys_;
+};
+
+}  // namespace pyscope

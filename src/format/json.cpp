@@ -1,0 +1,362 @@
+// The JSON form, schema pyscope.dump/1; docs/schema/ says what each field means. What comes out is
+// valid whatever the snapshot holds: text is escaped to UTF-8, and numbers that can't be are null.
+
+#include <rapidjson/prettywriter.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/escape.hpp"
+#include "format/timestamp.hpp"
+#include "pyscope/render.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr std::string_view kSchema = "pyscope.dump/1";
+
+std::string_view name_of(ThreadState state) {
+  switch (state) {
+    case ThreadState::Unknown:
+      return "unknown";
+    case ThreadState::Running:
+      return "running";
+    case ThreadState::WaitingForGil:
+      return "waiting_for_gil";
+    case ThreadState::Blocked:
+      return "blocked";
+  }
+  return "unknown";
+}
+
+bool is_letter(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+std::string_view stripped(std::string_view line) {
+  constexpr std::string_view kSpace = " \t\f\v\r\n";
+  const std::size_t begin = line.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return line.substr(begin, line.find_last_not_of(kSpace) + 1 - begin);
+}
+
+bool is_in_other_namespace(const Snapshot& snapshot, const Thread& thread) {
+  const auto differs = [](pid_t inside, pid_t here) { return inside > 0 && inside != here; };
+  return differs(snapshot.namespace_pid, snapshot.pid) || differs(thread.namespace_tid, thread.tid);
+}
+
+/// Text that was escaped before. Its own type, so that nothing else is written by mistake.
+struct SafeText {
+  std::string text;
+};
+
+/// A code object whose texts were escaped, once for all its frames.
+struct SafeCode {
+  SafeText function;
+  SafeText qualified_name;
+  SafeText file;
+};
+
+template <class Writer>
+class JsonRenderer {
+ public:
+  explicit JsonRenderer(Writer& writer) : writer_(writer) {}
+
+  void write(const Snapshot& snapshot);
+  void write(pid_t pid, const Error& error);
+
+ private:
+  void key(std::string_view name) {
+    writer_.Key(name.data(), static_cast<rapidjson::SizeType>(name.size()));
+  }
+  void ascii(std::string_view text) {
+    writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+  }
+  void value(const SafeText& safe) { ascii(safe.text); }
+  void text(std::string_view unsafe) { ascii(escape(unsafe)); }
+
+  void field(std::string_view name, bool value) {
+    key(name);
+    writer_.Bool(value);
+  }
+  void field(std::string_view name, std::int64_t value) {
+    key(name);
+    writer_.Int64(value);
+  }
+  void field(std::string_view name, std::uint64_t value) {
+    key(name);
+    writer_.Uint64(value);
+  }
+  void field(std::string_view name, std::nullptr_t) {
+    key(name);
+    writer_.Null();
+  }
+  template <class T>
+  void field(std::string_view name, const std::optional<T>& value) {
+    if (value) {
+      field(name, *value);
+    } else {
+      field(name, nullptr);
+    }
+  }
+  void text_field(std::string_view name, std::string_view unsafe) {
+    key(name);
+    text(unsafe);
+  }
+  void text_or_null(std::string_view name, const std::optional<std::string>& unsafe) {
+    key(name);
+    if (unsafe) {
+      text(*unsafe);
+    } else {
+      writer_.Null();
+    }
+  }
+  /// For text that is null where there is none.
+  void text_unless_empty(std::string_view name, std::string_view unsafe) {
+    text_or_null(name, unsafe.empty() ? std::nullopt : std::optional<std::string>(unsafe));
+  }
+  /// For ids, which are null when they aren't known.
+  void id_field(std::string_view name, pid_t id) {
+    if (id > 0) {
+      field(name, std::int64_t{id});
+    } else {
+      field(name, nullptr);
+    }
+  }
+  /// For lines and columns: a negative one was read from a target that makes no sense.
+  void position_field(std::string_view name, std::optional<std::int32_t> number) {
+    if (number && *number >= 0) {
+      field(name, std::int64_t{*number});
+    } else {
+      field(name, nullptr);
+    }
+  }
+  void error_field(std::string_view code, std::string_view message) {
+    key("error");
+    writer_.StartObject();
+    key("code");
+    ascii(code);
+    text_field("message", message);
+    writer_.EndObject();
+  }
+
+  void write_header(const Snapshot& snapshot);
+  void write_thread(const Snapshot& snapshot, const Thread& thread);
+  void write_frame(const Snapshot& snapshot, const Frame& frame);
+  void write_code(const Snapshot& snapshot, const Frame& frame);
+
+  Writer& writer_;
+  std::vector<std::optional<SafeCode>> codes_;  // made when first met
+  std::vector<std::optional<SafeText>> sources_;
+};
+
+template <class Writer>
+void JsonRenderer<Writer>::write(const Snapshot& snapshot) {
+  codes_.resize(snapshot.codes.size());
+  sources_.resize(snapshot.sources.size());
+  writer_.StartObject();
+  write_header(snapshot);
+  key("interpreters");
+  writer_.StartArray();
+  for (const Interpreter& interpreter : snapshot.interpreters) {
+    writer_.StartObject();
+    field("id", interpreter.id);
+    id_field("gil_held_by", interpreter.gil_held_by.value_or(0));
+    field("collecting_garbage", interpreter.collecting_garbage);
+    writer_.EndObject();
+  }
+  writer_.EndArray();
+  key("threads");
+  writer_.StartArray();
+  for (const Thread& thread : snapshot.threads) {
+    write_thread(snapshot, thread);
+  }
+  writer_.EndArray();
+  key("warnings");
+  writer_.StartArray();
+  for (const std::string& warning : snapshot.warnings) {
+    text(warning);
+  }
+  writer_.EndArray();
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_header(const Snapshot& snapshot) {
+  key("schema");
+  ascii(kSchema);
+  key("pyscope");
+  ascii(PYSCOPE_VERSION);
+  key("captured_at");
+  ascii(format_utc(snapshot.captured_at));
+  text_field("host", snapshot.host);
+  id_field("pid", snapshot.pid);
+  id_field("namespace_pid", snapshot.namespace_pid);
+  key("command");
+  writer_.StartArray();
+  for (const std::string& argument : snapshot.command) {
+    text(argument);
+  }
+  writer_.EndArray();
+  text_field("executable", snapshot.executable);
+  key("started_at");
+  if (snapshot.started_at) {
+    ascii(format_utc(*snapshot.started_at));
+  } else {
+    writer_.Null();
+  }
+  key("python");
+  writer_.StartObject();
+  text_field("version", snapshot.python.version);
+  field("free_threaded", snapshot.python.free_threaded);
+  field("debug_build", snapshot.python.debug_build);
+  writer_.EndObject();
+  field("finalizing", snapshot.finalizing);
+  key("capture");
+  writer_.StartObject();
+  key("mode");
+  ascii(snapshot.capture.paused_us > 0 ? "paused" : "running");
+  field("consistent", snapshot.capture.consistent);
+  field("complete", snapshot.capture.complete);
+  field("attempts", std::int64_t{snapshot.capture.attempts});
+  field("duration_us", snapshot.capture.duration_us);
+  field("paused_us", snapshot.capture.paused_us);
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& thread) {
+  writer_.StartObject();
+  id_field("tid", thread.tid);
+  if (is_in_other_namespace(snapshot, thread)) {
+    id_field("namespace_tid", thread.namespace_tid);
+  }
+  field("ident", thread.ident);
+  text_or_null("name", thread.name);
+  text_or_null("os_name", thread.os_name);
+  field("interpreter", thread.interpreter);
+  field("main", thread.main);
+  key("state");
+  ascii(name_of(thread.state));
+  field("holds_gil", thread.holds_gil);
+  field("waits_for_gil", thread.waits_for_gil);
+  key("os_state");
+  if (thread.os_state && is_letter(*thread.os_state)) {
+    ascii(std::string_view(&*thread.os_state, 1));
+  } else {
+    writer_.Null();
+  }
+  field("cpu_time_us", thread.cpu_time_us);
+  field("wait", nullptr);
+  field("consistent", thread.consistent);
+  if (!thread.consistent) text_unless_empty("inconsistency", thread.inconsistency);
+  field("truncated", thread.truncated);
+  if (!thread.error.empty()) error_field("partial", thread.error);
+  key("frames");
+  writer_.StartArray();
+  for (const Frame& frame : thread.frames) {
+    write_frame(snapshot, frame);
+  }
+  writer_.EndArray();
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& frame) {
+  writer_.StartObject();
+  key("kind");
+  if (frame.kind == FrameKind::Shim) {
+    ascii("shim");
+  } else {
+    ascii("python");
+    write_code(snapshot, frame);
+    position_field("line", frame.position.line);
+    position_field("end_line", frame.position.end_line);
+    position_field("column", frame.position.column);
+    position_field("end_column", frame.position.end_column);
+    if (frame.source && *frame.source < sources_.size()) {
+      const SourceLine& line = snapshot.sources[*frame.source];
+      if (line.changed) {
+        field("source_changed", true);
+      } else {
+        auto& safe = sources_[*frame.source];
+        if (!safe) safe = SafeText{escape(stripped(line.text), Tabs::Keep)};
+        key("source");
+        value(*safe);
+      }
+    }
+  }
+  if (!frame.error.empty()) error_field("partial", frame.error);
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_code(const Snapshot& snapshot, const Frame& frame) {
+  if (!frame.code || *frame.code >= codes_.size()) {
+    field("function", nullptr);
+    field("qualified_name", nullptr);
+    field("file", nullptr);
+    return;
+  }
+  auto& safe = codes_[*frame.code];
+  if (!safe) {
+    const Code& code = snapshot.codes[*frame.code];
+    safe = SafeCode{{escape(code.function)}, {escape(code.qualified_name)}, {escape(code.file)}};
+  }
+  key("function");
+  value(safe->function);
+  key("qualified_name");
+  value(safe->qualified_name);
+  key("file");
+  value(safe->file);
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write(pid_t pid, const Error& error) {
+  writer_.StartObject();
+  key("schema");
+  ascii(kSchema);
+  id_field("pid", pid);
+  key("error");
+  writer_.StartObject();
+  key("code");
+  ascii(error_code(error.kind));
+  text_field("message", error.message);
+  text_unless_empty("hint", error.hint);
+  writer_.EndObject();
+  writer_.EndObject();
+}
+
+template <class... Document>
+std::string render(JsonStyle style, const Document&... document) {
+  rapidjson::StringBuffer buffer;
+  if (style == JsonStyle::Pretty) {
+    rapidjson::PrettyWriter<rapidjson::StringBuffer> writer(buffer);
+    writer.SetIndent(' ', 2);
+    JsonRenderer(writer).write(document...);
+  } else {
+    rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
+    JsonRenderer(writer).write(document...);
+  }
+  std::string text(buffer.GetString(), buffer.GetSize());
+  text += '\n';
+  return text;
+}
+
+}  // namespace
+
+std::string render_json(const Snapshot& snapshot, JsonStyle style) {
+  return render(style, snapshot);
+}
+
+std::string render_json(pid_t pid, const Error& error, JsonStyle style) {
+  return render(style, pid, error);
+}
+
+}  // namespace pyscope

@@ -1,0 +1,228 @@
+#include "format/summary.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "format/activity.hpp"
+#include "format/escape.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr std::size_t kMaxGroups = 8;
+constexpr std::size_t kMaxColumns = 220;
+constexpr std::size_t kMaxNameColumns = 48;
+
+/// Threads that do the same.
+struct Group {
+  Activity activity;
+  std::size_t count = 0;
+};
+
+/// How much is said of where threads are that don't run. Of those that do, it is always all.
+enum class Detail : std::uint8_t {
+  Lines,      // "in Store.save (app/store.py:31)"
+  Functions,  // "in Store.save"
+  Nothing,
+};
+
+/// True if threads at different places are different news. Threads that are idle, or that wait for
+/// the one GIL, are counted together wherever they are.
+bool is_told_apart_by_place(ActivityKind kind, Detail detail) {
+  switch (kind) {
+    case ActivityKind::Running:
+    case ActivityKind::Unknown:
+      return true;
+    case ActivityKind::WaitingForLock:
+    case ActivityKind::WaitingOutside:
+    case ActivityKind::Blocked:
+    case ActivityKind::Stopped:
+      return detail != Detail::Nothing;
+    case ActivityKind::WaitingForGil:
+    case ActivityKind::Unreadable:
+    case ActivityKind::NoFrames:
+    case ActivityKind::Ended:
+    case ActivityKind::Idle:
+      return false;
+  }
+  return false;
+}
+
+/// What is counted together.
+using GroupKey = std::tuple<ActivityKind, std::string_view, std::optional<std::uint32_t>,
+                            std::optional<std::int32_t>>;
+
+GroupKey key_of(const Activity& activity, Detail detail) {
+  if (activity.frame == nullptr || !is_told_apart_by_place(activity.kind, detail)) {
+    return {activity.kind, activity.words, std::nullopt, std::nullopt};
+  }
+  return {activity.kind, activity.words, activity.frame->code, activity.frame->position.line};
+}
+
+bool is_same_place(const Frame* a, const Frame* b) {
+  if (a == nullptr || b == nullptr) return a == b;
+  return a->code == b->code && a->position.line == b->position.line;
+}
+
+/// What deserves attention first; of the same kind, what most threads do.
+std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
+  ActivityFinder finder(snapshot);
+  std::vector<Group> groups;
+  std::map<GroupKey, std::size_t> index;
+  for (const Thread& thread : snapshot.threads) {
+    const Activity activity = finder.find(thread);
+    const auto [entry, is_new] = index.try_emplace(key_of(activity, detail), groups.size());
+    if (is_new) groups.push_back({activity, 0});
+    Group& group = groups[entry->second];
+    ++group.count;
+    if (!is_same_place(group.activity.frame, activity.frame)) group.activity.frame = nullptr;
+  }
+  std::stable_sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) {
+    if (a.activity.kind != b.activity.kind) return a.activity.kind < b.activity.kind;
+    return a.count > b.count;
+  });
+  return groups;
+}
+
+/// The file and its folder: enough to tell which `models.py` it is.
+std::string_view short_path(std::string_view path) {
+  const std::size_t file = path.rfind('/');
+  if (file == std::string_view::npos || file == 0) return path;
+  const std::size_t folder = path.rfind('/', file - 1);
+  return folder == std::string_view::npos ? path : path.substr(folder + 1);
+}
+
+/// The function's name alone.
+std::string function_of(const Snapshot& snapshot, const Frame* frame) {
+  if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
+  return clip(escape(snapshot.codes[*frame->code].qualified_name), kMaxNameColumns);
+}
+
+/// "get_user (app/views.py:88)"; empty if the frame doesn't tell.
+std::string place_of(const Snapshot& snapshot, const Frame* frame) {
+  if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
+  const Code& code = snapshot.codes[*frame->code];
+  const std::string name = function_of(snapshot, frame);
+  const std::string path = clip(escape(short_path(code.file)), kMaxNameColumns);
+  if (!frame->position.line) return fmt::format("{} ({})", name, path);
+  return fmt::format("{} ({}:{})", name, path, *frame->position.line);
+}
+
+std::string describe(const Snapshot& snapshot, const Activity& activity, Detail detail) {
+  const bool always = is_told_apart_by_place(activity.kind, Detail::Nothing);
+  std::string place;
+  if (always || detail == Detail::Lines) place = place_of(snapshot, activity.frame);
+  if (!always && detail == Detail::Functions) place = function_of(snapshot, activity.frame);
+  switch (activity.kind) {
+    case ActivityKind::Running:
+    case ActivityKind::Unknown:
+      if (!place.empty()) return fmt::format("{} {}", activity.words, place);
+      // A lone "in" would say nothing.
+      return activity.kind == ActivityKind::Unknown ? "in an unknown state"
+                                                    : std::string(activity.words);
+    default:
+      return place.empty() ? std::string(activity.words)
+                           : fmt::format("{} in {}", activity.words, place);
+  }
+}
+
+std::string describe_process(const Snapshot& snapshot) {
+  const std::size_t count = snapshot.threads.size();
+  std::string text = count == 0   ? std::string("no Python threads")
+                     : count == 1 ? std::string("1 thread")
+                                  : fmt::format("{} threads", count);
+  if (snapshot.interpreters.size() > 1) {
+    fmt::format_to(std::back_inserter(text), " in {} interpreters", snapshot.interpreters.size());
+  }
+  if (snapshot.finalizing) text += ", interpreter shutting down";
+  if (std::any_of(snapshot.interpreters.begin(), snapshot.interpreters.end(),
+                  [](const Interpreter& interpreter) { return interpreter.collecting_garbage; })) {
+    text += ", collecting garbage";
+  }
+  return text;
+}
+
+/// What can't be relied on; it stands at the end and is never left out.
+std::string describe_doubts(const Snapshot& snapshot) {
+  std::size_t unverified = 0;
+  std::size_t partial = 0;
+  for (const Thread& thread : snapshot.threads) {
+    if (thread.frames.empty() && !thread.error.empty()) continue;  // "unreadable" says it
+    const bool has_gap = std::any_of(thread.frames.begin(), thread.frames.end(),
+                                     [](const Frame& frame) { return !frame.error.empty(); });
+    if (!thread.error.empty() || has_gap) {
+      ++partial;
+    } else if (!thread.consistent) {
+      ++unverified;
+    }
+  }
+  std::string text;
+  const auto to = std::back_inserter(text);
+  if (partial > 0) fmt::format_to(to, "; {} read only in part", partial);
+  if (unverified > 0) {
+    fmt::format_to(to, "{} {} not verified", text.empty() ? ";" : ",", unverified);
+  }
+  return text;
+}
+
+/// What is said of the groups that are `shown`, which is a prefix of `groups` and perhaps the
+/// biggest idle one: in a service that idles on hundreds of threads, that is what explains the
+/// number.
+std::string describe_groups(const Snapshot& snapshot, const std::vector<Group>& groups,
+                            std::size_t shown, Detail detail) {
+  std::vector<const Group*> picked;
+  for (std::size_t i = 0; i < std::min(shown, groups.size()); ++i) {
+    picked.push_back(&groups[i]);
+  }
+  const auto idle = std::find_if(groups.begin(), groups.end(), [](const Group& group) {
+    return group.activity.kind == ActivityKind::Idle;
+  });
+  if (shown > 1 && idle != groups.end() &&
+      static_cast<std::size_t>(idle - groups.begin()) >= shown) {
+    picked.back() = &*idle;
+  }
+  std::string text;
+  std::size_t left = snapshot.threads.size();
+  for (const Group* group : picked) {
+    if (!text.empty()) text += ", ";
+    if (snapshot.threads.size() > 1) {
+      // "3 threads: all idle" has one number less to compare than "3 threads: 3 idle".
+      text += groups.size() == 1 ? std::string("all ") : fmt::format("{} ", group->count);
+    }
+    text += describe(snapshot, group->activity, detail);
+    left -= group->count;
+  }
+  if (left > 0) fmt::format_to(std::back_inserter(text), ", and {} more", left);
+  return text;
+}
+
+}  // namespace
+
+std::string summarize(const Snapshot& snapshot) {
+  const std::string process = describe_process(snapshot);
+  const std::string doubts = describe_doubts(snapshot);
+  std::string line;
+  for (const Detail detail : {Detail::Lines, Detail::Functions, Detail::Nothing}) {
+    const std::vector<Group> groups = make_groups(snapshot, detail);
+    if (groups.empty()) return process + doubts;
+    // Places give way before groups do.
+    const std::size_t most = std::min(kMaxGroups, groups.size());
+    const std::size_t fewest = detail == Detail::Nothing ? 1 : groups.size();
+    for (std::size_t shown = most; shown >= fewest; --shown) {
+      line = process + ": " + describe_groups(snapshot, groups, shown, detail) + doubts;
+      if (display_width(line) <= kMaxColumns) return line;
+    }
+  }
+  return line;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,472 @@
+// The text form, for people. All text of the target passes escape() on its way here.
+//
+// The order of threads: as they were created as long as each is printed by itself, because then
+// there are few and the main thread, which most people look for, is first. When they are grouped
+// there are many, and somebody who was woken up by the service wants what is unusual: groups come
+// in the order of the summary, so its first words are what the eye meets first, and the two hundred
+// idle workers are last.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "format/activity.hpp"
+#include "format/escape.hpp"
+#include "format/frame_text.hpp"
+#include "format/paint.hpp"
+#include "format/recursion.hpp"
+#include "format/summary.hpp"
+#include "format/timestamp.hpp"
+#include "pyscope/render.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr std::size_t kGroupAbove = 16;  // threads, for Grouping::Automatic
+constexpr std::size_t kMaxCommandColumns = 120;
+constexpr std::size_t kMaxNameColumns = 80;
+constexpr std::size_t kMaxMemberColumns = 100;
+constexpr std::size_t kCommBytes = 15;           // what the kernel keeps of a thread's name
+constexpr std::uint64_t kMinCpuTimeUs = 10'000;  // one clock tick, the unit in which it is counted
+
+std::string with_separators(std::size_t number) {
+  std::string digits = std::to_string(number);
+  for (std::size_t at = digits.size(); at > 3;) {
+    at -= 3;
+    digits.insert(at, ",");
+  }
+  return digits;
+}
+
+std::string format_duration(std::uint64_t us) {
+  constexpr std::uint64_t kMillisecond = 1000;
+  constexpr std::uint64_t kSecond = 1000 * kMillisecond;
+  constexpr std::uint64_t kMinute = 60 * kSecond;
+  constexpr std::uint64_t kHour = 60 * kMinute;
+  constexpr std::uint64_t kDay = 24 * kHour;
+  const auto tenths = [us](std::uint64_t unit, std::string_view name) {
+    const std::uint64_t count = us / (unit / 10);
+    return fmt::format("{}.{} {}", count / 10, count % 10, name);
+  };
+  const auto two_units = [us](std::uint64_t unit, std::string_view name, std::uint64_t part,
+                              std::string_view part_name) {
+    return fmt::format("{} {} {} {}", us / unit, name, us % unit / part, part_name);
+  };
+  if (us < 10 * kMillisecond) return tenths(kMillisecond, "ms");
+  if (us < kSecond) return fmt::format("{} ms", us / kMillisecond);
+  if (us < kMinute) return tenths(kSecond, "s");
+  if (us < kHour) return two_units(kMinute, "min", kSecond, "s");
+  if (us < kDay) return two_units(kHour, "h", kMinute, "min");
+  return two_units(kDay, "d", kHour, "h");
+}
+
+std::uint64_t not_negative(std::int64_t value) {
+  return value < 0 ? 0 : static_cast<std::uint64_t>(value);
+}
+
+/// An argument as one would type it, so that the command line can be told into its arguments.
+std::string quote_argument(std::string_view argument) {
+  constexpr std::string_view kNeedsQuotes = " \t\n\"'\\$`&|;<>()*?[]#~!{}";
+  if (!argument.empty() && argument.find_first_of(kNeedsQuotes) == std::string_view::npos) {
+    return escape(argument);
+  }
+  std::string quoted = "'";
+  for (const char c : argument) {
+    if (c == '\'') {
+      quoted += "'\\''";
+    } else {
+      quoted += c;
+    }
+  }
+  quoted += '\'';
+  return escape(quoted);
+}
+
+std::string_view file_name(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
+}
+
+bool is_comm_of(std::string_view os_name, std::string_view full_name) {
+  return os_name == full_name.substr(0, kCommBytes);
+}
+
+/// 4712 "worker-1": the number to find it by in other tools, and the name.
+std::string name_of(const Thread& thread) {
+  std::string name;
+  if (thread.tid != 0) name = std::to_string(thread.tid);
+  if (thread.name) {
+    if (!name.empty()) name += ' ';
+    name += '"' + clip(escape(*thread.name), kMaxNameColumns) + '"';
+  }
+  return name.empty() ? fmt::format("with ident {}", thread.ident) : name;
+}
+
+/// Threads that are printed as one: they are in the same state and execute the same.
+struct ThreadGroup {
+  std::vector<const Thread*> members;
+  std::string words;                  // of their state
+  std::vector<std::uint32_t> frames;  // numbers of FrameTexts, without the shims
+  ActivityKind kind = ActivityKind::Unknown;
+};
+
+class TextRenderer {
+ public:
+  TextRenderer(const Snapshot& snapshot, const TextOptions& options)
+      : snapshot_(snapshot),
+        options_(options),
+        painter_(options.color),
+        frame_texts_(snapshot, painter_),
+        activities_(snapshot) {
+    const auto leader =
+        std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
+                     [&](const Thread& thread) { return thread.tid == snapshot.pid; });
+    if (leader != snapshot.threads.end()) process_os_name_ = leader->os_name;
+  }
+
+  std::string render() {
+    append_line(Style::Heading, summarize(snapshot_));
+    append_process();
+    append_capture();
+    append_banners();
+    const std::vector<ThreadGroup> groups = make_groups();
+    reserve_for(groups);
+    for (const ThreadGroup& group : groups) {
+      append_group(group);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  void append(Style style, std::string_view text) { painter_.append(out_, style, text); }
+  void append_line(Style style, std::string_view text) {
+    append(style, text);
+    out_ += '\n';
+  }
+
+  void append_process();
+  void append_capture();
+  void append_banners();
+  [[nodiscard]] std::string command_line() const;
+
+  [[nodiscard]] std::vector<ThreadGroup> make_groups();
+  [[nodiscard]] std::string state_words(const Thread& thread, const Activity& activity) const;
+  [[nodiscard]] bool is_os_name_news(const Thread& thread) const;
+
+  void reserve_for(const std::vector<ThreadGroup>& groups);
+  void append_group(const ThreadGroup& group);
+  void append_thread_heading(const ThreadGroup& group);
+  void append_group_heading(const ThreadGroup& group);
+  void append_stack(const ThreadGroup& group);
+
+  const Snapshot& snapshot_;
+  const TextOptions& options_;
+  Painter painter_;
+  FrameTexts frame_texts_;
+  ActivityFinder activities_;
+  std::optional<std::string> process_os_name_;  // that of its first thread
+  std::string out_;
+};
+
+std::string TextRenderer::command_line() const {
+  std::string line;
+  for (const std::string& argument : snapshot_.command) {
+    if (!line.empty()) line += ' ';
+    line += quote_argument(argument);
+    if (line.size() > 4 * kMaxCommandColumns) break;  // command lines can be megabytes long
+  }
+  if (line.empty()) line = escape(snapshot_.executable);
+  return clip(line, kMaxCommandColumns);
+}
+
+void TextRenderer::append_process() {
+  std::string line = fmt::format("Process {}", snapshot_.pid);
+  const auto to = std::back_inserter(line);
+  if (snapshot_.namespace_pid != 0 && snapshot_.namespace_pid != snapshot_.pid) {
+    fmt::format_to(to, " (pid {} in its own namespace)", snapshot_.namespace_pid);
+  }
+  if (!snapshot_.host.empty()) fmt::format_to(to, " on {}", escape(snapshot_.host));
+  const std::string command = command_line();
+  if (!command.empty()) fmt::format_to(to, ": {}", command);
+  append_line(Style::Heading, line);
+
+  line = "CPython";
+  if (!snapshot_.python.version.empty()) line += " " + escape(snapshot_.python.version);
+  if (snapshot_.python.free_threaded) line += ", free-threaded";
+  if (snapshot_.python.debug_build.value_or(false)) line += ", debug build";
+  if (!snapshot_.executable.empty()) line += ", " + escape(snapshot_.executable);
+  if (snapshot_.started_at && *snapshot_.started_at <= snapshot_.captured_at) {
+    const auto age = std::chrono::floor<std::chrono::microseconds>(snapshot_.captured_at) -
+                     std::chrono::floor<std::chrono::microseconds>(*snapshot_.started_at);
+    line += ", up " + format_duration(not_negative(age.count()));
+  }
+  append_line(Style::Plain, line);
+}
+
+void TextRenderer::append_capture() {
+  const CaptureStats& capture = snapshot_.capture;
+  const std::string time = format_utc(snapshot_.captured_at);
+  std::string line = fmt::format("Read {} {} UTC in {}", time.substr(0, 10), time.substr(11, 8),
+                                 format_duration(not_negative(capture.duration_us)));
+  const auto to = std::back_inserter(line);
+  if (capture.paused_us > 0) {
+    fmt::format_to(to, " (stopped for {})", format_duration(not_negative(capture.paused_us)));
+  } else {
+    line += " without stopping it";
+  }
+  const auto unverified = std::count_if(snapshot_.threads.begin(), snapshot_.threads.end(),
+                                        [](const Thread& thread) { return !thread.consistent; });
+  if (unverified > 0) {
+    fmt::format_to(to, ", {} of {} threads not verified", unverified, snapshot_.threads.size());
+  } else {
+    line += capture.consistent ? ", verified" : ", not verified";
+  }
+  line += "; innermost frame first";
+  append_line(Style::Plain, line);
+}
+
+void TextRenderer::append_banners() {
+  if (snapshot_.finalizing) append_line(Style::Heading, "*** The interpreter is shutting down ***");
+  const bool several = snapshot_.interpreters.size() > 1;
+  for (const Interpreter& interpreter : snapshot_.interpreters) {
+    const std::string name =
+        several ? fmt::format("Interpreter {}", interpreter.id) : std::string("The interpreter");
+    if (interpreter.collecting_garbage) {
+      append_line(Style::Plain, fmt::format("{} is collecting garbage", name));
+    }
+    // Otherwise the thread itself says so.
+    const auto holder = interpreter.gil_held_by;
+    const bool shown = std::any_of(snapshot_.threads.begin(), snapshot_.threads.end(),
+                                   [&](const Thread& thread) { return thread.tid == holder; });
+    if (holder && !shown) {
+      append_line(
+          Style::Plain,
+          fmt::format("The GIL{} is held by thread {}, which isn't shown",
+                      several ? fmt::format(" of interpreter {}", interpreter.id) : std::string(),
+                      *holder));
+    }
+  }
+  for (const std::string& warning : snapshot_.warnings) {
+    append_line(Style::Error, fmt::format("Warning: {}", escape(warning)));
+  }
+}
+
+/// On most systems a thread that wasn't named has the name of the process, which says nothing about
+/// it.
+bool TextRenderer::is_os_name_news(const Thread& thread) const {
+  if (!thread.os_name || thread.os_name->empty()) return false;
+  const std::string& os_name = *thread.os_name;
+  if (thread.name && is_comm_of(os_name, *thread.name)) return false;
+  if (is_comm_of(os_name, file_name(snapshot_.executable))) return false;
+  // A script with a #! line gives the process its own name.
+  for (std::size_t i = 0; i < std::min<std::size_t>(2, snapshot_.command.size()); ++i) {
+    if (is_comm_of(os_name, file_name(snapshot_.command[i]))) return false;
+  }
+  return thread.tid == snapshot_.pid || thread.os_name != process_os_name_;
+}
+
+std::string TextRenderer::state_words(const Thread& thread, const Activity& activity) const {
+  std::string words;
+  const auto add = [&words](std::string_view word) {
+    if (!words.empty()) words += ", ";
+    words += word;
+  };
+  if (thread.main) add("main");
+  if (has_ended(thread)) {
+    add("ended");
+  } else if (thread.os_state == 'T') {
+    add("stopped by a signal");
+  } else if (thread.os_state == 't') {
+    add("stopped by a tracer");
+  } else {
+    switch (thread.state) {
+      case ThreadState::Running:
+        add("running");
+        break;
+      case ThreadState::WaitingForGil:
+        add("waiting for the GIL");
+        break;
+      case ThreadState::Blocked:
+        add("blocked");
+        if (thread.os_state == 'D') add("uninterruptible");
+        if (activity.kind == ActivityKind::Idle || activity.kind == ActivityKind::WaitingForLock ||
+            activity.kind == ActivityKind::WaitingOutside) {
+          add(activity.words);
+        }
+        break;
+      case ThreadState::Unknown:
+        add("state unknown");
+        break;
+    }
+  }
+  if (thread.waits_for_gil.value_or(false) && thread.state != ThreadState::WaitingForGil) {
+    add("waiting for the GIL");
+  }
+  if (thread.holds_gil.value_or(false)) add("holds the GIL");
+  if (snapshot_.interpreters.size() > 1) add(fmt::format("interpreter {}", thread.interpreter));
+  return words;
+}
+
+std::vector<ThreadGroup> TextRenderer::make_groups() {
+  const bool grouped =
+      options_.grouping == Grouping::Always ||
+      (options_.grouping == Grouping::Automatic && snapshot_.threads.size() > kGroupAbove);
+  std::vector<ThreadGroup> groups;
+  groups.reserve(snapshot_.threads.size());
+  std::unordered_map<std::string, std::size_t> index;
+  for (const Thread& thread : snapshot_.threads) {
+    const Activity activity = activities_.find(thread);
+    ThreadGroup group{{&thread}, state_words(thread, activity), {}, activity.kind};
+    group.frames.reserve(thread.frames.size());
+    for (const Frame& frame : thread.frames) {
+      if (frame.kind != FrameKind::Shim) group.frames.push_back(frame_texts_.number(frame));
+    }
+    if (grouped) {
+      // Everything that is printed below the heading, and the state in it.
+      std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n", thread.interpreter, group.words,
+                                    thread.consistent, escape(thread.inconsistency),
+                                    thread.truncated, escape(thread.error));
+      for (const std::uint32_t frame : group.frames) {
+        fmt::format_to(std::back_inserter(key), "{},", frame);
+      }
+      const auto [entry, is_new] = index.try_emplace(std::move(key), groups.size());
+      if (!is_new) {
+        groups[entry->second].members.push_back(&thread);
+        continue;
+      }
+    }
+    groups.push_back(std::move(group));
+  }
+  if (grouped) {
+    std::stable_sort(groups.begin(), groups.end(), [](const ThreadGroup& a, const ThreadGroup& b) {
+      if (a.kind != b.kind) return a.kind < b.kind;
+      return a.members.size() > b.members.size();
+    });
+  }
+  return groups;
+}
+
+void TextRenderer::append_thread_heading(const ThreadGroup& group) {
+  const Thread& thread = *group.members.front();
+  std::string line = fmt::format("Thread {} ({}", name_of(thread), group.words);
+  const auto to = std::back_inserter(line);
+  if (is_os_name_news(thread)) {
+    fmt::format_to(to, ", os name \"{}\"", clip(escape(*thread.os_name), kMaxNameColumns));
+  }
+  if (thread.namespace_tid != 0 && thread.namespace_tid != thread.tid) {
+    fmt::format_to(to, ", native id {}", thread.namespace_tid);
+  }
+  if (thread.cpu_time_us.value_or(0) >= kMinCpuTimeUs) {
+    fmt::format_to(to, ", {} CPU", format_duration(*thread.cpu_time_us));
+  }
+  line += ')';
+  append_line(Style::Heading, line);
+}
+
+void TextRenderer::append_group_heading(const ThreadGroup& group) {
+  std::string line = fmt::format("{} threads ({}", group.members.size(), group.words);
+  std::uint64_t cpu_time_us = 0;
+  for (const Thread* thread : group.members) {
+    cpu_time_us += thread->cpu_time_us.value_or(0);
+  }
+  if (cpu_time_us >= kMinCpuTimeUs) {
+    fmt::format_to(std::back_inserter(line), ", {} CPU together", format_duration(cpu_time_us));
+  }
+  line += ')';
+  append_line(Style::Heading, line);
+
+  line = " ";
+  for (std::size_t i = 0; i < group.members.size(); ++i) {
+    const Thread& thread = *group.members[i];
+    const std::string member = " " + name_of(thread);
+    if (i > 0 && display_width(line) + display_width(member) > kMaxMemberColumns) {
+      fmt::format_to(std::back_inserter(line), " and {} more",
+                     with_separators(group.members.size() - i));
+      break;
+    }
+    line += member;
+    if (i + 1 < group.members.size()) line += ',';
+  }
+  append_line(Style::Plain, line);
+}
+
+/// The whole output can be tens of megabytes, which take longer to copy than to write.
+void TextRenderer::reserve_for(const std::vector<ThreadGroup>& groups) {
+  constexpr std::size_t kHeadingBytes = 200;
+  constexpr std::size_t kMaxBytes = std::size_t{64} << 20U;  // collapsed recursion needs far less
+  std::size_t bytes = 0;
+  for (const ThreadGroup& group : groups) {
+    bytes += kHeadingBytes;
+    for (const std::uint32_t frame : group.frames) {
+      bytes += frame_texts_.text(frame).size();
+    }
+  }
+  out_.reserve(out_.size() + std::min(bytes, kMaxBytes));
+}
+
+void TextRenderer::append_group(const ThreadGroup& group) {
+  out_ += '\n';
+  if (group.members.size() == 1) {
+    append_thread_heading(group);
+  } else {
+    append_group_heading(group);
+  }
+  const Thread& thread = *group.members.front();
+  if (!thread.consistent) {
+    out_ += "  ";
+    append_line(Style::Error,
+                thread.inconsistency.empty()
+                    ? std::string("[not verified]")
+                    : fmt::format("[not verified: {}]", escape(thread.inconsistency)));
+  }
+  if (!thread.error.empty()) {
+    out_ += "  ";
+    append_line(Style::Error, fmt::format("[not read completely: {}]", escape(thread.error)));
+  }
+  append_stack(group);
+}
+
+void TextRenderer::append_stack(const ThreadGroup& group) {
+  std::vector<std::uint32_t> lines;
+  lines.reserve(group.frames.size());
+  for (const std::uint32_t frame : group.frames) {
+    lines.push_back(frame_texts_.line_key(frame));
+  }
+  for (const Stretch& stretch : collapse_recursion(lines)) {
+    for (std::size_t i = 0; i < stretch.shown; ++i) {
+      out_ += frame_texts_.text(group.frames[stretch.begin + i]);
+    }
+    if (stretch.repeats == 0) continue;
+    const std::string what =
+        stretch.period == 1 ? std::string("frame") : fmt::format("{} frames", stretch.period);
+    out_ += "  ";
+    append_line(Style::Note, fmt::format("[Previous {} repeated {} more {}]", what,
+                                         with_separators(stretch.repeats),
+                                         stretch.repeats == 1 ? "time" : "times"));
+  }
+  const Thread& thread = *group.members.front();
+  if (thread.truncated) {
+    out_ += "  ";
+    append_line(Style::Note, "... outer frames left out");
+  } else if (group.frames.empty() && thread.error.empty()) {
+    out_ += "  ";
+    append_line(Style::Note, "(no Python frames)");
+  }
+}
+
+}  // namespace
+
+std::string render_text(const Snapshot& snapshot, const TextOptions& options) {
+  return TextRenderer(snapshot, options).render();
+}
+
+}  // namespace pyscope
