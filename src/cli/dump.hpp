@@ -1,0 +1,36 @@
+// The verb dump.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace CLI {  // NOLINT(readability-identifier-naming): the library's
+class App;
+}
+
+namespace pyscope::cli {
+
+struct DumpOptions {
+  std::vector<std::string> pids;
+  bool json = false;
+  std::vector<std::string> threads;
+  std::string frames;
+  bool no_source = false;
+  bool group = false;
+  bool no_group = false;
+  std::string color = "auto";
+  bool verbose = false;
+  std::string record;
+  std::string replay;
+};
+
+CLI::App* add_dump(CLI::App& app, DumpOptions& options);
+
+/// Dumps what the options name to stdout; returns the exit status.
+int run_dump(const DumpOptions& options);
+
+/// Says that the command line can't be understood, on stderr and, with --json, on stdout too.
+int report_usage(const DumpOptions& options, const std::string& message);
+
+}  // namespace pyscope::cli

@@ -1,0 +1,74 @@
+// argv to a verb to an exit status.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "cli/dump.hpp"
+#include "pyscope/error.hpp"
+
+namespace {
+
+constexpr const char* kDescription =
+    "Shows what a running Python process is doing, without stopping or changing it.";
+
+constexpr const char* kFooter = R"(Examples:
+  pyscope dump 4711                      every thread's stack, innermost frame first
+  pyscope dump 4711 --thread worker-3    one thread, by name or tid
+  pyscope dump 4711 --json | jq .        the same for scripts
+
+Exit status: 0 all was read and verified, 1 failure, 2 bad usage, 3 no such process,
+4 not permitted, 5 not a supported Python (CPython 3.13, 3.14, 3.15), 6 dumped, but some
+part could not be read or verified.)";
+
+int explain_usage(const std::string& first_word, const std::string& message) {
+  const bool number =
+      !first_word.empty() && first_word.find_first_not_of("0123456789") == std::string::npos;
+  if (number) {
+    fmt::print(stderr, "pyscope: what is to be done with process {0}?\n         pyscope dump {0}\n",
+               first_word);
+  } else if (!first_word.empty() && first_word.front() != '-') {
+    fmt::print(stderr, "pyscope: there is no verb '{}'\n         see: pyscope --help\n",
+               first_word);
+  } else {
+    fmt::print(stderr, "pyscope: {}\n         see: pyscope --help\n",
+               first_word.empty() ? "say what to do, for example: pyscope dump PID" : message);
+  }
+  return pyscope::exit_status(pyscope::ErrorKind::Usage);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{kDescription, "pyscope"};
+  app.footer(kFooter);
+  app.set_version_flag("--version", std::string("pyscope ") + PYSCOPE_VERSION);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+
+  pyscope::cli::DumpOptions dump_options;
+  const CLI::App* dump = pyscope::cli::add_dump(app, dump_options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    // CLI11's own statuses are above 100.
+    if (dump->parsed()) return pyscope::cli::report_usage(dump_options, error.what());
+    return explain_usage(argc > 1 ? argv[1] : "", error.what());
+  }
+  return pyscope::cli::run_dump(dump_options);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fputs("pyscope: unexpected failure: ", stderr);
+    std::fputs(error.what(), stderr);
+    std::fputs("\n", stderr);
+    return 1;
+  }
+}
