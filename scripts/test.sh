@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds pyscope and passes all tests: as released, and again under
+# AddressSanitizer and UndefinedBehaviorSanitizer; checks the format. The linter is scripts/lint.sh.
+#
+#   scripts/test.sh
+#
+# Environment: JOBS (processors), and that of install-dependencies.sh and interpreters.sh.
+# Exit status: 0 if everything passed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+jobs=${JOBS:-$(nproc)}
+
+step() { printf '\n== %s (%d s)\n' "$1" "$SECONDS" >&2; }
+
+step 'installing what is needed'
+scripts/install-dependencies.sh --test
+PYSCOPE_TEST_INTERPRETERS=$(scripts/interpreters.sh)
+export PYSCOPE_TEST_INTERPRETERS
+cat "$PYSCOPE_TEST_INTERPRETERS" >&2
+
+step 'format'
+if command -v clang-format-14 >/dev/null; then
+  find include src tests -name '*.[ch]pp' -print0 | xargs -0r clang-format-14 --dry-run -Werror
+elif [ "${CI:-}" = true ]; then
+  echo 'clang-format-14 is missing' >&2
+  exit 1
+else
+  echo 'not checked: clang-format-14 is missing' >&2
+fi
+
+for preset in ci asan; do
+  step "building and testing: $preset"
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset" -j "$jobs"
+  ctest --preset "$preset" -j "$jobs" --progress --no-tests=error
+done
+
+step 'done'

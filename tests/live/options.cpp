@@ -1,0 +1,237 @@
+// The options of dump, and how the output behaves as output.
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/dump.hpp"
+#include "support/target.hpp"
+
+using namespace pyscope::test;
+using nlohmann::json;
+
+namespace {
+
+/// `count` threads that wait at the same place, and the main thread. Says the native ids.
+constexpr const char* kEqualThreads =
+    "import sys, threading, json\n"
+    "lock = threading.Lock(); lock.acquire()\n"
+    "def work():\n"
+    "    lock.acquire()\n"
+    "threads = [threading.Thread(target=work, name=f'worker-{i}', daemon=True)\n"
+    "           for i in range(int(sys.argv[1]))]\n"
+    "for thread in threads: thread.start()\n"
+    "print(json.dumps({thread.name: thread.native_id for thread in threads}), flush=True)\n"
+    "input()\n";
+
+struct EqualThreads {
+  explicit EqualThreads(int count)
+      : target(
+            [] {
+              Workspace workspace(any_interpreter());
+              workspace.write("equal.py", kEqualThreads);
+              return workspace;
+            }(),
+            "equal.py", {std::to_string(count)}),
+        ids(target.read()) {
+    REQUIRE(all_sleep(target.pid()));
+  }
+  [[nodiscard]] Outcome text(std::vector<std::string> arguments,
+                             const PyscopeOptions& options = {}) const {
+    arguments.insert(arguments.begin(), {"dump", std::to_string(target.pid())});
+    return run_pyscope(arguments, options);
+  }
+
+  Target target;
+  json ids;
+};
+
+std::size_t count_of(const std::string& text, const std::string& what) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) {
+    ++count;
+  }
+  return count;
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
+TEST_CASE("the version and the help are data on stdout", "[live]") {
+  const Outcome version = run_pyscope({"--version"});
+  CHECK(version.status == 0);
+  CHECK(version.out.starts_with("pyscope "));
+  CHECK(version.err.empty());
+  const Outcome help = run_pyscope({"dump", "--help"});
+  CHECK(help.status == 0);
+  CHECK(help.err.empty());
+  for (const char* option : {"--json", "--thread", "--frames", "--no-source", "--group",
+                             "--no-group", "--color", "--verbose", "--help"}) {
+    INFO(option);
+    CHECK(help.out.find(option) != std::string::npos);
+  }
+  // What isn't for everybody, and what isn't built, is absent.
+  for (const char* option :
+       {"--record", "--replay", "--locals", "--native", "--pause", "--watch"}) {
+    INFO(option);
+    CHECK(help.out.find(option) == std::string::npos);
+  }
+  CHECK(run_pyscope({"--help"}).out.find("dump") != std::string::npos);
+}
+
+TEST_CASE("threads are chosen by tid and by name", "[live]") {
+  const EqualThreads threads(3);
+  const auto shown = [&](const std::vector<std::string>& arguments) {
+    std::multiset<std::string> names;
+    const Dump dumped = dump(threads.target.pid(), arguments);
+    CHECK(dumped.status == 0);
+    for (const json& thread : dumped.json.at("threads"))
+      names.insert(thread.at("name"));
+    return names;
+  };
+  using Names = std::multiset<std::string>;
+  CHECK(shown({}) == Names{"MainThread", "worker-0", "worker-1", "worker-2"});
+  CHECK(shown({"--thread", "worker-1"}) == Names{"worker-1"});
+  CHECK(shown({"--thread", threads.ids.at("worker-2").dump()}) == Names{"worker-2"});
+  CHECK(shown({"--thread", "worker-2", "--thread", "MainThread"}) ==
+        Names{"MainThread", "worker-2"});
+}
+
+TEST_CASE("frames are limited to the innermost ones and the rest is said to be missing", "[live]") {
+  Target target(any_interpreter(), "stacks.py", {"recursion", "5000"});
+  REQUIRE(target.read().at("ready") == true);
+  const Dump dumped = dump(target.pid(), {"--frames", "5", "--thread", "MainThread"});
+  CHECK(dumped.status == 0);
+  const json& thread = dumped.json.at("threads").at(0);
+  CHECK(python_frames(thread).size() == 5);
+  CHECK(thread.at("truncated") == true);
+  CHECK(thread.at("consistent") == true);
+  const json whole = dump(target.pid(), {"--thread", "MainThread"}).json.at("threads").at(0);
+  CHECK(whole.at("truncated") == false);
+  const auto all = python_frames(whole);
+  const auto few = python_frames(thread);
+  CHECK(std::equal(few.begin(), few.end(), all.begin()));
+  // As many frames as there are is not less than all.
+  const Dump exact =
+      dump(target.pid(), {"--frames", std::to_string(all.size()), "--thread", "MainThread"});
+  CHECK(exact.json.at("threads").at(0).at("truncated") == false);
+}
+
+TEST_CASE("a recursion is short in the text", "[live]") {
+  Target target(any_interpreter(), "stacks.py", {"recursion", "100000"});
+  REQUIRE(target.read().at("ready") == true);
+  const Outcome text = run_pyscope({"dump", std::to_string(target.pid())});
+  CHECK(text.status == 0);
+  CHECK(text.out.find(" more times]") != std::string::npos);
+  CHECK(count_of(text.out, "\n") < 100);
+}
+
+TEST_CASE("source lines can be left out", "[live]") {
+  const EqualThreads threads(1);
+  CHECK(threads.text({}).out.find("    lock.acquire()\n") != std::string::npos);
+  CHECK(threads.text({"--no-source"}).out.find("lock.acquire()") == std::string::npos);
+  const Dump dumped = dump(threads.target.pid(), {"--no-source"});
+  for (const json& thread : dumped.json.at("threads")) {
+    for (const json& frame : thread.at("frames"))
+      CHECK_FALSE(frame.contains("source"));
+  }
+}
+
+TEST_CASE("many threads with the same stack are printed once", "[live]") {
+  const EqualThreads many(30);
+  CHECK(first_line(many.text({}).out).starts_with("31 threads: "));
+  CHECK(count_of(many.text({}).out, ", in work\n") == 1);
+  CHECK(many.text({}).out.find("30 threads (") != std::string::npos);
+  CHECK(count_of(many.text({"--no-group"}).out, ", in work\n") == 30);
+  const EqualThreads few(3);
+  CHECK(count_of(few.text({}).out, ", in work\n") == 3);
+  CHECK(count_of(few.text({"--group"}).out, ", in work\n") == 1);
+}
+
+TEST_CASE("colour is for terminals unless it is asked for", "[live]") {
+  const EqualThreads threads(1);
+  const auto has_color = [](const Outcome& outcome) {
+    return outcome.out.find("\x1b[") != std::string::npos;
+  };
+  CHECK_FALSE(has_color(threads.text({})));
+  CHECK(has_color(threads.text({"--color", "always"})));
+  CHECK_FALSE(has_color(threads.text({"--color", "never"}, {{"CLICOLOR_FORCE=1"}, {}})));
+  CHECK(has_color(threads.text({}, {{"CLICOLOR_FORCE=1"}, {}})));
+  CHECK_FALSE(has_color(threads.text({}, {{"CLICOLOR_FORCE=1", "NO_COLOR=1"}, {}})));
+  CHECK(has_color(threads.text({}, {{"CLICOLOR_FORCE=1", "NO_COLOR="}, {}})));
+  // Colour changes nothing else.
+  std::string plain = threads.text({"--color", "always", "--no-source"}).out;
+  for (std::size_t at = plain.find('\x1b'); at != std::string::npos; at = plain.find('\x1b')) {
+    plain.erase(at, plain.find('m', at) - at + 1);
+  }
+  CHECK(count_of(plain, "\n") == count_of(threads.text({"--no-source"}).out, "\n"));
+}
+
+TEST_CASE("a reader that has seen enough ends the dump quietly", "[live]") {
+  Target target(any_interpreter(), "stacks.py", {"recursion", "100000"});
+  REQUIRE(target.read().at("ready") == true);
+  const bool sigpipe_ignored = GENERATE(false, true);
+  PyscopeOptions options;
+  if (sigpipe_ignored) options.before_exec = [] { (void)::signal(SIGPIPE, SIG_IGN); };
+  Child child(pyscope_program({"dump", std::to_string(target.pid()), "--json"}, options));
+  CHECK(child.read_line() == "{");
+  child.close_stdout();
+  const Outcome outcome = child.finish();
+  CHECK(outcome.err.empty());
+  CHECK((outcome.status == 0 || outcome.status == 128 + SIGPIPE));
+}
+
+TEST_CASE("an output that can not be written is a failure", "[live]") {
+  const EqualThreads threads(1);
+  PyscopeOptions options;
+  options.before_exec = [] {
+    const int full = ::open("/dev/full", O_WRONLY);
+    if (full < 0 || ::dup2(full, STDOUT_FILENO) < 0) ::_exit(99);
+  };
+  const Outcome outcome = threads.text({}, options);
+  CHECK(outcome.status == 1);
+  CHECK(outcome.err.find("No space left") != std::string::npos);
+}
+
+TEST_CASE("verbose tells what was tried on stderr", "[live]") {
+  const EqualThreads threads(1);
+  const Outcome quiet = threads.text({});
+  const Outcome verbose = threads.text({"-v"});
+  CHECK(quiet.err.empty());
+  CHECK(verbose.err.find(".PyRuntime") != std::string::npos);
+  CHECK(verbose.err.find("CPython " + any_interpreter().version) != std::string::npos);
+  CHECK(count_of(verbose.out, "\n") == count_of(quiet.out, "\n"));
+}
+
+TEST_CASE("a recording is replayed to the same threads without the process", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  json live;
+  Workspace elsewhere(any_interpreter());
+  const std::string file = elsewhere.outside("recording");
+  {
+    Target target(interpreter, "stacks.py", {"generators"});
+    REQUIRE(target.read().at("ready") == true);
+    REQUIRE(all_sleep(target.pid()));
+    const Dump dumped = dump(target.pid(), {"--no-source", "--record", file});
+    CHECK(dumped.status == 0);
+    live = dumped.json;
+  }
+  const Outcome outcome = run_pyscope({"dump", "--replay", file, "--json"});
+  CHECK(outcome.status == 0);
+  const json replayed = json::parse(outcome.out);
+  CHECK(replayed.at("threads") == live.at("threads"));
+  CHECK(replayed.at("python") == live.at("python"));
+  CHECK(replayed.at("command") == live.at("command"));
+  CHECK(replayed.at("captured_at") == live.at("captured_at"));
+}

@@ -1,0 +1,498 @@
+#include <sys/syscall.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "pyscope/render.hpp"
+#include "unit/format_snapshot.hpp"
+
+using namespace pyscope;
+using namespace pyscope::test;
+
+namespace {
+
+std::string text_of(const Snapshot& snapshot, Grouping grouping = Grouping::Automatic) {
+  return render_text(snapshot, {false, grouping});
+}
+
+/// What follows the heading: the threads, each with the empty line before it.
+std::string threads_of(const Snapshot& snapshot, Grouping grouping = Grouping::Automatic) {
+  const std::string text = text_of(snapshot, grouping);
+  const auto start = text.find("\n\n");
+  REQUIRE(start != std::string::npos);
+  return text.substr(start + 1);
+}
+
+std::string heading_of(const Snapshot& snapshot) {
+  const std::string text = text_of(snapshot);
+  return text.substr(0, text.find("\n\n") + 1);
+}
+
+/// The first line of the only thread.
+std::string thread_heading(Snapshot snapshot, const Thread& thread) {
+  snapshot.threads.push_back(thread);
+  const std::string text = threads_of(snapshot);
+  return text.substr(1, text.find('\n', 1) - 1);
+}
+
+Snapshot with_stack(std::vector<Frame> frames, Snapshot snapshot) {
+  snapshot.threads.push_back(make_thread(4711, "MainThread", ThreadState::Blocked));
+  snapshot.threads.back().frames = std::move(frames);
+  return snapshot;
+}
+
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+}  // namespace
+
+TEST_CASE("a dump reads like a traceback with headings", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Thread main = make_thread(4711, "MainThread", ThreadState::Running);
+  main.main = true;
+  main.holds_gil = true;
+  main.os_name = "python3";
+  main.cpu_time_us = 51'234'000;
+  main.frames = {
+      with_source(snapshot, add_frame(snapshot, "get_user", "/srv/app/views.py", 88),
+                  "        row = db.row(uid)[\"name\"] + suffix", 14, 42),
+      shim(),
+      with_source(snapshot, add_frame(snapshot, "<module>", "/srv/app/app.py", 12),
+                  "serve(get_user)\n", 0, 15),
+  };
+  Thread worker = make_thread(4712, "worker-1", ThreadState::Blocked);
+  worker.system_call = SYS_futex;
+  worker.cpu_time_us = 9'999;
+  worker.frames = {
+      with_source(snapshot, add_frame(snapshot, "Store.save", "/srv/app/store.py", 31),
+                  "\twith self.lock:", 6, 15),
+      with_source(snapshot, add_frame(snapshot, "Store.fetch", "/srv/app/store.py", 42),
+                  "    return save(row)", 11, 20),
+      add_frame(snapshot, "Thread.run", "/usr/lib/python3.14/threading.py", 1024),
+  };
+  snapshot.threads = {main, worker};
+  snapshot.interpreters[0].gil_held_by = 4711;
+
+  CHECK(
+      text_of(snapshot) ==
+      R"(2 threads: 1 running get_user (app/views.py:88), 1 waiting for a lock in Store.save (app/store.py:31)
+Process 4711 on web-3: python3 app.py
+CPython 3.14.8, /usr/bin/python3.14
+Read 2026-01-02 03:04:05 UTC in 0.8 ms without stopping it, verified; innermost frame first
+
+Thread 4711 "MainThread" (main, running, holds the GIL, 51.2 s CPU)
+  File "/srv/app/views.py", line 88, in get_user
+    row = db.row(uid)["name"] + suffix
+          ~~~~~~~~~~~~~~~~~~~~^~~~~~~~
+  File "/srv/app/app.py", line 12, in <module>
+    serve(get_user)
+    ~~~~~^^^^^^^^^^
+
+Thread 4712 "worker-1" (blocked, waiting for a lock)
+  File "/srv/app/store.py", line 31, in Store.save
+    with self.lock:
+         ^^^^^^^^^
+  File "/srv/app/store.py", line 42, in Store.fetch
+    return save(row)
+  File "/usr/lib/python3.14/threading.py", line 1024, in Thread.run
+)");
+}
+
+TEST_CASE("the heading tells the process and how it was read", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  snapshot.namespace_pid = 7;
+  snapshot.command = {"/usr/bin/python3", "-c", "print('a b')", "", "--x=1"};
+  snapshot.started_at = snapshot.captured_at - std::chrono::hours(75);
+  snapshot.python = {"3.15.0rc1", true, true};
+  snapshot.capture.duration_us = 12'345;
+  snapshot.capture.paused_us = 432;
+  snapshot.warnings = {"the clock\x1b[0m went back"};
+  snapshot.finalizing = true;
+  snapshot.interpreters[0].collecting_garbage = true;
+  snapshot.interpreters[0].gil_held_by = 4712;
+  snapshot.threads = {make_thread(4711, std::nullopt, ThreadState::Blocked)};
+  CHECK(heading_of(snapshot) ==
+        R"(1 thread, interpreter shutting down, collecting garbage: without Python frames
+Process 4711 (pid 7 in its own namespace) on web-3: /usr/bin/python3 -c 'print('\''a b'\'')' '' --x=1
+CPython 3.15.0rc1, free-threaded, debug build, /usr/bin/python3.14, up 3 d 3 h
+Read 2026-01-02 03:04:05 UTC in 12 ms (stopped for 0.4 ms), verified; innermost frame first
+*** The interpreter is shutting down ***
+The interpreter is collecting garbage
+The GIL is held by thread 4712, which isn't shown
+Warning: the clock\x1b[0m went back
+)");
+}
+
+TEST_CASE("a long command line is cut", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  snapshot.command.assign(1000, "--option");
+  snapshot.threads = {make_thread(4711, std::nullopt, ThreadState::Blocked)};
+  const std::string heading = heading_of(snapshot);
+  const auto start = heading.find("Process");
+  const auto end = heading.find('\n', start);
+  CHECK(end - start < 150);
+  CHECK(heading.substr(end - 3, 3) == "...");
+}
+
+TEST_CASE("what could not be verified or read is marked", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Frame good = add_frame(snapshot, "f", "/a.py", 1);
+  Frame bad;
+  bad.error = "code object at 0x10: not readable";
+  Frame partial = add_frame(snapshot, "g", "/a.py", 2);
+  partial.position = {};
+  partial.error = "the line table makes no sense";
+  snapshot.threads = {make_thread(4711, "a", ThreadState::Blocked),
+                      make_thread(4712, "b", ThreadState::Blocked),
+                      make_thread(4713, "c", ThreadState::Blocked)};
+  snapshot.threads[0].consistent = false;
+  snapshot.threads[0].inconsistency = "it ran on";
+  snapshot.threads[0].frames = {good, bad, partial};
+  snapshot.threads[1].error = "frame at 0x20: not readable";
+  snapshot.threads[1].truncated = true;
+  snapshot.threads[1].frames = {good};
+  snapshot.threads[2].consistent = false;
+  snapshot.threads[2].error = "thread state at 0x30: not readable";
+  snapshot.capture.consistent = false;
+  CHECK(contains(heading_of(snapshot), ", 2 of 3 threads not verified; innermost"));
+  CHECK(threads_of(snapshot) == R"(
+Thread 4711 "a" (blocked)
+  [not verified: it ran on]
+  File "/a.py", line 1, in f
+  [frame not readable: code object at 0x10: not readable]
+  File "/a.py", line ?, in g
+    [the line table makes no sense]
+
+Thread 4712 "b" (blocked)
+  [not read completely: frame at 0x20: not readable]
+  File "/a.py", line 1, in f
+  ... outer frames left out
+
+Thread 4713 "c" (blocked)
+  [not verified]
+  [not read completely: thread state at 0x30: not readable]
+)");
+}
+
+TEST_CASE("a thread without frames says so", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  snapshot.threads = {make_thread(4711, std::nullopt, ThreadState::Blocked),
+                      make_thread(4712, std::nullopt, ThreadState::Blocked)};
+  snapshot.threads[0].frames = {shim()};
+  snapshot.threads[1].truncated = true;
+  CHECK(threads_of(snapshot) == R"(
+Thread 4711 (blocked)
+  (no Python frames)
+
+Thread 4712 (blocked)
+  ... outer frames left out
+)");
+}
+
+TEST_CASE("the heading of a thread names its states", "[format]") {
+  const Snapshot snapshot = make_snapshot();
+  Thread thread = make_thread(9, "w", ThreadState::WaitingForGil);
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 9 "w" (waiting for the GIL))");
+  thread.state = ThreadState::Unknown;
+  thread.waits_for_gil.reset();
+  thread.holds_gil.reset();
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 9 "w" (state unknown))");
+  thread.state = ThreadState::Blocked;
+  thread.os_state = 'D';
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 9 "w" (blocked, uninterruptible))");
+  thread.os_state = 'T';
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 9 "w" (stopped by a signal))");
+  thread.os_state = 't';
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 9 "w" (stopped by a tracer))");
+  thread.os_state = 'Z';
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 9 "w" (ended))");
+  thread.tid = 0;
+  CHECK(thread_heading(snapshot, thread) == R"(Thread "w" (ended, native id 9))");
+  thread.name.reset();
+  thread.ident = 17;
+  CHECK(thread_heading(snapshot, thread) == R"(Thread with ident 17 (ended, native id 9))");
+}
+
+TEST_CASE("the interpreter is named when there are several", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  snapshot.interpreters = {Interpreter{0, 5, false}, Interpreter{3, std::nullopt, true}};
+  Thread thread = make_thread(9, "w", ThreadState::Running);
+  thread.interpreter = 3;
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 9 "w" (running, interpreter 3))");
+  snapshot.threads = {thread};
+  CHECK(contains(heading_of(snapshot), "\nInterpreter 3 is collecting garbage\n"));
+  CHECK(contains(heading_of(snapshot),
+                 "\nThe GIL of interpreter 0 is held by thread 5, which isn't shown\n"));
+}
+
+TEST_CASE("the name in the kernel is told only when it says something", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Thread thread = make_thread(9, "ThreadPoolExecutor-0_1", ThreadState::Running);
+  for (const auto* os_name : {"ThreadPoolExecu", "python3.14", "python3", "app.py", ""}) {
+    CAPTURE(os_name);
+    thread.os_name = os_name;
+    CHECK_FALSE(contains(thread_heading(snapshot, thread), "os name"));
+  }
+  thread.os_name = "ThreadPool";
+  CHECK(thread_heading(snapshot, thread) ==
+        R"(Thread 9 "ThreadPoolExecutor-0_1" (running, os name "ThreadPool"))");
+  // The name of the process's first thread is what threads start with.
+  snapshot.threads = {make_thread(4711, "MainThread", ThreadState::Running)};
+  snapshot.threads[0].os_name = "ThreadPool";
+  snapshot.threads.push_back(thread);
+  CHECK(contains(threads_of(snapshot), R"("MainThread" (running, os name "ThreadPool"))"));
+  CHECK(contains(threads_of(snapshot), R"("ThreadPoolExecutor-0_1" (running))"));
+}
+
+TEST_CASE("processor time is told from ten milliseconds on", "[format]") {
+  const Snapshot snapshot = make_snapshot();
+  Thread thread = make_thread(9, "w", ThreadState::Running);
+  const auto words = [&](std::uint64_t us) {
+    thread.cpu_time_us = us;
+    return thread_heading(snapshot, thread).substr(13);
+  };
+  CHECK(words(9'999) == "(running)");
+  CHECK(words(10'000) == "(running, 10 ms CPU)");
+  CHECK(words(999'999) == "(running, 999 ms CPU)");
+  CHECK(words(1'000'000) == "(running, 1.0 s CPU)");
+  CHECK(words(61'000'000) == "(running, 1 min 1 s CPU)");
+  CHECK(words(3'660'000'000) == "(running, 1 h 1 min CPU)");
+  CHECK(words(90'000'000'000) == "(running, 1 d 1 h CPU)");
+}
+
+TEST_CASE("a changed source file is noted and its line is not shown", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Frame frame = add_frame(snapshot, "f", "/a.py", 1);
+  frame.source = add_source(snapshot, "wrong line");
+  snapshot.sources[0].changed = true;
+  CHECK(threads_of(with_stack({frame}, snapshot)) == R"(
+Thread 4711 "MainThread" (blocked)
+  File "/a.py", line 1, in f
+    [source file changed since the process started]
+)");
+}
+
+TEST_CASE("an empty source line is not printed", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const Frame frame = with_source(snapshot, add_frame(snapshot, "f", "/a.py", 1), "  \t", 0, 2);
+  CHECK(threads_of(with_stack({frame}, snapshot)) == R"(
+Thread 4711 "MainThread" (blocked)
+  File "/a.py", line 1, in f
+)");
+}
+
+TEST_CASE("recursion is printed once with its count", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const auto f = add_code(snapshot, "f", "/a.py");
+  const auto g = add_code(snapshot, "g", "/a.py");
+  const Frame main = add_frame(snapshot, "main", "/a.py", 9);
+  std::vector<Frame> frames(100'000, frame_at(f, 1));
+  // Where in the line the call stands doesn't matter: f(x - 1) + f(x - 2) is one recursion.
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    frames[i].position.column = static_cast<std::int32_t>(i % 7 == 0);
+    frames[i].position.end_column = 5;
+  }
+  frames.push_back(main);
+  CHECK(threads_of(with_stack(frames, snapshot)) == R"(
+Thread 4711 "MainThread" (blocked)
+  File "/a.py", line 1, in f
+  File "/a.py", line 1, in f
+  File "/a.py", line 1, in f
+  [Previous frame repeated 99,997 more times]
+  File "/a.py", line 9, in main
+)");
+
+  frames.clear();
+  for (int i = 0; i < 50'000; ++i) {
+    frames.push_back(frame_at(f, 1));
+    frames.push_back(frame_at(g, 2));
+  }
+  CHECK(threads_of(with_stack(frames, snapshot)) == R"(
+Thread 4711 "MainThread" (blocked)
+  File "/a.py", line 1, in f
+  File "/a.py", line 2, in g
+  File "/a.py", line 1, in f
+  File "/a.py", line 2, in g
+  [Previous 2 frames repeated 49,998 more times]
+)");
+
+  frames.assign(4, frame_at(f, 1));
+  CHECK(contains(threads_of(with_stack(frames, snapshot)),
+                 "\n  [Previous frame repeated 1 more time]\n"));
+  frames.back().position.line = 2;
+  CHECK_FALSE(contains(threads_of(with_stack(frames, snapshot)), "repeated"));
+}
+
+TEST_CASE("shims between the frames of a recursion do not hide it", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const Frame f = add_frame(snapshot, "f", "/a.py", 1);
+  std::vector<Frame> frames;
+  for (int i = 0; i < 10; ++i) {
+    frames.push_back(f);
+    frames.push_back(shim());
+  }
+  CHECK(
+      contains(threads_of(with_stack(frames, snapshot)), "[Previous frame repeated 7 more times]"));
+}
+
+TEST_CASE("threads that do the same are printed once", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const Frame wait = add_frame(snapshot, "Thread.join", "/usr/lib/python3.14/threading.py", 1);
+  const Frame work = add_frame(snapshot, "work", "/srv/app/worker.py", 17);
+  const Frame other = frame_at(*work.code, 18);
+  for (int i = 0; i < 200; ++i) {
+    Thread idle = make_thread(5000 + i, "worker-" + std::to_string(i), ThreadState::Blocked);
+    idle.cpu_time_us = 10'000;
+    idle.frames = {wait, work};
+    snapshot.threads.push_back(idle);
+  }
+  snapshot.threads[100].frames = {wait, other};
+  snapshot.threads[150].state = ThreadState::Running;
+  snapshot.threads[199].consistent = false;
+  CHECK(threads_of(snapshot) == R"(
+Thread 5150 "worker-150" (running, 10 ms CPU)
+  File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
+  File "/srv/app/worker.py", line 17, in work
+
+197 threads (blocked, idle in Thread.join, 1.9 s CPU together)
+  5000 "worker-0", 5001 "worker-1", 5002 "worker-2", 5003 "worker-3", 5004 "worker-4", and 192 more
+  File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
+  File "/srv/app/worker.py", line 17, in work
+
+Thread 5100 "worker-100" (blocked, idle in Thread.join, 10 ms CPU)
+  File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
+  File "/srv/app/worker.py", line 18, in work
+
+Thread 5199 "worker-199" (blocked, idle in Thread.join, 10 ms CPU)
+  [not verified]
+  File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
+  File "/srv/app/worker.py", line 17, in work
+)");
+}
+
+TEST_CASE("threads are grouped above sixteen or as asked", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  for (int i = 0; i < 16; ++i) {
+    snapshot.threads.push_back(make_thread(5000 + i, std::nullopt, ThreadState::Blocked));
+  }
+  CHECK(contains(threads_of(snapshot), "\nThread 5015 (blocked)\n"));
+  CHECK(threads_of(snapshot, Grouping::Always) ==
+        "\n16 threads (blocked)\n  5000, 5001, 5002, 5003, 5004, 5005, 5006, 5007, 5008, 5009, "
+        "5010, 5011, 5012, 5013, 5014, 5015\n  (no Python frames)\n");
+  snapshot.threads.push_back(make_thread(5016, std::nullopt, ThreadState::Blocked));
+  CHECK(contains(threads_of(snapshot), "\n17 threads (blocked)\n"));
+  CHECK(contains(threads_of(snapshot, Grouping::Never), "\nThread 5016 (blocked)\n"));
+}
+
+TEST_CASE("threads of different interpreters are not grouped", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  for (int i = 0; i < 2; ++i) {
+    snapshot.threads.push_back(make_thread(5000 + i, std::nullopt, ThreadState::Blocked));
+    snapshot.threads.back().interpreter = i;
+  }
+  CHECK_FALSE(contains(threads_of(snapshot, Grouping::Always), "2 threads ("));
+  snapshot.threads[1].interpreter = 0;
+  CHECK(contains(threads_of(snapshot, Grouping::Always), "2 threads ("));
+}
+
+TEST_CASE("the order of few threads is that of their creation", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  snapshot.threads = {make_thread(1, std::nullopt, ThreadState::Blocked),
+                      make_thread(2, std::nullopt, ThreadState::Running)};
+  const std::string alone = threads_of(snapshot);
+  CHECK(alone.find("Thread 1 ") < alone.find("Thread 2 "));
+  const std::string grouped = threads_of(snapshot, Grouping::Always);
+  CHECK(grouped.find("Thread 1 ") > grouped.find("Thread 2 "));
+}
+
+TEST_CASE("colour is added without changing a character", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const Frame frame =
+      with_source(snapshot, add_frame(snapshot, "f", "/a.py", 1), "  x = a + b", 6, 11);
+  Frame bad;
+  bad.error = "gone";
+  snapshot = with_stack({frame, bad}, snapshot);
+  snapshot.threads[0].truncated = true;
+  const std::string colored = render_text(snapshot, {true, Grouping::Automatic});
+  CHECK(contains(colored, "\x1b[1mThread 4711 \"MainThread\" (blocked)\x1b[0m\n"));
+  CHECK(contains(colored,
+                 "  File \"\x1b[36m/a.py\x1b[0m\", line \x1b[33m1\x1b[0m, in \x1b[1;32mf\x1b[0m\n"
+                 "    x = a + b\n"
+                 "        \x1b[1;33m~~^~~\x1b[0m\n"
+                 "  \x1b[31m[frame not readable: gone]\x1b[0m\n"
+                 "  \x1b[2m... outer frames left out\x1b[0m\n"));
+  std::string plain;
+  for (std::size_t at = 0; at < colored.size(); ++at) {
+    if (colored[at] == '\x1b') {
+      at = colored.find('m', at);
+    } else {
+      plain += colored[at];
+    }
+  }
+  CHECK(plain == text_of(snapshot));
+  CHECK_FALSE(contains(text_of(snapshot), "\x1b"));
+}
+
+TEST_CASE("nothing of the target reaches the terminal unescaped", "[format]") {
+  const std::string evil = "\x1b]0;x\x07\n\u202e\xff\xed\xb2\x80";
+  Snapshot snapshot = make_snapshot();
+  snapshot.host = evil;
+  snapshot.command = {evil};
+  snapshot.executable = evil;
+  snapshot.python.version = evil;
+  snapshot.warnings = {evil};
+  Frame frame = with_source(snapshot, add_frame(snapshot, evil, evil, 1), evil, 0, 3);
+  frame.error = evil;
+  Frame bad;
+  bad.error = evil;
+  snapshot = with_stack({frame, bad}, snapshot);
+  Thread& thread = snapshot.threads[0];
+  thread.name = evil;
+  thread.os_name = "os" + evil;
+  thread.consistent = false;
+  thread.inconsistency = evil;
+  thread.error = evil;
+  snapshot.threads.push_back(thread);
+  for (const Grouping grouping : {Grouping::Always, Grouping::Never}) {
+    const std::string text = text_of(snapshot, grouping);
+    CHECK(text.find_first_of("\x1b\x07\xff") == std::string::npos);
+    CHECK_FALSE(contains(text, "\u202e"));
+    CHECK_FALSE(contains(text, "\xed\xb2"));
+    CHECK(contains(text, R"("\x1b]0;x\x07\x0a\u202e\xff\udc80")"));
+    CHECK(contains(text, R"("os\x1b]0;x\x07\x0a\u202e\xff\udc80")") ==
+          (grouping == Grouping::Never));
+  }
+}
+
+TEST_CASE("a snapshot that makes no sense is printed nevertheless", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  snapshot.pid = -5;
+  snapshot.captured_at = std::chrono::system_clock::time_point::max();
+  snapshot.started_at = std::chrono::system_clock::time_point::min();
+  snapshot.capture.duration_us = std::numeric_limits<std::int64_t>::min();
+  snapshot.capture.paused_us = std::numeric_limits<std::int64_t>::max();
+  snapshot.command.clear();
+  snapshot.interpreters.clear();
+  Frame frame = frame_at(77, std::numeric_limits<std::int32_t>::min());
+  frame.source = 99;
+  Frame nameless = add_frame(snapshot, "", "", -1);
+  nameless.source = 99;
+  snapshot = with_stack({frame, nameless, Frame{}}, snapshot);
+  snapshot.threads[0].tid = -1;
+  snapshot.threads[0].cpu_time_us = std::numeric_limits<std::uint64_t>::max();
+  const std::string text = threads_of(snapshot);
+  CHECK(contains(text,
+                 "  [frame not readable: no code object]\n"
+                 "  File \"\", line -1, in ?\n"
+                 "  [frame not readable: no code object]\n"));
+  CHECK_FALSE(text_of(Snapshot{}).empty());
+}
