@@ -69,6 +69,17 @@ std::optional<SystemCall> parse_system_call(std::string_view text) {
   return call;
 }
 
+std::optional<std::uint64_t> count_switches(std::string_view status) {
+  std::uint64_t total = 0;
+  for (const std::string_view key : {"voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"}) {
+    const auto words = status_words(status, key);
+    std::uint64_t count = 0;
+    if (words.empty() || !parse_number(words[0], count)) return std::nullopt;
+    total += count;
+  }
+  return total;
+}
+
 std::vector<std::string_view> status_words(std::string_view status, std::string_view key) {
   while (!status.empty()) {
     const std::size_t end = status.find('\n');

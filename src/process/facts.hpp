@@ -54,6 +54,10 @@ struct ProcStat {
 /// /proc/PID/task/TID/syscall: empty for "running" and for what can't be parsed.
 [[nodiscard]] std::optional<SystemCall> parse_system_call(std::string_view text);
 
+/// How often a thread was switched away from, of its own will or not, by the text of
+/// /proc/PID/task/TID/status; empty if that doesn't say.
+[[nodiscard]] std::optional<std::uint64_t> count_switches(std::string_view status);
+
 /// The words after `key:` in /proc/PID/status, where the key is there.
 [[nodiscard]] std::vector<std::string_view> status_words(std::string_view status,
                                                          std::string_view key);

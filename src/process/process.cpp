@@ -277,4 +277,18 @@ std::vector<Task> Process::tasks(bool system_calls) const {
   return tasks;
 }
 
+std::optional<std::uint64_t> Process::switches_at_rest(pid_t tid) const {
+  const std::string folder = fmt::format("task/{}/", tid);
+  const auto count = [&]() -> std::optional<std::uint64_t> {
+    const auto status = read_file((folder + "status").c_str(), 1U << 16U);
+    if (!status) return std::nullopt;
+    return count_switches(*status);
+  };
+  const auto before = count();
+  if (!before) return std::nullopt;
+  const auto call = read_file((folder + "syscall").c_str(), 4096);
+  if (!call || !parse_system_call(*call)) return std::nullopt;
+  return count() == before ? before : std::nullopt;
+}
+
 }  // namespace pyscope

@@ -57,6 +57,12 @@ class Process {
   /// where `system_calls` says so, since that costs as much again.
   [[nodiscard]] std::vector<Task> tasks(bool system_calls) const;
 
+  /// How often a thread was switched away from, if it is off the CPU now, blocked or stopped. A
+  /// thread for which this gives the same number twice hasn't run in between: the kernel answers
+  /// /proc/PID/task/TID/syscall only of a thread that is really off the CPU, and counts each time
+  /// that one is taken off it.
+  [[nodiscard]] std::optional<std::uint64_t> switches_at_rest(pid_t tid) const;
+
  private:
   Process() = default;
 

@@ -1,0 +1,69 @@
+// Holds threads of a process still for a moment, by ptrace. Nothing is written to the target, no
+// signal is sent, and no register is touched: a held thread goes on where it was.
+//
+// The threads are held by a process of our own that does nothing else (the holder). It lets them go
+// when it is told to, when its time is up, and when whoever started it ends, however that ends; and
+// the kernel lets them go if the holder itself is killed. So nothing that happens to the reader,
+// not even a read of the target's memory that never returns, can leave the target standing.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "process/unique_fd.hpp"
+#include "pyscope/error.hpp"
+
+namespace pyscope {
+
+struct HoldLimits {
+  /// How long to wait until all threads stand; those that don't by then (one in an uninterruptible
+  /// sleep) are given up.
+  std::chrono::microseconds until_stopped{20'000};
+  /// How long any thread may stand.
+  std::chrono::microseconds until_released{250'000};
+};
+
+class ThreadHold {
+ public:
+  /// Holds as many of these threads (tids as we see them) as can be held, and returns when they
+  /// stand. Fails only if there can be no holder (no memory, no more processes).
+  [[nodiscard]] static Result<ThreadHold> stop(std::span<const pid_t> tids,
+                                               const HoldLimits& limits);
+
+  ThreadHold(ThreadHold&& other) noexcept;
+  ThreadHold& operator=(ThreadHold&&) = delete;
+  ThreadHold(const ThreadHold&) = delete;
+  ThreadHold& operator=(const ThreadHold&) = delete;
+  ~ThreadHold();
+
+  /// Whether the thread stands. It does until release(), if that says that it was in time.
+  [[nodiscard]] bool holds(pid_t tid) const;
+  /// Why it doesn't: "it is traced by process 4711"; empty if it does or was never asked for.
+  [[nodiscard]] std::string refusal(pid_t tid) const;
+
+  struct Release {
+    /// From the first request to stand to the moment when the last thread went on.
+    std::chrono::microseconds held{0};
+    /// False if the time was up and they had been let go before this call.
+    bool in_time = false;
+  };
+  /// Lets all of them go on. Called again, it returns the same.
+  Release release();
+
+ private:
+  struct Board;
+  ThreadHold() = default;
+
+  // Shared with the holder. The deleter unmaps.
+  std::unique_ptr<Board, void (*)(Board*)> board_{nullptr, nullptr};
+  pid_t holder_ = 0;  // 0 once it has been reaped
+  UniqueFd line_;     // the holder sees its end as an order to let go
+  Release release_;
+};
+
+}  // namespace pyscope
