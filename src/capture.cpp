@@ -54,8 +54,11 @@ Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
       std::array<std::byte, DebugOffsets::kMaxSize> table{};
       (void)recorder.read(target->runtime.at, table);
     }
-    auto snapshot = read_snapshot(
-        memory, target->runtime, facts, [&] { return process.tasks(true); }, options, log);
+    const ThreadSource threads{
+        .list = [&] { return process.tasks(true); },
+        .switches_at_rest = [&](pid_t tid) { return process.switches_at_rest(tid); },
+        .hold = ThreadHold::stop};
+    auto snapshot = read_snapshot(memory, target->runtime, facts, threads, options, log);
     log("{} system calls to read memory", target->memory->system_calls());
     if (record) {
       // Also when it failed: that is the case that one wants to look at.
@@ -93,9 +96,8 @@ Result<Snapshot> replay(const std::string& path, const CaptureOptions& options) 
   auto offsets = DebugOffsets::decode(table);
   if (!offsets) return fail(std::move(offsets).error());
   const Runtime runtime{recording->runtime, *std::move(offsets)};
-  return read_snapshot(
-      recording->memory, runtime, recording->facts, [&] { return recording->facts.tasks; }, options,
-      log);
+  return read_snapshot(recording->memory, runtime, recording->facts,
+                       {.list = [&] { return recording->facts.tasks; }}, options, log);
 }
 
 }  // namespace pyscope

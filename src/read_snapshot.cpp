@@ -13,6 +13,7 @@
 #include "python/frames.hpp"
 #include "python/reader.hpp"
 #include "python/runtime_state.hpp"
+#include "read_stacks.hpp"
 
 namespace pyscope {
 namespace {
@@ -26,27 +27,27 @@ constexpr std::int64_t kFutex = 98;
 #endif
 
 using Names = std::unordered_map<std::uint64_t, std::string>;
-using Gils = std::unordered_map<std::uint64_t, GilMoment>;
 
 /// A thread state with what is found out about it on the way to the model.
 struct Candidate {
   const RawInterpreter* interpreter = nullptr;
   const RawThread* raw = nullptr;
   Thread thread;
-  FrameWalk walk;
+  StackReading stack;
 };
 
 class SnapshotReader {
  public:
   SnapshotReader(const Memory& memory, const Runtime& runtime, const ProcessFacts& facts,
-                 const std::function<std::vector<Task>()>& list_tasks,
-                 const CaptureOptions& options, const Log& log)
+                 const ThreadSource& threads, const CaptureOptions& options, const Log& log)
       : memory_(memory),
         runtime_(runtime),
         facts_(facts),
-        list_tasks_(list_tasks),
+        threads_(threads),
         options_(options),
-        log_(log) {
+        log_(log),
+        codes_(memory, runtime.offsets),
+        paused_(threads) {
     for (const Task& task : facts.tasks)
       tasks_.emplace(task.namespace_tid, task);
   }
@@ -56,6 +57,7 @@ class SnapshotReader {
     const auto begin = Clock::now();
     copy_facts();
     auto raw = list_threads();
+    if (raw && options_.pause == Pause::All) raw = hold_all(*std::move(raw));
     if (!raw) return fail(std::move(raw).error());
     snapshot_.finalizing = raw->finalizing;
     snapshot_.warnings = raw->warnings;
@@ -69,8 +71,13 @@ class SnapshotReader {
       if (auto ok = select_threads(); !ok) return fail(std::move(ok).error());
       walk_stacks(*raw);
     }
+    paused_.release();  // if nothing has yet
+    snapshot_.capture.paused_us = paused_.microseconds();
+    snapshot_.capture.paused_threads = paused_.threads();
     drop_ended_threads();
-    resolve_frames();
+    for (Candidate& candidate : candidates_)
+      resolve_frames(candidate);
+    snapshot_.codes = codes_.codes();
     for (const RawInterpreter& interpreter : raw->interpreters) {
       snapshot_.interpreters.push_back(describe(interpreter));
     }
@@ -105,7 +112,7 @@ class SnapshotReader {
     auto found = tasks_.find(key);
     if (found == tasks_.end() && !listed_again_) {
       listed_again_ = true;  // a thread that was started after the first listing
-      for (const Task& task : list_tasks_())
+      for (const Task& task : threads_.list())
         tasks_.emplace(task.namespace_tid, task);
       found = tasks_.find(key);
     }
@@ -133,6 +140,29 @@ class SnapshotReader {
       if (settled || attempt == kMaxAttempts) return raw;
       log_("the lists of threads changed while they were followed, try {}", attempt);
     }
+  }
+
+  /// Holds all Python threads, and lists them again now that they can't come and go.
+  Result<RawRuntime> hold_all(RawRuntime raw) {
+    // Threads that were started meanwhile; their creators stand by then.
+    constexpr int kMaxRounds = 4;
+    std::unordered_set<pid_t> asked;
+    for (int round = 0; round < kMaxRounds; ++round) {
+      std::vector<pid_t> more;
+      for (const RawInterpreter& interpreter : raw.interpreters) {
+        for (const RawThread& thread : interpreter.threads) {
+          const Task* task = find_task(thread.native_id);
+          if (task != nullptr && asked.insert(task->tid).second) more.push_back(task->tid);
+        }
+      }
+      if (more.empty()) break;
+      paused_.hold(more, log_);
+      listed_again_ = false;
+      auto again = list_threads();
+      if (!again) return again;
+      raw = *std::move(again);
+    }
+    return raw;
   }
 
   void collect_candidates(const RawRuntime& raw) {
@@ -274,47 +304,21 @@ class SnapshotReader {
   }
 
   void walk_stacks(const RawRuntime& raw) {
-    const std::size_t max_frames =
-        options_.max_frames.value_or(std::numeric_limits<std::size_t>::max());
-    std::vector<StackStart> starts;
+    std::vector<StackRequest> requests;
+    requests.reserve(candidates_.size());
     for (const Candidate& candidate : candidates_) {
-      starts.push_back(candidate.raw->stack);
-      // Frames that haven't begun to run are read and then left out, and need room beyond the
-      // limit.
-      constexpr std::size_t kIncomplete = 2;
-      starts.back().max_frames = max_frames > std::numeric_limits<std::size_t>::max() - kIncomplete
-                                     ? max_frames
-                                     : max_frames + kIncomplete;
+      requests.push_back({candidate.interpreter->gil, *candidate.raw, candidate.thread.tid});
     }
-    const PageCache stacks(memory_);
-    auto walks = walk_frames(stacks, runtime_.offsets, starts);
-    const Gils gils_after = read_gils(memory_, runtime_.offsets.layout(), raw);
-
-    // A thread that never holds still for a few microseconds costs some milliseconds; all of them
-    // together no more than this.
-    constexpr auto kTimeForOne = std::chrono::milliseconds(20);
-    constexpr auto kTimeForAll = std::chrono::seconds(1);
-    const auto deadline_for_all = std::chrono::steady_clock::now() + kTimeForAll;
+    auto readings = read_stacks(memory_, runtime_, raw, gils_before_, requests, codes_, threads_,
+                                options_, paused_, log_);
     for (std::size_t i = 0; i < candidates_.size(); ++i) {
       Candidate& candidate = candidates_[i];
-      candidate.walk = std::move(walks[i]);
-      if (candidate.walk.error.empty() && stood_still(candidate, gils_after)) {
-        candidate.thread.consistent = true;
-        continue;
-      }
-      const auto deadline =
-          std::min(std::chrono::steady_clock::now() + kTimeForOne, deadline_for_all);
-      auto verified = walk_verified(memory_, runtime_.offsets, candidate.raw->at, starts[i],
-                                    std::move(candidate.walk), deadline);
-      candidate.walk = std::move(verified.walk);
-      candidate.thread.consistent = verified.verified;
-      snapshot_.capture.attempts = std::max(snapshot_.capture.attempts, verified.attempts);
-      log_("thread {}: {} after {} tries", candidate.thread.tid,
-           verified.verified ? "verified" : "not verified", verified.attempts);
-      if (!verified.verified) {
-        candidate.thread.inconsistency =
-            fmt::format("the stack changed during each of {} tries to read it", verified.attempts);
-      }
+      candidate.stack = std::move(readings[i]);
+      candidate.thread.proof = candidate.stack.proof;
+      candidate.thread.consistent = candidate.stack.proof != Proof::None;
+      candidate.thread.attempts = candidate.stack.attempts;
+      candidate.thread.inconsistency = candidate.stack.doubt;
+      snapshot_.capture.attempts = std::max(snapshot_.capture.attempts, candidate.stack.attempts);
     }
   }
 
@@ -325,7 +329,7 @@ class SnapshotReader {
                                        [](const Candidate& c) { return c.thread.consistent; });
     if (all_stood) return;
     std::unordered_set<pid_t> alive;
-    for (const Task& task : list_tasks_())
+    for (const Task& task : threads_.list())
       alive.insert(task.namespace_tid);
     std::erase_if(candidates_, [&](const Candidate& candidate) {
       const Thread& thread = candidate.thread;
@@ -336,42 +340,15 @@ class SnapshotReader {
     });
   }
 
-  /// Whether the thread is known not to have run Python code since before its thread state was
-  /// read.
-  [[nodiscard]] bool stood_still(const Candidate& candidate, const Gils& gils_after) const {
-    const std::uint64_t gil = candidate.interpreter->gil.raw();
-    const auto before = gils_before_.find(gil);
-    const auto after = gils_after.find(gil);
-    return before != gils_before_.end() && after != gils_after.end() &&
-           before->second == after->second && before->second.last_holder != candidate.raw->at;
-  }
-
-  void resolve_frames() {
-    // Read apart from what was cached before the stacks were: code may have been made since.
-    const PageCache cache(memory_);
-    const Reader reader(cache, runtime_.offsets);
-    CodeTable codes(reader);
-    std::vector<RemoteAddr> addresses;
-    std::unordered_set<std::uint64_t> seen;
-    for (const Candidate& candidate : candidates_) {
-      for (const RawFrame& frame : candidate.walk.frames) {
-        if (!frame.is_entry() && seen.insert(frame.executable.raw()).second) {
-          addresses.push_back(frame.executable);
-        }
-      }
-    }
-    codes.load(std::move(addresses));
-    for (Candidate& candidate : candidates_)
-      resolve_frames(candidate, codes);
-    snapshot_.codes = codes.codes();
-  }
-
-  void resolve_frames(Candidate& candidate, CodeTable& codes) {
+  void resolve_frames(Candidate& candidate) {
     Thread& thread = candidate.thread;
     const std::size_t limit = options_.max_frames.value_or(std::numeric_limits<std::size_t>::max());
     std::size_t functions = 0;
-    thread.frames.reserve(candidate.walk.frames.size());
-    for (const RawFrame& raw : candidate.walk.frames) {
+    std::size_t moving = candidate.thread.consistent ? 0 : candidate.stack.moving;
+    thread.frames.reserve(candidate.stack.walk.frames.size());
+    for (const RawFrame& raw : candidate.stack.walk.frames) {
+      const bool moves = moving > 0;
+      if (moves) --moving;
       if (functions == limit) {
         // What C code put between the functions, or beneath the last one, is no loss.
         if (raw.is_entry()) continue;
@@ -379,26 +356,30 @@ class SnapshotReader {
         break;
       }
       if (raw.is_entry()) {
-        thread.frames.emplace_back().kind = FrameKind::Shim;
+        Frame& shim = thread.frames.emplace_back();
+        shim.kind = FrameKind::Shim;
+        shim.moving = moves;
         continue;
       }
-      if (auto frame = resolve(raw, codes)) {
+      if (auto frame = resolve(raw)) {
+        frame->moving = moves;
         thread.frames.push_back(*std::move(frame));
         ++functions;
       }
     }
-    if (candidate.walk.limited) thread.truncated = true;
-    if (!candidate.walk.error.empty()) {
-      thread.error = candidate.walk.error;
+    if (candidate.stack.walk.limited) thread.truncated = true;
+    if (!candidate.stack.walk.error.empty()) {
+      thread.error = candidate.stack.walk.error;
       thread.truncated = true;
       thread.consistent = false;
+      thread.proof = Proof::None;
     }
   }
 
   // Nothing for a frame that hasn't begun to run its function, which Python doesn't show either.
-  static std::optional<Frame> resolve(const RawFrame& raw, CodeTable& codes) {
+  std::optional<Frame> resolve(const RawFrame& raw) {
     Frame frame;
-    const CodeTable::Entry& entry = codes.at(raw.executable);
+    const CodeTable::Entry& entry = codes_.at(raw.executable);
     if (!entry.error.empty()) {
       frame.error = entry.error;
       return frame;
@@ -414,7 +395,7 @@ class SnapshotReader {
         static_cast<std::int64_t>(*unit) < entry.first_traceable) {
       return std::nullopt;
     }
-    const CodeTable::Location& location = codes.location(raw.executable, *unit);
+    const CodeTable::Location& location = codes_.location(raw.executable, *unit);
     frame.position = location.position;
     frame.error = location.error;
     return frame;
@@ -434,10 +415,12 @@ class SnapshotReader {
   const Memory& memory_;
   const Runtime& runtime_;
   const ProcessFacts& facts_;
-  const std::function<std::vector<Task>()>& list_tasks_;
+  const ThreadSource& threads_;
   const CaptureOptions& options_;
   const Log& log_;
 
+  CodeTable codes_;
+  PausedThreads paused_;
   Snapshot snapshot_;
   Gils gils_before_;
   std::unordered_map<pid_t, Task> tasks_;  // by the tid in the target's namespace
@@ -449,10 +432,9 @@ class SnapshotReader {
 }  // namespace
 
 Result<Snapshot> read_snapshot(const Memory& memory, const Runtime& runtime,
-                               const ProcessFacts& facts,
-                               const std::function<std::vector<Task>()>& list_tasks,
+                               const ProcessFacts& facts, const ThreadSource& threads,
                                const CaptureOptions& options, const Log& log) {
-  return SnapshotReader(memory, runtime, facts, list_tasks, options, log).read();
+  return SnapshotReader(memory, runtime, facts, threads, options, log).read();
 }
 
 }  // namespace pyscope

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "process/facts.hpp"
 #include "process/log.hpp"
+#include "process/thread_hold.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/memory.hpp"
 #include "pyscope/snapshot.hpp"
@@ -18,12 +21,21 @@ struct Runtime {
   DebugOffsets offsets;
 };
 
-/// Reads the Python side of a process and joins it with what the kernel said about it. `list_tasks`
-/// is asked again when Python knows a thread that `facts` don't. Source lines are left to the
-/// caller.
+/// What a capture asks the kernel about the threads of a process while it reads their stacks. A
+/// recording can't answer all of it.
+struct ThreadSource {
+  /// All threads as they are now; needed when Python knows one that the facts don't.
+  std::function<std::vector<Task>()> list;
+  /// As Process::switches_at_rest; may be empty.
+  std::function<std::optional<std::uint64_t>(pid_t)> switches_at_rest = nullptr;
+  /// Holds threads still, as ThreadHold::stop; may be empty.
+  std::function<Result<ThreadHold>(std::span<const pid_t>, const HoldLimits&)> hold = nullptr;
+};
+
+/// Reads the Python side of a process and joins it with what the kernel said about it. Source lines
+/// are left to the caller.
 [[nodiscard]] Result<Snapshot> read_snapshot(const Memory& memory, const Runtime& runtime,
-                                             const ProcessFacts& facts,
-                                             const std::function<std::vector<Task>()>& list_tasks,
+                                             const ProcessFacts& facts, const ThreadSource& threads,
                                              const CaptureOptions& options, const Log& log);
 
 }  // namespace pyscope

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -14,6 +15,12 @@
 
 namespace pyscope {
 
+enum class Pause : std::uint8_t {
+  Never,
+  Unverified,  // hold those threads for a moment whose stacks couldn't be verified while they ran
+  All,         // hold all Python threads, for a picture of one moment
+};
+
 struct CaptureOptions {
   /// Only these threads: decimal tids or exact Python thread names. Empty: all.
   std::vector<std::string> threads;
@@ -21,6 +28,9 @@ struct CaptureOptions {
   std::optional<std::size_t> max_frames;
   /// Read source lines of the frames through the target's root.
   bool source = true;
+  /// Threads are held by ptrace for about a millisecond, by a child process that lets them go
+  /// whatever happens to this one. Never writes to the target either.
+  Pause pause = Pause::Never;
   /// Told each step that is tried, in one line without a line end.
   std::function<void(const std::string&)> log;
   /// Where to write a recording of all memory that was read; empty: none. It holds parts of the
@@ -28,8 +38,9 @@ struct CaptureOptions {
   std::string record_path;
 };
 
-/// Reads the process. It is never stopped and never written to. Fails as a whole only if nothing
-/// could be read; a thread or frame that can't be read carries its own error in the snapshot.
+/// Reads the process. It is not stopped, unless `pause` asks for it, and never written to. Fails as
+/// a whole only if nothing could be read; a thread or frame that can't be read carries its own
+/// error in the snapshot.
 [[nodiscard]] Result<Snapshot> capture(pid_t pid, const CaptureOptions& options);
 
 /// The same from a recording. Source lines are not part of a recording, and so not of the result.

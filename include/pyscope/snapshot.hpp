@@ -54,8 +54,18 @@ struct Frame {
       code;  // index into Snapshot::codes; empty for shims and with an error
   Position position;
   std::optional<std::uint32_t> source;  // index into Snapshot::sources
-  std::string error;                    // why this frame could not be read (fully); empty if it was
+  bool moving = false;  // in a stack that isn't verified: it changed while it was looked at
+  std::string error;    // why this frame could not be read (fully); empty if it was
   friend bool operator==(const Frame&, const Frame&) = default;
+};
+
+/// Why a stack is known to have existed at one moment.
+enum class Proof : std::uint8_t {
+  None,
+  Gil,  // the thread can't have run Python code while it was read: others had the GIL, or nobody
+  TwoCopies,  // the stack was the same before and after one moment
+  AtRest,     // the kernel says that the thread was off the CPU while it was read
+  Paused,     // it stood still for us
 };
 
 enum class ThreadState : std::uint8_t { Unknown, Running, WaitingForGil, Blocked };
@@ -75,7 +85,9 @@ struct Thread {
   std::optional<std::uint64_t> cpu_time_us;  // user + system
   std::optional<std::int64_t> system_call;   // number of the system call it is blocked in
   bool consistent = false;                   // the frames were proven to have existed together
-  std::string inconsistency;                 // why not, if not
+  Proof proof = Proof::None;                 // by what; None if they weren't
+  int attempts = 0;           // how often it was read in vain or not while it may have been running
+  std::string inconsistency;  // why it isn't consistent, if it isn't
   bool truncated = false;     // outer frames are missing, by request or because of `error`
   std::vector<Frame> frames;  // innermost first
   std::string error;          // why frames or facts are missing; empty if all was read
@@ -98,7 +110,8 @@ struct CaptureStats {
   bool complete = true;          // no thread, interpreter or name is missing
   int attempts = 1;              // tries for the thread that needed most
   std::int64_t duration_us = 0;  // from the first to the last read of the target's state
-  std::int64_t paused_us = 0;    // for how long the target was stopped
+  std::int64_t paused_us = 0;    // for how long threads of the target stood still for us
+  std::size_t paused_threads = 0;
 };
 
 struct Snapshot {

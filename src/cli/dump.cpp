@@ -132,6 +132,10 @@ CLI::App* add_dump(CLI::App& app, DumpOptions& options) {
   dump->add_option("--frames", options.frames, "Only the innermost N frames of each thread")
       ->type_name("N");
   dump->add_flag("--no-source", options.no_source, "Leave out the source lines");
+  // A flag takes a value only behind "=", so that a PID may follow it.
+  dump->add_flag("--pause{unverified}", options.pause,
+                 "Hold threads that could not be verified for about a millisecond, to read\n"
+                 "them exactly; --pause=all: all threads, for a picture of one moment");
   dump->add_flag("--group", options.group,
                  "Print threads with the same stack once (default above 16 threads)");
   dump->add_flag("--no-group", options.no_group, "Print each thread on its own");
@@ -171,6 +175,14 @@ int run_dump(const DumpOptions& options) {
       return report_usage(
           options, fmt::format("--frames takes a number from 1 on, not '{}'", options.frames));
     }
+  }
+  if (options.pause == "all") {
+    capture_options.pause = Pause::All;
+  } else if (options.pause == "unverified") {
+    capture_options.pause = Pause::Unverified;
+  } else if (!options.pause.empty()) {
+    return report_usage(options,
+                        fmt::format("--pause takes no value, or all, not '{}'", options.pause));
   }
   Dumper dumper(options, std::move(capture_options));
   if (!options.replay.empty()) {

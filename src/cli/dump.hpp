@@ -17,6 +17,7 @@ struct DumpOptions {
   std::vector<std::string> threads;
   std::string frames;
   bool no_source = false;
+  std::string pause;  // as given: "unverified" for a plain --pause
   bool group = false;
   bool no_group = false;
   std::string color = "auto";

@@ -35,6 +35,22 @@ std::string_view name_of(ThreadState state) {
   return "unknown";
 }
 
+std::optional<std::string_view> name_of(Proof proof) {
+  switch (proof) {
+    case Proof::None:
+      return std::nullopt;
+    case Proof::Gil:
+      return "gil";
+    case Proof::TwoCopies:
+      return "two_copies";
+    case Proof::AtRest:
+      return "at_rest";
+    case Proof::Paused:
+      return "paused";
+  }
+  return std::nullopt;
+}
+
 bool is_letter(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
@@ -221,12 +237,13 @@ void JsonRenderer<Writer>::write_header(const Snapshot& snapshot) {
   key("capture");
   writer_.StartObject();
   key("mode");
-  ascii(snapshot.capture.paused_us > 0 ? "paused" : "running");
+  ascii(snapshot.capture.paused_threads > 0 ? "paused" : "running");
   field("consistent", snapshot.capture.consistent);
   field("complete", snapshot.capture.complete);
   field("attempts", std::int64_t{snapshot.capture.attempts});
   field("duration_us", snapshot.capture.duration_us);
   field("paused_us", snapshot.capture.paused_us);
+  field("paused_threads", std::uint64_t{snapshot.capture.paused_threads});
   writer_.EndObject();
 }
 
@@ -255,6 +272,12 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
   field("cpu_time_us", thread.cpu_time_us);
   field("wait", nullptr);
   field("consistent", thread.consistent);
+  key("proof");
+  if (const auto proof = name_of(thread.proof)) {
+    ascii(*proof);
+  } else {
+    writer_.Null();
+  }
   if (!thread.consistent) text_unless_empty("inconsistency", thread.inconsistency);
   field("truncated", thread.truncated);
   if (!thread.error.empty()) error_field("partial", thread.error);
@@ -292,6 +315,7 @@ void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& fr
       }
     }
   }
+  if (frame.moving) field("moving", true);
   if (!frame.error.empty()) error_field("partial", frame.error);
   writer_.EndObject();
 }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <iterator>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -116,6 +117,7 @@ struct ThreadGroup {
   std::vector<const Thread*> members;
   std::string words;                  // of their state
   std::vector<std::uint32_t> frames;  // numbers of FrameTexts, without the shims
+  std::size_t moving = 0;             // so many of them changed while they were read
   ActivityKind kind = ActivityKind::Unknown;
 };
 
@@ -166,6 +168,7 @@ class TextRenderer {
   void append_group(const ThreadGroup& group);
   void append_thread_heading(const ThreadGroup& group);
   void append_group_heading(const ThreadGroup& group);
+  void append_frames(std::span<const std::uint32_t> frames);
   void append_stack(const ThreadGroup& group);
 
   const Snapshot& snapshot_;
@@ -218,8 +221,12 @@ void TextRenderer::append_capture() {
   std::string line = fmt::format("Read {} {} UTC in {}", time.substr(0, 10), time.substr(11, 8),
                                  format_duration(not_negative(capture.duration_us)));
   const auto to = std::back_inserter(line);
-  if (capture.paused_us > 0) {
-    fmt::format_to(to, " (stopped for {})", format_duration(not_negative(capture.paused_us)));
+  if (capture.paused_threads > 0) {
+    fmt::format_to(to, ", {} for {}",
+                   capture.paused_threads == 1
+                       ? std::string("1 thread paused")
+                       : fmt::format("{} threads paused", capture.paused_threads),
+                   format_duration(not_negative(capture.paused_us)));
   } else {
     line += " without stopping it";
   }
@@ -325,16 +332,18 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   std::unordered_map<std::string, std::size_t> index;
   for (const Thread& thread : snapshot_.threads) {
     const Activity activity = activities_.find(thread);
-    ThreadGroup group{{&thread}, state_words(thread, activity), {}, activity.kind};
+    ThreadGroup group{{&thread}, state_words(thread, activity), {}, 0, activity.kind};
     group.frames.reserve(thread.frames.size());
     for (const Frame& frame : thread.frames) {
-      if (frame.kind != FrameKind::Shim) group.frames.push_back(frame_texts_.number(frame));
+      if (frame.kind == FrameKind::Shim) continue;
+      group.frames.push_back(frame_texts_.number(frame));
+      if (frame.moving) ++group.moving;
     }
     if (grouped) {
       // Everything that is printed below the heading, and the state in it.
-      std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n", thread.interpreter, group.words,
+      std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n", thread.interpreter, group.words,
                                     thread.consistent, escape(thread.inconsistency),
-                                    thread.truncated, escape(thread.error));
+                                    thread.truncated, escape(thread.error), group.moving);
       for (const std::uint32_t frame : group.frames) {
         fmt::format_to(std::back_inserter(key), "{},", frame);
       }
@@ -435,15 +444,16 @@ void TextRenderer::append_group(const ThreadGroup& group) {
   append_stack(group);
 }
 
-void TextRenderer::append_stack(const ThreadGroup& group) {
+/// Frames with a recursion collapsed.
+void TextRenderer::append_frames(std::span<const std::uint32_t> frames) {
   std::vector<std::uint32_t> lines;
-  lines.reserve(group.frames.size());
-  for (const std::uint32_t frame : group.frames) {
+  lines.reserve(frames.size());
+  for (const std::uint32_t frame : frames) {
     lines.push_back(frame_texts_.line_key(frame));
   }
   for (const Stretch& stretch : collapse_recursion(lines)) {
     for (std::size_t i = 0; i < stretch.shown; ++i) {
-      out_ += frame_texts_.text(group.frames[stretch.begin + i]);
+      out_ += frame_texts_.text(frames[stretch.begin + i]);
     }
     if (stretch.repeats == 0) continue;
     const std::string what =
@@ -453,6 +463,16 @@ void TextRenderer::append_stack(const ThreadGroup& group) {
                                          with_separators(stretch.repeats),
                                          stretch.repeats == 1 ? "time" : "times"));
   }
+}
+
+void TextRenderer::append_stack(const ThreadGroup& group) {
+  const std::span<const std::uint32_t> frames = group.frames;
+  append_frames(frames.first(group.moving));
+  if (group.moving > 0 && group.moving < frames.size()) {
+    out_ += "  ";
+    append_line(Style::Note, "[what is above changed while it was read, what is below held still]");
+  }
+  append_frames(frames.subspan(group.moving));
   const Thread& thread = *group.members.front();
   if (thread.truncated) {
     out_ += "  ";

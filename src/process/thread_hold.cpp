@@ -179,7 +179,7 @@ Result<ThreadHold> ThreadHold::stop(std::span<const pid_t> tids, const HoldLimit
     constexpr char kReady = 'r';
     pollfd order{.fd = ends[1], .events = POLLIN, .revents = 0};
     if (::write(ends[1], &kReady, 1) == 1) {
-      const std::int64_t left_ms = (begin + limits.until_released.count() - now_us()) / 1000;
+      const std::int64_t left_ms = (begin + limits.until_released.count() - now_us() + 999) / 1000;
       while (::poll(&order, 1, static_cast<int>(std::max<std::int64_t>(left_ms, 0))) < 0 &&
              errno == EINTR) {
       }
@@ -234,6 +234,9 @@ std::string ThreadHold::refusal(pid_t tid) const {
 
 ThreadHold::Release ThreadHold::release() {
   if (holder_ == 0) return release_;
+  // Said, and not only hung up: a process that was forked meanwhile may have the line too.
+  constexpr char kLetGo = 'g';
+  (void)::send(line_.get(), &kLetGo, 1, MSG_NOSIGNAL);
   line_ = UniqueFd{};
   while (::waitpid(holder_, nullptr, 0) < 0 && errno == EINTR) {
   }

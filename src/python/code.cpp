@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "python/location_table.hpp"
 
@@ -14,81 +15,139 @@ constexpr std::size_t kMaxLocationTable = std::size_t{16} << 20U;
 constexpr std::uint64_t kMaxCodeUnits = std::uint64_t{1} << 28U;
 constexpr std::uint64_t kStrPrefetch = 160;
 
+template <class T>
+T value_in(std::span<const std::byte> bytes, std::uint64_t offset) {
+  T value{};
+  if (offset + sizeof value <= bytes.size()) {
+    std::memcpy(&value, bytes.data() + offset, sizeof value);
+  }
+  return value;
+}
+
 }  // namespace
+
+std::uint64_t CodeIdentity::size(const DebugOffsets& offsets) {
+  std::uint64_t end = offsets.layout().code_units + 8;
+  for (const Field field : {Field::CodeFilename, Field::CodeName, Field::CodeQualname,
+                            Field::CodeLinetable, Field::CodeFirstlineno}) {
+    end = std::max(end, offsets[field] + 8);
+  }
+  return end;
+}
+
+CodeIdentity CodeIdentity::decode(const DebugOffsets& offsets, std::span<const std::byte> bytes) {
+  const auto pointer = [&](Field field) {
+    return RemoteAddr{value_in<std::uint64_t>(bytes, offsets[field])};
+  };
+  return {.type = pointer(Field::ObjectObType),
+          .units = value_in<std::uint64_t>(bytes, offsets.layout().code_units),
+          .file = pointer(Field::CodeFilename),
+          .name = pointer(Field::CodeName),
+          .qualified_name = pointer(Field::CodeQualname),
+          .location_table = pointer(Field::CodeLinetable),
+          .first_line = value_in<std::int32_t>(bytes, offsets[Field::CodeFirstlineno])};
+}
+
+bool CodeTable::knows(RemoteAddr code) const {
+  const auto found = entries_.find(code.raw());
+  return found != entries_.end() && found->second.entry.error.empty();
+}
+
+std::unordered_set<std::uint64_t> CodeTable::replaced(const std::vector<RemoteAddr>& codes) const {
+  const std::uint64_t size = CodeIdentity::size(offsets_);
+  std::vector<std::byte> bytes(codes.size() * size);
+  std::vector<ReadRequest> requests;
+  requests.reserve(codes.size());
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    requests.push_back({codes[i], std::span{bytes}.subspan(i * size, size)});
+  memory_.read_many(requests);
+  std::unordered_set<std::uint64_t> others;
+  for (const ReadRequest& request : requests) {
+    if (request.status != ReadStatus::Ok ||
+        CodeIdentity::decode(offsets_, request.out) != identity(request.at)) {
+      others.insert(request.at.raw());
+    }
+  }
+  return others;
+}
 
 void CodeTable::load(std::vector<RemoteAddr> codes) {
   std::sort(codes.begin(), codes.end());
   codes.erase(std::unique(codes.begin(), codes.end()), codes.end());
-  std::erase_if(codes, [&](RemoteAddr at) { return entries_.contains(at.raw()); });
+  std::erase_if(codes, [&](RemoteAddr at) { return knows(at); });
+  if (codes.empty()) return;
 
-  const DebugOffsets& offsets = reader_.offsets();
-  reader_.prefetch(codes, offsets[Field::CodeSize]);
+  // Read apart from what was cached before: code may have been made since.
+  const PageCache cache(memory_);
+  const Reader reader(cache, offsets_, &budget_);
+  reader.prefetch(codes, offsets_[Field::CodeSize]);
   std::vector<RemoteAddr> parts;
   for (const RemoteAddr code : codes) {
     for (const Field field :
          {Field::CodeFilename, Field::CodeName, Field::CodeQualname, Field::CodeLinetable}) {
-      if (const auto part = reader_.pointer(code, field)) parts.push_back(*part);
+      if (const auto part = reader.pointer(code, field)) parts.push_back(*part);
     }
   }
-  reader_.prefetch(parts, kStrPrefetch);
+  reader.prefetch(parts, kStrPrefetch);
   for (const RemoteAddr code : codes) {
-    auto loaded = read(code);
+    auto loaded = read(reader, code);
     if (!loaded) {
       entries_[code.raw()].entry.error = loaded.error().message;
       continue;
     }
     loaded->entry.index = static_cast<std::uint32_t>(order_.size());
     order_.push_back(code.raw());
-    entries_.emplace(code.raw(), *std::move(loaded));
+    entries_.insert_or_assign(code.raw(), *std::move(loaded));
   }
 }
 
-Result<CodeTable::Loaded> CodeTable::read(RemoteAddr code) const {
-  const auto type = reader_.type_of(code);
-  if (!type) return fail("code object", type.error());
-  const auto name = *type ? reader_.type_name(*type) : std::string{};
+Result<CodeTable::Loaded> CodeTable::read(const Reader& reader, RemoteAddr code) {
+  std::vector<std::byte> bytes(CodeIdentity::size(reader.offsets()));
+  if (auto ok = reader.memory().read(code, bytes); !ok) return fail("code object", ok.error());
+  Loaded loaded;
+  loaded.identity = CodeIdentity::decode(reader.offsets(), bytes);
+  const CodeIdentity& identity = loaded.identity;
+  const auto name =
+      identity.type.is_plausible_pointer() ? reader.type_name(identity.type) : std::string{};
   if (!name) return fail("code object", name.error());
   if (*name != "code") {
     return fail(ErrorKind::Malformed,
                 fmt::format("what the frame runs, at {:#x}, is no code object", code.raw()));
   }
-  Loaded loaded;
+  if (identity.units > kMaxCodeUnits) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("a code object of {} code units", identity.units));
+  }
   Entry& entry = loaded.entry;
-  const auto read_name = [&](Field field, std::string& into) -> Result<void> {
-    const auto at = reader_.pointer(code, field);
-    if (!at) return fail(at.error());
-    auto text = read_str(reader_, *at);
-    if (!text) return fail(std::move(text).error());
+  const auto read_name = [&](std::string_view what, RemoteAddr at,
+                             std::string& into) -> Result<void> {
+    auto text = read_str(reader, at);
+    if (!text) return fail(what, std::move(text).error());
     into = *std::move(text);
     return {};
   };
-  if (auto ok = read_name(Field::CodeName, entry.code.function); !ok) {
-    return fail("co_name", ok.error());
+  if (auto ok = read_name("co_name", identity.name, entry.code.function); !ok) {
+    return fail(std::move(ok).error());
   }
-  if (auto ok = read_name(Field::CodeQualname, entry.code.qualified_name); !ok) {
-    return fail("co_qualname", ok.error());
+  if (auto ok = read_name("co_qualname", identity.qualified_name, entry.code.qualified_name); !ok) {
+    return fail(std::move(ok).error());
   }
-  if (auto ok = read_name(Field::CodeFilename, entry.code.file); !ok) {
-    return fail("co_filename", ok.error());
+  if (auto ok = read_name("co_filename", identity.file, entry.code.file); !ok) {
+    return fail(std::move(ok).error());
   }
-  const auto first_line = reader_.field<std::int32_t>(code, Field::CodeFirstlineno);
-  const auto units = reader_.value<std::uint64_t>(code, reader_.layout().code_units);
   const auto first_traceable =
-      reader_.value<std::int32_t>(code, reader_.layout().code_first_traceable);
-  const auto table_at = reader_.pointer(code, Field::CodeLinetable);
-  if (!first_line) return fail("co_firstlineno", first_line.error());
-  if (!units) return fail("code object", units.error());
+      reader.value<std::int32_t>(code, reader.layout().code_first_traceable);
   if (!first_traceable) return fail("code object", first_traceable.error());
-  if (!table_at) return fail("co_linetable", table_at.error());
-  if (*units > kMaxCodeUnits) {
-    return fail(ErrorKind::Malformed, fmt::format("a code object of {} code units", *units));
+  if (!identity.location_table.is_plausible_pointer()) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("co_linetable: {:#x} is not an object", identity.location_table.raw()));
   }
-  auto table = read_bytes(reader_, *table_at, kMaxLocationTable);
+  auto table = read_bytes(reader, identity.location_table, kMaxLocationTable);
   if (!table) return fail("co_linetable", table.error());
-  entry.code.first_line = *first_line;
-  entry.units = *units;
+  entry.code.first_line = identity.first_line;
+  entry.units = identity.units;
   entry.first_traceable = *first_traceable;
-  entry.first_unit = code + reader_.offsets()[Field::CodeCoCodeAdaptive];
+  entry.first_unit = code + reader.offsets()[Field::CodeCoCodeAdaptive];
   loaded.table = *std::move(table);
   return loaded;
 }

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "pyscope/snapshot.hpp"
@@ -10,14 +12,43 @@
 
 namespace pyscope {
 
+/// What tells one code object from another at the same address. Other members change while it
+/// lives.
+struct CodeIdentity {
+  RemoteAddr type;
+  std::uint64_t units = 0;  // of 16 bits
+  RemoteAddr file;
+  RemoteAddr name;
+  RemoteAddr qualified_name;
+  RemoteAddr location_table;
+  std::int32_t first_line = 0;
+  friend bool operator==(const CodeIdentity&, const CodeIdentity&) = default;
+
+  /// How many bytes of a code object decode() needs.
+  [[nodiscard]] static std::uint64_t size(const DebugOffsets& offsets);
+  [[nodiscard]] static CodeIdentity decode(const DebugOffsets& offsets,
+                                           std::span<const std::byte> bytes);
+};
+
 /// The code objects of a capture, each read once. Code objects don't change while they live, and a
-/// frame keeps its own alive.
+/// frame keeps its own alive; but once the frame is gone another may come to lie where one lay.
 class CodeTable {
  public:
-  explicit CodeTable(const Reader& reader) : reader_(reader) {}
+  CodeTable(const Memory& memory, const DebugOffsets& offsets)
+      : memory_(memory), offsets_(offsets) {}
 
-  /// Reads all of these that aren't known yet, in a few batches.
+  /// Reads all of these that aren't known yet, or couldn't be read, in a few batches.
   void load(std::vector<RemoteAddr> codes);
+
+  /// True for one that was loaded and read.
+  [[nodiscard]] bool knows(RemoteAddr code) const;
+  /// What a known one was when it was loaded.
+  [[nodiscard]] const CodeIdentity& identity(RemoteAddr code) const {
+    return entries_.at(code.raw()).identity;
+  }
+  /// Those of these known code objects that are other ones by now.
+  [[nodiscard]] std::unordered_set<std::uint64_t> replaced(
+      const std::vector<RemoteAddr>& codes) const;
 
   struct Entry {
     Code code;
@@ -45,12 +76,15 @@ class CodeTable {
  private:
   struct Loaded {
     Entry entry;
+    CodeIdentity identity;
     std::vector<std::byte> table;
     std::unordered_map<std::uint64_t, Location> locations;  // by code unit
   };
-  [[nodiscard]] Result<Loaded> read(RemoteAddr code) const;
+  [[nodiscard]] static Result<Loaded> read(const Reader& reader, RemoteAddr code);
 
-  const Reader& reader_;
+  const Memory& memory_;
+  const DebugOffsets& offsets_;
+  TextBudget budget_;
   std::unordered_map<std::uint64_t, Loaded> entries_;  // by address
   std::vector<std::uint64_t> order_;                   // addresses of those without an error
 };

@@ -28,6 +28,28 @@ T value_in(std::span<const std::byte> bytes, std::uint64_t offset) {
   return value;
 }
 
+/// Of an entry frame only what means anything in one.
+RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
+                      std::span<const std::byte> header) {
+  RawFrame frame;
+  frame.at = at;
+  frame.previous = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FramePrevious])};
+  frame.owner = value_in<std::uint8_t>(header, offsets[Field::FrameOwner]);
+  if (frame.is_entry()) return frame;
+  std::uint64_t executable = value_in<std::uint64_t>(header, offsets[Field::FrameExecutable]);
+  if (offsets.layout().tagged_references) {
+    // _PyStackRef: two tag bits, 01 for a reference that isn't counted; null is a tag without a
+    // pointer.
+    constexpr std::uint64_t kTags = 3;
+    executable &= ~kTags;
+  }
+  frame.executable = RemoteAddr{executable};
+  frame.instruction = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FrameInstrPtr])};
+  frame.local0 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus]);
+  frame.local1 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus] + 8);
+  return frame;
+}
+
 class CachedFrames final : public FrameBytes {
  public:
   explicit CachedFrames(const PageCache& cache) : cache_(cache) {}
@@ -95,27 +117,12 @@ std::optional<RemoteRange> FrameWalker::advance(const FrameBytes& bytes) {
 }
 
 std::optional<RawFrame> FrameWalker::decode(RemoteAddr at, std::span<const std::byte> header) {
-  RawFrame frame;
-  frame.at = at;
-  frame.previous = RemoteAddr{value_in<std::uint64_t>(header, offsets_[Field::FramePrevious])};
-  frame.owner = value_in<std::uint8_t>(header, offsets_[Field::FrameOwner]);
+  const RawFrame frame = decode_frame(offsets_, at, header);
   if (frame.owner > kLastOwner || frame.owner == kOwnedByFrameObject) {
     end(fmt::format("the frame at {:#x} has the owner {}, which no running frame has", at.raw(),
                     frame.owner));
     return std::nullopt;
   }
-  if (frame.is_entry()) return frame;
-  std::uint64_t executable = value_in<std::uint64_t>(header, offsets_[Field::FrameExecutable]);
-  if (offsets_.layout().tagged_references) {
-    // _PyStackRef: two tag bits, 01 for a reference that isn't counted; null is a tag without a
-    // pointer.
-    constexpr std::uint64_t kTags = 3;
-    executable &= ~kTags;
-  }
-  frame.executable = RemoteAddr{executable};
-  frame.instruction = RemoteAddr{value_in<std::uint64_t>(header, offsets_[Field::FrameInstrPtr])};
-  frame.local0 = value_in<std::uint64_t>(header, offsets_[Field::FrameLocalsplus]);
-  frame.local1 = value_in<std::uint64_t>(header, offsets_[Field::FrameLocalsplus] + 8);
   return frame;
 }
 
@@ -186,6 +193,149 @@ std::vector<FrameWalk> walk_frames(const PageCache& cache, const DebugOffsets& o
 
 namespace {
 
+struct Pieces {
+  std::vector<RemoteRange> ranges;  // ascending, disjoint
+  std::vector<std::size_t> order;   // the indices, the piece with the oldest frame first
+
+  /// Of the piece that an address lies in; some index that no piece has if it lies in none.
+  [[nodiscard]] std::size_t index_of(RemoteAddr at) const {
+    const auto above =
+        std::upper_bound(ranges.begin(), ranges.end(), at,
+                         [](RemoteAddr a, const RemoteRange& range) { return a < range.start; });
+    if (above == ranges.begin() || !(above - 1)->contains(at)) return ranges.size();
+    return static_cast<std::size_t>(above - ranges.begin()) - 1;
+  }
+};
+
+/// Whether two looks at a frame that waits for what it called saw the same.
+bool same_caller(const RawFrame& a, const RawFrame& b) {
+  if (a.at != b.at || a.previous != b.previous || a.owner != b.owner) return false;
+  return a.is_entry() || (a.executable == b.executable && a.instruction == b.instruction &&
+                          a.local0 == b.local0 && a.local1 == b.local1);
+}
+
+/// The same for the innermost frame. It runs: its instruction and its locals change without the
+/// stack changing.
+bool same_innermost(const RawFrame& a, const RawFrame& b) {
+  return a.at == b.at && a.previous == b.previous && a.owner == b.owner &&
+         a.executable == b.executable;
+}
+
+/// Two copies of the beginnings of code objects that aren't known yet.
+class TwoCodeCopies {
+ public:
+  TwoCodeCopies(const DebugOffsets& offsets, const CodeTable& known, const FrameWalk& walk)
+      : offsets_(offsets), each_(CodeIdentity::size(offsets)) {
+    // A new call seldom brings more than one.
+    constexpr std::size_t kMost = 64;
+    for (const RawFrame& frame : walk.frames) {
+      if (codes_.size() == kMost) break;
+      if (!frame.is_entry() && frame.executable.is_plausible_pointer() &&
+          !known.knows(frame.executable) &&
+          std::find(codes_.begin(), codes_.end(), frame.executable) == codes_.end()) {
+        codes_.push_back(frame.executable);
+      }
+    }
+    for (auto& copy : bytes_)
+      copy.resize(codes_.size() * each_);
+  }
+
+  [[nodiscard]] std::size_t size() const { return codes_.size(); }
+  [[nodiscard]] ReadRequest request(std::size_t copy, std::size_t index) {
+    return {codes_[index], std::span{bytes_[copy]}.subspan(index * each_, each_)};
+  }
+  /// Forgets one that couldn't be read.
+  void drop(std::size_t index) { codes_[index] = RemoteAddr{}; }
+  /// What it is in both copies; nothing if it isn't the same or wasn't copied.
+  [[nodiscard]] std::optional<CodeIdentity> find(RemoteAddr code) const {
+    const auto found = std::find(codes_.begin(), codes_.end(), code);
+    if (found == codes_.end()) return std::nullopt;
+    const auto at = static_cast<std::size_t>(found - codes_.begin()) * each_;
+    const auto identity = CodeIdentity::decode(offsets_, std::span{bytes_[0]}.subspan(at, each_));
+    if (CodeIdentity::decode(offsets_, std::span{bytes_[1]}.subspan(at, each_)) != identity) {
+      return std::nullopt;
+    }
+    return identity;
+  }
+
+ private:
+  const DebugOffsets& offsets_;
+  std::uint64_t each_;
+  std::vector<RemoteAddr> codes_;
+  std::array<std::vector<std::byte>, 2> bytes_;
+};
+
+/// More copies of the innermost frames, where they lie side by side. One copy may show a function
+/// of one moment with the caller of the next: where calls follow each other faster than two cache
+/// lines are read, it does so now and then, and two copies do so by chance. All of these don't.
+class InnermostLooks {
+ public:
+  static constexpr std::size_t kBefore = 2;  // the pointer to the current frame is read
+  static constexpr std::size_t kAll = 4;
+
+  InnermostLooks(const DebugOffsets& offsets, const FrameWalk& walk, const Pieces& pieces)
+      : offsets_(offsets) {
+    constexpr std::size_t kMostFrames = 4;
+    constexpr std::uint64_t kMostBytes = 1024;
+    constexpr std::uint64_t kRoomAbove = 256;  // for one more call
+    const RawFrame* innermost = nullptr;
+    RemoteAddr outermost;
+    std::size_t count = 0;
+    for (const RawFrame& frame : walk.frames) {
+      if (frame.is_entry()) continue;
+      if (innermost == nullptr) innermost = &frame;
+      if (pieces.index_of(frame.at) != pieces.index_of(innermost->at) || frame.at > innermost->at ||
+          innermost->at.raw() - frame.at.raw() > kMostBytes || ++count > kMostFrames) {
+        break;
+      }
+      outermost = frame.at;
+    }
+    const std::size_t piece = innermost == nullptr ? 0 : pieces.index_of(innermost->at);
+    if (innermost == nullptr || piece >= pieces.ranges.size()) return;
+    const std::uint64_t end = std::min(pieces.ranges[piece].start.raw() + pieces.ranges[piece].size,
+                                       innermost->at.raw() + header_size(offsets) + kRoomAbove);
+    range_ = {outermost, end - outermost.raw()};
+    for (auto& copy : bytes_)
+      copy.resize(range_.size);
+  }
+
+  [[nodiscard]] std::size_t size() const { return range_.size == 0 ? 0 : kAll; }
+  [[nodiscard]] ReadRequest request(std::size_t look) { return {range_.start, bytes_[look]}; }
+
+  /// Whether all looks show the innermost frames of this walk, as far as they lie in the same piece
+  /// of memory.
+  [[nodiscard]] bool show(const FrameWalk& walk, const Pieces& pieces) const {
+    const RawFrame* innermost = nullptr;
+    std::size_t seen = 0;
+    for (const RawFrame& frame : walk.frames) {
+      if (frame.is_entry()) continue;
+      if (innermost != nullptr && pieces.index_of(frame.at) != pieces.index_of(innermost->at))
+        break;
+      const std::uint64_t size = header_size(offsets_);
+      if (!range_.contains(frame.at) ||
+          range_.size - (frame.at.raw() - range_.start.raw()) < size) {
+        // The innermost one and its caller must have been seen together.
+        return seen >= 2;
+      }
+      for (const auto& copy : bytes_) {
+        const RawFrame look = decode_frame(
+            offsets_, frame.at, std::span{copy}.subspan(frame.at.raw() - range_.start.raw(), size));
+        const bool same =
+            innermost == nullptr ? same_innermost(look, frame) : same_caller(look, frame);
+        if (!same) return false;
+      }
+      if (innermost == nullptr) innermost = &frame;
+      ++seen;
+    }
+    return true;
+  }
+
+ private:
+  const DebugOffsets& offsets_;
+  RemoteRange range_;
+  std::array<std::vector<std::byte>, kAll> bytes_;
+};
+
 /// Two copies of the same pieces of memory.
 class TwoCopies {
  public:
@@ -202,24 +352,41 @@ class TwoCopies {
       status.resize(pieces_.size(), ReadStatus::Pending);
   }
 
-  /// Reads `order` (indices of pieces), then `pointer`, then the pieces in the opposite order.
+  /// Reads the code, the pieces in `order` (of their indices), `pointer`, and then all of it in the
+  /// opposite order.
   [[nodiscard]] RemoteAddr read(const Memory& memory, const std::vector<std::size_t>& order,
-                                RemoteAddr pointer) {
+                                RemoteAddr pointer, TwoCodeCopies& code,
+                                InnermostLooks& innermost) {
     std::uint64_t value = 0;
     std::vector<ReadRequest> requests;
-    requests.reserve(order.size() * 2 + 1);
+    requests.reserve((code.size() + order.size()) * 2 + innermost.size() + 1);
+    for (std::size_t i = 0; i < code.size(); ++i)
+      requests.push_back(code.request(0, i));
     for (const std::size_t piece : order)
       requests.push_back(request(0, piece));
+    for (std::size_t i = 0; i < InnermostLooks::kBefore && i < innermost.size(); ++i)
+      requests.push_back(innermost.request(i));
+    const std::size_t middle = requests.size();
     requests.push_back({pointer, std::as_writable_bytes(std::span{&value, 1})});
+    for (std::size_t i = InnermostLooks::kBefore; i < innermost.size(); ++i)
+      requests.push_back(innermost.request(i));
     for (auto piece = order.rbegin(); piece != order.rend(); ++piece) {
       requests.push_back(request(1, *piece));
     }
+    for (std::size_t i = code.size(); i-- > 0;)
+      requests.push_back(code.request(1, i));
     memory.read_many(requests);
     for (std::size_t i = 0; i < order.size(); ++i) {
-      status_[0][order[i]] = requests[i].status;
-      status_[1][order[i]] = requests[requests.size() - 1 - i].status;
+      status_[0][order[i]] = requests[code.size() + i].status;
+      status_[1][order[i]] = requests[requests.size() - 1 - code.size() - i].status;
     }
-    pointer_status_ = requests[order.size()].status;
+    pointer_status_ = requests[middle].status;
+    for (std::size_t i = 0; i < code.size(); ++i) {
+      if (requests[i].status != ReadStatus::Ok ||
+          requests[requests.size() - 1 - i].status != ReadStatus::Ok) {
+        code.drop(i);
+      }
+    }
     return RemoteAddr{value};
   }
   [[nodiscard]] ReadStatus pointer_status() const { return pointer_status_; }
@@ -260,11 +427,6 @@ class TwoCopies {
   std::array<std::vector<std::byte>, 2> bytes_;
   std::array<std::vector<ReadStatus>, 2> status_;
   ReadStatus pointer_status_ = ReadStatus::Pending;
-};
-
-struct Pieces {
-  std::vector<RemoteRange> ranges;  // ascending, disjoint
-  std::vector<std::size_t> order;   // the indices, the piece with the oldest frame first
 };
 
 // What to copy for a stack that looked like `walk`: its frames, those that lie close together as
@@ -320,8 +482,7 @@ Pieces pieces_of(const FrameWalk& walk, const StackStart& start, std::uint64_t f
   return result;
 }
 
-// Whether both copies show one and the same stack. The innermost frame runs: its instruction and
-// its locals change without the stack changing.
+// Whether both copies show one and the same stack.
 bool same_stack(const FrameWalk& a, const FrameWalk& b) {
   if (a.frames.size() != b.frames.size() || a.complete != b.complete || a.limited != b.limited) {
     return false;
@@ -330,17 +491,89 @@ bool same_stack(const FrameWalk& a, const FrameWalk& b) {
   for (std::size_t i = 0; i < a.frames.size(); ++i) {
     const RawFrame& x = a.frames[i];
     const RawFrame& y = b.frames[i];
-    if (x.at != y.at || x.previous != y.previous || x.owner != y.owner) return false;
-    if (x.is_entry()) continue;
-    if (x.executable != y.executable || !x.executable) return false;
-    if (!running &&
-        (x.instruction != y.instruction || x.local0 != y.local0 || x.local1 != y.local1)) {
+    if (!x.is_entry() && !x.executable) return false;
+    if (running && !x.is_entry()) {
+      if (!same_innermost(x, y)) return false;
+      running = false;
+    } else if (!same_caller(x, y)) {
       return false;
     }
-    running = false;
   }
   return true;
 }
+
+/// How many frames are the same in both, counted from the outer end; none if one has no such end.
+std::size_t frames_in_common(const FrameWalk& a, const FrameWalk& b) {
+  if (!a.complete || !b.complete) return 0;
+  const auto [x, y] = std::mismatch(a.frames.rbegin(), a.frames.rend(), b.frames.rbegin(),
+                                    b.frames.rend(), same_caller);
+  return static_cast<std::size_t>(x - a.frames.rbegin());
+}
+
+/// How long the two copies take at the most if nothing comes in between: several times what was
+/// measured (docs/performance.md).
+std::chrono::steady_clock::duration expected_time(const Pieces& pieces, std::size_t codes) {
+  std::uint64_t bytes = 0;
+  for (const RemoteRange& range : pieces.ranges)
+    bytes += 2 * range.size;
+  constexpr std::uint64_t kCallNs = 15'000;
+  constexpr std::uint64_t kRangeNs = 1'000;
+  return std::chrono::nanoseconds(kCallNs + 2 * (pieces.ranges.size() + codes) * kRangeNs + bytes);
+}
+
+/// How often in a row each function and its caller looked the same, of those that don't lie in one
+/// piece of memory.
+class PairLooks {
+ public:
+  void look(const FrameWalk& walk, const Pieces& pieces) {
+    std::unordered_map<std::uint64_t, Look> now;
+    for_each_pair(walk, [&](const RawFrame& callee, const RawFrame& caller) {
+      if (pieces.index_of(callee.at) == pieces.index_of(caller.at)) return;
+      Look& look = now[callee.at.raw()];
+      look = {callee.executable, caller, 1};
+      const auto before = looks_.find(callee.at.raw());
+      if (before != looks_.end() && before->second.callee == callee.executable &&
+          same_caller(before->second.caller, caller)) {
+        look.times = before->second.times + 1;
+      }
+    });
+    looks_ = std::move(now);
+  }
+
+  /// Of the frames of the walk, how many lie inwards of the outermost pair that hasn't looked the
+  /// same often enough, that pair included.
+  [[nodiscard]] std::size_t unsettled(const FrameWalk& walk) const {
+    // By chance, one look in two at the most shows a function of one moment with a caller of
+    // another.
+    constexpr int kOften = 8;
+    std::size_t count = 0;
+    for_each_pair(walk, [&](const RawFrame& callee, const RawFrame& caller) {
+      const auto look = looks_.find(callee.at.raw());
+      if (look == looks_.end() || look->second.times >= kOften) return;
+      count = static_cast<std::size_t>(&caller - walk.frames.data()) + 1;
+    });
+    return count;
+  }
+
+ private:
+  struct Look {
+    RemoteAddr callee;  // the code
+    RawFrame caller;
+    int times = 0;
+  };
+
+  template <class Visit>
+  static void for_each_pair(const FrameWalk& walk, const Visit& visit) {
+    const RawFrame* callee = nullptr;
+    for (const RawFrame& frame : walk.frames) {
+      if (frame.is_entry()) continue;
+      if (callee != nullptr) visit(*callee, frame);
+      callee = &frame;
+    }
+  }
+
+  std::unordered_map<std::uint64_t, Look> looks_;  // by the callee's frame
+};
 
 bool runs_its_code(const RawFrame& frame, std::uint64_t units, const DebugOffsets& offsets) {
   const RemoteAddr first = frame.executable + offsets[Field::CodeCoCodeAdaptive];
@@ -350,18 +583,33 @@ bool runs_its_code(const RawFrame& frame, std::uint64_t units, const DebugOffset
 // A call writes the new frame's code object before its instruction pointer, so that either copy of
 // the innermost frame may hold the instruction of a call that lay at the same place before. Keeps
 // the one that is within its code; false if neither is.
-bool settle_instruction(const Memory& memory, const DebugOffsets& offsets, FrameWalk& earlier,
-                        const FrameWalk& later) {
+bool settle_instruction(std::uint64_t units, const DebugOffsets& offsets, RawFrame& earlier,
+                        const RawFrame& later) {
+  if (runs_its_code(later, units, offsets)) earlier.instruction = later.instruction;
+  return runs_its_code(earlier, units, offsets);
+}
+
+/// Whether the chain runs known code, or code that was copied and was the same in both copies,
+/// which then is put into `found`; and the instruction of the innermost function lies in its own.
+bool settle_code(const CodeTable& known, const TwoCodeCopies& copied, const DebugOffsets& offsets,
+                 FrameWalk& earlier, const FrameWalk& later,
+                 std::unordered_map<std::uint64_t, CodeIdentity>& found) {
+  found.clear();
+  bool innermost = true;
   for (std::size_t i = 0; i < earlier.frames.size(); ++i) {
     RawFrame& frame = earlier.frames[i];
     if (frame.is_entry()) continue;
-    const auto units =
-        read_as<std::uint64_t>(memory, frame.executable, offsets.layout().code_units);
-    if (!units) return false;
-    if (runs_its_code(later.frames[i], *units, offsets)) {
-      frame.instruction = later.frames[i].instruction;
+    std::uint64_t units = 0;
+    if (known.knows(frame.executable)) {
+      units = known.identity(frame.executable).units;
+    } else if (const auto identity = copied.find(frame.executable)) {
+      found.emplace(frame.executable.raw(), *identity);
+      units = identity->units;
+    } else {
+      return false;
     }
-    return runs_its_code(frame, *units, offsets);
+    if (innermost && !settle_instruction(units, offsets, frame, later.frames[i])) return false;
+    innermost = false;
   }
   return true;
 }
@@ -379,32 +627,57 @@ FrameWalk walk_copy(const DebugOffsets& offsets, const StackStart& start, const 
 }  // namespace
 
 VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
-                           RemoteAddr thread_state, StackStart start, FrameWalk first,
-                           std::chrono::steady_clock::time_point deadline) {
-  constexpr int kMaxAttempts = 60;
+                           const CodeTable& codes, RemoteAddr thread_state, StackStart start,
+                           FrameWalk first, const VerifyBudget& budget) {
+  constexpr int kMaxAttempts = 200;
   const RemoteAddr pointer = thread_state + offsets[Field::ThreadCurrentFrame];
-  VerifiedWalk result{std::move(first), false, 0};
+  VerifiedWalk result;
+  result.walk = std::move(first);
+  result.moving = result.walk.frames.size();
+  PairLooks pairs;
+  auto fastest = std::chrono::steady_clock::duration::max();
   while (result.attempts < kMaxAttempts &&
-         (result.attempts == 0 || std::chrono::steady_clock::now() < deadline)) {
+         (result.attempts == 0 || budget.now() < budget.deadline)) {
     ++result.attempts;
     const Pieces pieces = pieces_of(result.walk, start, header_size(offsets));
     TwoCopies copies(pieces.ranges);
-    start.current_frame = copies.read(memory, pieces.order, pointer);
+    TwoCodeCopies code(offsets, codes, result.walk);
+    InnermostLooks innermost(offsets, result.walk, pieces);
+    const auto begin = budget.now();
+    start.current_frame = copies.read(memory, pieces.order, pointer, code, innermost);
+    const auto took = budget.now() - begin;
     if (copies.pointer_status() != ReadStatus::Ok) {
       result.walk.error = read_error(copies.pointer_status(), pointer, 8).message;
+      result.moving = result.walk.frames.size();
       return result;
     }
+    // A machine on which all copies are slow has its own measure.
+    const bool quick =
+        took <= expected_time(pieces, code.size()) || (result.attempts > 1 && took / 2 <= fastest);
+    fastest = std::min(fastest, took);
     FrameWalk earlier = walk_copy(offsets, start, TwoCopies::Copy(copies, 0));
     const FrameWalk later = walk_copy(offsets, start, TwoCopies::Copy(copies, 1));
-    if ((earlier.complete || earlier.limited) && same_stack(earlier, later) &&
-        settle_instruction(memory, offsets, earlier, later)) {
+    if (quick) {
+      pairs.look(earlier, pieces);
+      pairs.look(later, pieces);
+    }
+    const bool same = (earlier.complete || earlier.limited) && same_stack(earlier, later) &&
+                      innermost.show(earlier, pieces) &&
+                      settle_code(codes, code, offsets, earlier, later, result.codes);
+    result.too_slow = same && !quick;
+    if (same) {
       result.walk = std::move(earlier);
-      result.verified = true;
-      return result;
+      result.moving = quick ? pairs.unsettled(result.walk) : 0;
+      result.verified = quick && result.moving == 0;
+      if (result.verified) return result;
+      continue;
     }
     // The stack has moved: learn where it is now, and try again.
     const PageCache fresh(memory);
     result.walk = std::move(walk_frames(fresh, offsets, {start}).front());
+    const std::size_t still =
+        std::min(frames_in_common(earlier, later), frames_in_common(later, result.walk));
+    result.moving = result.walk.frames.size() - std::min(still, result.walk.frames.size());
   }
   return result;
 }

@@ -144,11 +144,11 @@ Result<RemoteAddr> Reader::pointer(RemoteAddr base, std::uint64_t offset) const 
 }
 
 Result<void> Reader::spend(std::uint64_t size) const {
-  if (size > text_left_) {
+  if (size > budget_->left) {
     return fail(ErrorKind::Malformed,
-                fmt::format("names and tables of more than {} bytes in all", kTextBudget));
+                fmt::format("names and tables of more than {} bytes in all", TextBudget::kAll));
   }
-  text_left_ -= size;
+  budget_->left -= size;
   return {};
 }
 

@@ -14,14 +14,20 @@
 
 namespace pyscope {
 
+/// What all strings and bytes that are read may hold together. A target can point any number of
+/// objects at the same large piece of its memory.
+struct TextBudget {
+  static constexpr std::uint64_t kAll = std::uint64_t{256} << 20U;
+  std::uint64_t left = kAll;
+};
+
 class Reader {
  public:
-  /// What all strings and bytes that are read may hold together. A target can point any number of
-  /// objects at the same large piece of its memory.
-  static constexpr std::size_t kTextBudget = std::size_t{256} << 20U;
-
-  Reader(const PageCache& memory, const DebugOffsets& offsets)
-      : memory_(memory), offsets_(offsets) {}
+  /// With a budget that it shares with other readers, or else one of its own.
+  Reader(const PageCache& memory, const DebugOffsets& offsets, TextBudget* budget = nullptr)
+      : memory_(memory), offsets_(offsets), budget_(budget != nullptr ? budget : &own_budget_) {}
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
 
   [[nodiscard]] const PageCache& memory() const { return memory_; }
   [[nodiscard]] const DebugOffsets& offsets() const { return offsets_; }
@@ -61,7 +67,8 @@ class Reader {
  private:
   const PageCache& memory_;
   const DebugOffsets& offsets_;
-  mutable std::uint64_t text_left_ = kTextBudget;
+  TextBudget own_budget_;
+  TextBudget* budget_;
   mutable std::unordered_map<std::uint64_t, std::string> type_names_;
 };
 

@@ -60,14 +60,14 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
     "python": {"version": "3.14.8", "free_threaded": false, "debug_build": false},
     "finalizing": false,
     "capture": {"mode": "running", "consistent": true, "complete": true, "attempts": 1,
-                "duration_us": 812, "paused_us": 0},
+                "duration_us": 812, "paused_us": 0, "paused_threads": 0},
     "interpreters": [{"id": 0, "gil_held_by": 4711, "collecting_garbage": false}],
     "threads": [{
       "tid": 4711, "ident": 140245551234880, "name": "MainThread", "os_name": "python3",
       "interpreter": 0, "main": true,
       "state": "blocked", "holds_gil": false, "waits_for_gil": false,
       "os_state": "S", "cpu_time_us": 51234, "wait": null,
-      "consistent": true, "truncated": false,
+      "consistent": true, "proof": "gil", "truncated": false,
       "frames": [{
         "kind": "python", "function": "fetch", "qualified_name": "Store.fetch",
         "file": "/srv/app/store.py", "line": 42, "end_line": 42, "column": 15, "end_column": 38,
@@ -201,11 +201,13 @@ TEST_CASE("integers are exact to the last bit", "[format]") {
 TEST_CASE("a target that was held is said to have been paused", "[format]") {
   Snapshot snapshot = full_snapshot();
   snapshot.capture.paused_us = 432;
+  snapshot.capture.paused_threads = 2;
   snapshot.capture.attempts = 3;
   snapshot.finalizing = true;
   const json document = parsed(snapshot);
   CHECK(document["capture"]["mode"] == "paused");
   CHECK(document["capture"]["paused_us"] == 432);
+  CHECK(document["capture"]["paused_threads"] == 2);
   CHECK(document["capture"]["attempts"] == 3);
   CHECK(document["finalizing"] == true);
 }

@@ -62,6 +62,7 @@ inline Thread make_thread(pid_t tid, std::optional<std::string> name, ThreadStat
   thread.holds_gil = false;
   thread.waits_for_gil = state == ThreadState::WaitingForGil;
   thread.consistent = true;
+  thread.proof = Proof::Gil;
   return thread;
 }
 

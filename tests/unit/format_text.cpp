@@ -115,6 +115,7 @@ TEST_CASE("the heading tells the process and how it was read", "[format]") {
   snapshot.python = {"3.15.0rc1", true, true};
   snapshot.capture.duration_us = 12'345;
   snapshot.capture.paused_us = 432;
+  snapshot.capture.paused_threads = 1;
   snapshot.warnings = {"the clock\x1b[0m went back"};
   snapshot.finalizing = true;
   snapshot.interpreters[0].collecting_garbage = true;
@@ -124,7 +125,7 @@ TEST_CASE("the heading tells the process and how it was read", "[format]") {
         R"(1 thread, interpreter shutting down, collecting garbage: without Python frames
 Process 4711 (pid 7 in its own namespace) on web-3: /usr/bin/python3 -c 'print('\''a b'\'')' '' --x=1
 CPython 3.15.0rc1, free-threaded, debug build, /usr/bin/python3.14, up 3 d 3 h
-Read 2026-01-02 03:04:05 UTC in 12 ms (stopped for 0.4 ms), verified; innermost frame first
+Read 2026-01-02 03:04:05 UTC in 12 ms, 1 thread paused for 0.4 ms, verified; innermost frame first
 *** The interpreter is shutting down ***
 The interpreter is collecting garbage
 The GIL is held by thread 4712, which isn't shown

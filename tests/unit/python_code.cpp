@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "python/code.hpp"
@@ -16,8 +17,7 @@ constexpr RemoteAddr kNowhere{0x7e0000000000};
 constexpr RemoteAddr kOdd{0x7f0000001001};
 
 std::string error_of(const PythonHeap& heap, RemoteAddr code) {
-  const auto fresh = heap.reader();
-  CodeTable codes(fresh.reader);
+  CodeTable codes(heap.memory, heap.offsets());
   codes.load({code});
   return codes.at(code).error;
 }
@@ -32,8 +32,7 @@ TEST_CASE("a code object has its names and its length", "[python]") {
                                      .first_line = 41,
                                      .units = 33,
                                      .first_traceable = 2});
-  const auto fresh = heap.reader();
-  CodeTable codes(fresh.reader);
+  CodeTable codes(heap.memory, heap.offsets());
   codes.load({code});
   const CodeTable::Entry& entry = codes.at(code);
   CHECK(entry.error.empty());
@@ -56,12 +55,11 @@ TEST_CASE("code objects are read once in a few calls and known by their index", 
   std::vector<RemoteAddr> wanted = all;
   wanted.push_back(all[7]);
   wanted.push_back(broken);
-  const auto fresh = heap.reader();
-  CodeTable codes(fresh.reader);
+  CodeTable codes(heap.memory, heap.offsets());
   codes.load(wanted);
   CHECK(heap.memory.calls < 8);
   const std::size_t calls = heap.memory.calls;
-  codes.load(wanted);
+  codes.load(all);
   CHECK(heap.memory.calls == calls);
   const std::vector<Code> list = codes.codes();
   CHECK(list.size() == all.size());  // one each, and none for the broken one
@@ -71,11 +69,43 @@ TEST_CASE("code objects are read once in a few calls and known by their index", 
   CHECK_FALSE(codes.at(broken).error.empty());
 }
 
+TEST_CASE("a code object that could not be read is tried again", "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  const RemoteAddr code = heap.code({.name = "late"});
+  const auto name =
+      read_as<std::uint64_t>(heap.memory, code, heap.offsets()[Field::CodeName]).value();
+  heap.set(code, Field::CodeName, kNowhere);
+  CodeTable codes(heap.memory, heap.offsets());
+  codes.load({code});
+  CHECK_FALSE(codes.knows(code));
+  heap.set(code, Field::CodeName, name);
+  codes.load({code});
+  CHECK(codes.knows(code));
+  CHECK(codes.codes().at(codes.at(code).index).function == "late");
+}
+
+TEST_CASE("another code object at the same place is told from the one that was read", "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  const RemoteAddr same = heap.code({.name = "same"});
+  const RemoteAddr changed = heap.code({.name = "changed"});
+  const RemoteAddr gone = heap.code({.name = "gone"});
+  CodeTable codes(heap.memory, heap.offsets());
+  codes.load({same, changed, gone});
+  CHECK(codes.replaced({same, changed, gone}).empty());
+  const Field field = GENERATE(Field::ObjectObType, Field::CodeName, Field::CodeQualname,
+                               Field::CodeFilename, Field::CodeLinetable);
+  heap.set(changed, field, heap.str("another"));
+  heap.set(gone, Field::CodeFirstlineno, std::uint32_t{77});
+  // What changes while a code object lives makes no difference: its reference count.
+  heap.memory.put(same, std::uint64_t{12345});
+  CHECK(codes.replaced({same, changed, gone}) ==
+        std::unordered_set<std::uint64_t>{changed.raw(), gone.raw()});
+}
+
 TEST_CASE("an instruction pointer means a code unit of its code", "[python]") {
   PythonHeap heap(GENERATE(13, 14, 15));
   const RemoteAddr code = heap.code({.units = 10});
-  const auto fresh = heap.reader();
-  CodeTable codes(fresh.reader);
+  CodeTable codes(heap.memory, heap.offsets());
   codes.load({code});
   const RemoteAddr first = heap.first_unit(code);
   const auto unit_of = [&](RemoteAddr instruction) {
@@ -95,8 +125,7 @@ TEST_CASE("locations are found by code unit and their errors kept", "[python]") 
   // Two units at line 11, one at line 13, and then a byte that is no entry.
   const RemoteAddr code =
       heap.code({.first_line = 11, .units = 10, .table = {0x81, 0x12, 0xe0, 0x08, 1, 1, 0x00}});
-  const auto fresh = heap.reader();
-  CodeTable codes(fresh.reader);
+  CodeTable codes(heap.memory, heap.offsets());
   codes.load({code});
   for (int repeat = 0; repeat < 2; ++repeat) {
     CHECK(codes.location(code, 1).position.line == 11);

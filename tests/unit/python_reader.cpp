@@ -133,7 +133,7 @@ TEST_CASE("all that is read of strings and bytes has one limit", "[python]") {
   const RemoteAddr str = heap.str("four");
   const RemoteAddr bytes = heap.bytes(std::array<std::uint8_t, 4>{});
   const auto fresh = heap.reader();
-  REQUIRE(fresh.reader.spend(Reader::kTextBudget - 8));
+  REQUIRE(fresh.reader.spend(TextBudget::kAll - 8));
   CHECK(read_str(fresh.reader, str).has_value());
   CHECK(read_bytes(fresh.reader, bytes, 4).has_value());
   CHECK(read_str(fresh.reader, str).error().kind == ErrorKind::Malformed);

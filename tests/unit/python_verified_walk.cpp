@@ -17,13 +17,14 @@ using test::PythonHeap;
 namespace {
 
 constexpr std::size_t kAll = 1U << 20U;
-constexpr int kMaxAttempts = 60;
+constexpr int kMaxAttempts = 200;
 
 /// A thread in a function that was called by a function that was called by a function.
 struct RunningThread {
   explicit RunningThread(int minor) : heap(minor) {
     const bool has_base = heap.offsets().publishes(Field::ThreadBaseFrame);
     code = heap.code();
+    known_code = {code};
     entry = heap.entry_frame();
     if (has_base) {
       base = entry;
@@ -53,10 +54,13 @@ struct RunningThread {
       const PageCache cache(heap.memory);
       first = walk_frames(cache, heap.offsets(), {start()}).front();
     }
+    CodeTable codes(heap.memory, heap.offsets());
+    codes.load(known_code);
     heap.memory.calls = 0;
     heap.memory.reads.clear();
-    return walk_verified(heap.memory, heap.offsets(), thread, start(), std::move(first),
-                         std::chrono::steady_clock::now() + time);
+    VerifyBudget budget{.deadline = now + time, .now = [this] { return now; }};
+    return walk_verified(heap.memory, heap.offsets(), codes, thread, start(), std::move(first),
+                         budget);
   }
 
   /// What the target does between the two copies: when the pointer to the current frame is read.
@@ -87,6 +91,7 @@ struct RunningThread {
   static constexpr std::uint64_t kFrameSize = 136;
   PythonHeap heap;
   RemoteAddr code;
+  std::vector<RemoteAddr> known_code;  // what was loaded before
   RemoteAddr base;
   RemoteAddr entry;
   RemoteAddr chunk;
@@ -97,6 +102,8 @@ struct RunningThread {
   RemoteAddr thread;
   RemoteAddr current_frame;
   std::size_t max_frames = kAll;
+  /// Stands still, so that how fast the machine is makes no difference.
+  std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now();
 };
 
 std::vector<RemoteAddr> addresses(const FrameWalk& walk) {
@@ -124,18 +131,22 @@ TEST_CASE("frames are copied from the oldest to the newest and back in one call"
   RunningThread target(15);
   CHECK(target.verify().verified);
   const std::vector<RemoteRange>& reads = target.heap.memory.reads;
-  REQUIRE(reads.size() >= 5);
+  REQUIRE(reads.size() == 9);
   // The base frame and the entry frame lie side by side, and so do the frames in the chunk.
   CHECK(reads[0].contains(target.base));
   CHECK(reads[0].contains(target.entry));
   CHECK(reads[1].contains(target.outer));
   CHECK(reads[1].contains(target.middle));
   CHECK(reads[1].contains(target.inner));
-  CHECK(reads[2] == RemoteRange{target.current_frame, 8});
-  CHECK(reads[3] == reads[1]);
-  CHECK(reads[4] == reads[0]);
-  // That, and the length of the code that runs.
-  CHECK(target.heap.memory.calls == 2);
+  // More looks at the innermost ones, on both sides of the pointer.
+  for (const std::size_t look : {2U, 3U, 5U, 6U}) {
+    CHECK(reads[look].contains(target.outer));
+    CHECK(reads[look].contains(target.inner));
+  }
+  CHECK(reads[4] == RemoteRange{target.current_frame, 8});
+  CHECK(reads[7] == reads[1]);
+  CHECK(reads[8] == reads[0]);
+  CHECK(target.heap.memory.calls == 1);
 }
 
 TEST_CASE("the innermost function may run on while it is read", "[python]") {
@@ -232,7 +243,8 @@ TEST_CASE("a stack that moved to a new chunk is followed there", "[python]") {
   });
   const VerifiedWalk result = target.verify();
   CHECK(result.verified);
-  CHECK(result.attempts == 2);
+  // One try in vain, and then the two chunks must agree often enough.
+  CHECK(result.attempts == 5);
   CHECK(result.walk.frames.size() == 5);
 }
 
@@ -386,4 +398,137 @@ TEST_CASE("a current frame that is no address is not believed", "[python]") {
   const VerifiedWalk result = target.verify();
   CHECK_FALSE(result.verified);
   CHECK_THAT(result.walk.error, Catch::Contains("no address of a frame"));
+}
+
+TEST_CASE("a try that took too long to believe does not count", "[python]") {
+  RunningThread target(GENERATE(13, 14, 15));
+  target.between_copies([&](int attempt) {
+    target.now +=
+        attempt < 3 ? std::chrono::milliseconds(4 - attempt) : std::chrono::microseconds(1);
+  });
+  const VerifiedWalk result = target.verify();
+  CHECK(result.verified);
+  CHECK(result.attempts == 2);  // as quick as the first: the machine is a slow one
+}
+
+TEST_CASE("a try that was interrupted does not count", "[python]") {
+  RunningThread target(GENERATE(13, 14, 15));
+  target.between_copies([&](int attempt) {
+    target.now += attempt < 4 ? std::chrono::milliseconds(attempt == 1 ? 1 : 5 * attempt)
+                              : std::chrono::microseconds(1);
+  });
+  const VerifiedWalk result = target.verify();
+  CHECK(result.verified);
+  CHECK(result.attempts == 4);
+}
+
+TEST_CASE("a stack that could never be read quickly is said to be the same", "[python]") {
+  RunningThread target(14);
+  // Each try takes more than twice as long as the one before.
+  std::chrono::microseconds time{1000};
+  target.between_copies([&](int) { target.now += (time *= 3); });
+  const VerifiedWalk result = target.verify(std::chrono::seconds(1));
+  CHECK_FALSE(result.verified);
+  CHECK(result.too_slow);
+  CHECK(result.moving == 0);
+}
+
+TEST_CASE("of a stack that is not verified the frames that moved are told", "[python]") {
+  RunningThread target(GENERATE(13, 14, 15));
+  RemoteAddr restless;
+  std::size_t moving = 0;
+  SECTION("up to the caller") {
+    restless = target.middle;
+    moving = 2;
+  }
+  SECTION("all functions") {
+    restless = target.outer;
+    moving = 3;
+  }
+  target.between_copies(
+      [&](int attempt) { target.set_unit(restless, static_cast<std::uint64_t>(attempt) % 10); });
+  const VerifiedWalk result = target.verify();
+  CHECK_FALSE(result.verified);
+  CHECK(result.walk.frames.size() == 4);
+  CHECK(result.moving == moving);
+}
+
+TEST_CASE("a function with the caller of the next one is not believed", "[python]") {
+  // Both copies show the same by chance, and one of the looks in between doesn't.
+  RunningThread target(14);
+  const RemoteAddr other = target.heap.code();
+  target.known_code.push_back(other);
+  int reads = 0;
+  target.heap.memory.before_read = [&](RemoteAddr at) {
+    if (at == target.current_frame) reads = 0;
+    if (at != target.outer) return;
+    // The looks after the pointer; the first try only.
+    const bool first_try = target.heap.memory.calls == 1;
+    target.heap.set(target.inner, Field::FrameExecutable,
+                    first_try && ++reads == 1 ? other : target.code);
+  };
+  const VerifiedWalk result = target.verify();
+  CHECK(result.verified);
+  CHECK(result.attempts == 2);
+}
+
+TEST_CASE("a generator and its caller must agree for some time", "[python]") {
+  RunningThread target(GENERATE(13, 14, 15));
+  target.heap.start_new_page();
+  const RemoteAddr generator = target.heap.frame(
+      {.code = target.code, .previous = target.inner, .unit = 6, .owner = kOwnedByGenerator});
+  target.set_current_frame(generator);
+  SECTION("and do") {
+    const VerifiedWalk result = target.verify();
+    CHECK(result.verified);
+    CHECK(result.attempts == 5);  // the first one finds that it was resumed
+  }
+  SECTION("and do, after a while") {
+    target.between_copies([&](int attempt) {
+      if (attempt < 10) target.set_unit(target.inner, static_cast<std::uint64_t>(attempt));
+    });
+    const VerifiedWalk result = target.verify();
+    CHECK(result.verified);
+    CHECK(result.attempts > 10);
+  }
+  SECTION("and don't") {
+    // Equal in both copies of each try, and another one in each.
+    const auto& memory = target.heap.memory;
+    target.heap.memory.before_read = [&, last = std::size_t{0}](RemoteAddr) mutable {
+      if (memory.calls == last) return;
+      last = memory.calls;
+      target.set_unit(target.inner, last % 7);
+    };
+    const VerifiedWalk result = target.verify();
+    CHECK_FALSE(result.verified);
+    CHECK(result.attempts == kMaxAttempts);
+  }
+}
+
+TEST_CASE("code that is not known must be the same before and after", "[python]") {
+  RunningThread target(GENERATE(13, 14, 15));
+  const RemoteAddr fresh = target.heap.code({.name = "fresh"});
+  target.heap.set(target.inner, Field::FrameExecutable, fresh);
+  target.heap.set(target.inner, Field::FrameInstrPtr, target.heap.first_unit(fresh));
+  SECTION("and is") {
+    const VerifiedWalk result = target.verify();
+    CHECK(result.verified);
+    CHECK(result.attempts == 1);
+    REQUIRE(result.codes.size() == 1);
+    CodeTable codes(target.heap.memory, target.heap.offsets());
+    codes.load({fresh});
+    CHECK(result.codes.at(fresh.raw()) == codes.identity(fresh));
+  }
+  SECTION("and is not, for a while") {
+    target.between_copies([&](int attempt) {
+      if (attempt < 4) target.heap.set(fresh, Field::CodeName, target.heap.str("f"));
+    });
+    const VerifiedWalk result = target.verify();
+    CHECK(result.verified);
+    CHECK(result.attempts == 4);
+  }
+  SECTION("and can't be read") {
+    target.heap.set(target.inner, Field::FrameExecutable, RemoteAddr{0x7e0000000000});
+    CHECK_FALSE(target.verify().verified);
+  }
 }

@@ -3,6 +3,7 @@ a line when it has got there."""
 
 import atexit
 import os
+import signal
 import sys
 import threading
 import time
@@ -118,6 +119,35 @@ def wait_for_threads_at_exit():
     gate, never = os.pipe()
     threading.Thread(target=os.read, args=(gate, 1), name="not a daemon").start()
     say()
+
+
+def count_signals():
+    """Real-time signals are queued: as many come as were sent. The C handler writes a byte for each."""
+    counter, written = os.pipe()
+    for end in (counter, written):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(written)
+    signal.signal(signal.SIGRTMIN, lambda *_: None)
+    for number in range(3):
+        threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+    received = 0
+    say()
+    while os.read(0, 1):
+        try:
+            received += len(os.read(counter, 10_000))
+        except BlockingIOError:
+            pass
+        say(str(received))
+
+
+def uninterruptible():
+    """Waits in the kernel, as on a dead disk, until the FIFO named by the argument is opened: a process waits so for
+    its child of a vfork."""
+    threading.Thread(target=time.sleep, args=(1000,), name="sleeper", daemon=True).start()
+    os.mkfifo(sys.argv[2])
+    say()
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, sys.argv[2], os.O_RDONLY, 0)])
+    os.read(0, 1)
 
 
 def sleep():

@@ -1,0 +1,124 @@
+// How many stacks of threads that never hold still can be verified, and whether those that are are
+// possible.
+//
+//   torn_stacks SNAPSHOTS [KIND...]
+//
+// Runs tests/live/programs/torn.py on each release build of the manifest that
+// PYSCOPE_TEST_INTERPRETERS names, attaches once, takes the snapshots, and prints a Markdown table.
+// Exit status 1 if a verified stack was impossible.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "attach.hpp"
+#include "read_snapshot.hpp"
+#include "support/legal_stacks.hpp"
+#include "support/target.hpp"
+
+using namespace pyscope;
+
+namespace {
+
+/// What became of the stacks of one kind of thread that were not proven by the GIL alone.
+struct Tally {
+  std::size_t by_gil = 0;
+  std::size_t at_once = 0;
+  std::size_t retried = 0;
+  std::size_t at_rest = 0;
+  std::size_t unverified = 0;
+  std::size_t impossible = 0;
+};
+
+double microseconds(std::chrono::steady_clock::duration time) {
+  return std::chrono::duration<double, std::micro>(time).count();
+}
+
+bool run(const test::Interpreter& interpreter, std::size_t snapshots,
+         const std::vector<std::string>& kinds) {
+  test::Target target(interpreter, "torn.py", kinds);
+  const test::LegalStacks legal(target.read().at("callers"));
+  const Log log;
+  const auto attached = attach(target.pid(), log);
+  if (!attached) {
+    fmt::print(stderr, "torn_stacks: {}\n", attached.error().message);
+    return false;
+  }
+  const Process& process = *attached->process;
+  CaptureOptions options;
+  options.source = false;
+  std::map<std::string, Tally> tallies;
+  std::vector<double> times;
+  int shown = 0;
+  for (std::size_t i = 0; i < snapshots; ++i) {
+    ProcessFacts facts = process.facts();
+    facts.tasks = process.tasks(false);
+    const ThreadSource threads{
+        .list = [&] { return process.tasks(false); },
+        .switches_at_rest = [&](pid_t tid) { return process.switches_at_rest(tid); }};
+    const auto begin = std::chrono::steady_clock::now();
+    const auto snapshot =
+        read_snapshot(*attached->memory, attached->runtime, facts, threads, options, log);
+    times.push_back(microseconds(std::chrono::steady_clock::now() - begin));
+    if (!snapshot) continue;
+    for (const Thread& thread : snapshot->threads) {
+      std::string kind = thread.name.value_or("?");
+      if (kind.starts_with("Thread-")) kind = "(started by churn)";
+      Tally& tally = tallies[kind];
+      switch (thread.proof) {
+        case Proof::None:
+          ++tally.unverified;
+          continue;
+        case Proof::Gil:
+          ++tally.by_gil;
+          break;
+        case Proof::TwoCopies:
+          ++(thread.attempts == 1 ? tally.at_once : tally.retried);
+          break;
+        case Proof::AtRest:
+        case Proof::Paused:
+          ++tally.at_rest;
+          break;
+      }
+      const std::string fault = legal.find_fault(*snapshot, thread);
+      if (fault.empty()) continue;
+      ++tally.impossible;
+      if (++shown <= 20)
+        fmt::print(stderr, "{} {}: {} (attempt {})\n", interpreter.version, kind, fault,
+                   thread.attempts);
+    }
+  }
+  std::sort(times.begin(), times.end());
+  fmt::print("\n{} snapshots of CPython {}, {:.0f} us each (median)\n\n", snapshots,
+             interpreter.version, times[times.size() / 2]);
+  fmt::print(
+      "| thread | by the GIL | at once | retried | at rest | not verified | impossible |\n"
+      "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+  std::size_t impossible = 0;
+  for (const auto& [kind, t] : tallies) {
+    fmt::print("| {} | {} | {} | {} | {} | {} | {} |\n", kind, t.by_gil, t.at_once, t.retried,
+               t.at_rest, t.unverified, t.impossible);
+    impossible += t.impossible;
+  }
+  return impossible == 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: torn_stacks SNAPSHOTS [KIND...]\n");
+    return 2;
+  }
+  const std::size_t snapshots = std::strtoul(argv[1], nullptr, 10);
+  const std::vector<std::string> kinds(argv + 2, argv + argc);
+  bool good = true;
+  for (const test::Interpreter& interpreter : test::interpreters()) {
+    if (interpreter.kind == "release") good = run(interpreter, snapshots, kinds) && good;
+  }
+  return good ? 0 : 1;
+}

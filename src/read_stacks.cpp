@@ -1,0 +1,333 @@
+#include "read_stacks.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <unordered_set>
+
+#include "memory/page_cache.hpp"
+#include "python/frames.hpp"
+
+namespace pyscope {
+
+void PausedThreads::hold(std::span<const pid_t> tids, const Log& log) {
+  if (tids.empty()) return;
+  if (!threads_.hold) {
+    failure_ = "there is no process to hold";
+    return;
+  }
+  // About 20 us a thread; several times that on a busy machine.
+  HoldLimits limits;
+  limits.until_stopped += std::chrono::microseconds(100) * tids.size();
+  limits.until_released += std::chrono::microseconds(500) * tids.size();
+  auto hold = threads_.hold(tids, limits);
+  if (!hold) {
+    failure_ = hold.error().message;
+    log("{}", failure_);
+    return;
+  }
+  for (const pid_t tid : tids) {
+    if (hold->holds(tid)) {
+      ++held_;
+    } else {
+      log("thread {} can't be held: {}", tid, hold->refusal(tid));
+    }
+  }
+  holds_.push_back(*std::move(hold));
+}
+
+bool PausedThreads::holds(pid_t tid) const {
+  return std::any_of(holds_.begin(), holds_.end(),
+                     [&](const ThreadHold& hold) { return hold.holds(tid); });
+}
+
+std::string PausedThreads::refusal(pid_t tid) const {
+  for (const ThreadHold& hold : holds_) {
+    if (auto why = hold.refusal(tid); !why.empty()) return why;
+  }
+  return failure_;
+}
+
+bool PausedThreads::release() {
+  bool in_time = true;
+  // The first one has stood longest, and goes last.
+  for (auto hold = holds_.rbegin(); hold != holds_.rend(); ++hold) {
+    const auto release = hold->release();
+    in_time = in_time && release.in_time;
+    microseconds_ = std::max<std::int64_t>(microseconds_, release.held.count());
+  }
+  return in_time;
+}
+
+namespace {
+
+class StackReader {
+ public:
+  StackReader(const Memory& memory, const Runtime& runtime,
+              const std::vector<StackRequest>& requests, CodeTable& codes,
+              const ThreadSource& threads, const CaptureOptions& options, PausedThreads& paused,
+              const Log& log)
+      : memory_(memory),
+        offsets_(runtime.offsets),
+        requests_(requests),
+        codes_(codes),
+        threads_(threads),
+        options_(options),
+        paused_(paused),
+        log_(log),
+        readings_(requests.size()) {
+    for (const StackRequest& request : requests_) {
+      StackStart start = request.thread.stack;
+      start.max_frames = max_frames();
+      starts_.push_back(start);
+    }
+  }
+
+  std::vector<StackReading> read(const RawRuntime& raw, const Gils& gils_before) {
+    {
+      const PageCache stacks(memory_);
+      auto walks = walk_frames(stacks, offsets_, starts_);
+      for (std::size_t i = 0; i < walks.size(); ++i)
+        readings_[i].walk = std::move(walks[i]);
+    }
+    // Before the second look at the GILs, so that it is proven with the stacks.
+    load_code();
+    const Gils gils_after = read_gils(memory_, offsets_.layout(), raw);
+    std::vector<std::size_t> unproven;
+    std::vector<std::size_t> held;
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+      if (!readings_[i].walk.error.empty()) {
+        unproven.push_back(i);
+      } else if (paused_.holds(requests_[i].tid)) {
+        held.push_back(i);
+      } else if (stood_still(requests_[i], gils_before, gils_after)) {
+        readings_[i].proof = Proof::Gil;
+      } else {
+        unproven.push_back(i);
+      }
+    }
+    if (options_.pause == Pause::All) settle_held(held);
+    prove_running(unproven);
+    if (options_.pause == Pause::Unverified) read_held(unproven);
+    load_code();
+    doubt_replaced_code();
+    return std::move(readings_);
+  }
+
+ private:
+  [[nodiscard]] std::size_t max_frames() const {
+    // Frames that haven't begun to run are read and then left out, and need room beyond the limit.
+    constexpr std::size_t kIncomplete = 2;
+    constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
+    const std::size_t wanted = options_.max_frames.value_or(kAll);
+    return wanted > kAll - kIncomplete ? kAll : wanted + kIncomplete;
+  }
+
+  /// Whether the thread is known not to have run Python code since before its thread state was
+  /// read.
+  static bool stood_still(const StackRequest& request, const Gils& gils_before,
+                          const Gils& gils_after) {
+    const auto before = gils_before.find(request.gil.raw());
+    const auto after = gils_after.find(request.gil.raw());
+    return before != gils_before.end() && after != gils_after.end() &&
+           before->second == after->second && before->second.last_holder != request.thread.at;
+  }
+
+  /// Reads the code that the stacks run as far as it isn't known.
+  void load_code() {
+    std::vector<RemoteAddr> codes;
+    std::unordered_set<std::uint64_t> seen;
+    for (const StackReading& reading : readings_) {
+      for (const RawFrame& frame : reading.walk.frames) {
+        if (!frame.is_entry() && seen.insert(frame.executable.raw()).second) {
+          codes.push_back(frame.executable);
+        }
+      }
+    }
+    codes_.load(std::move(codes));
+  }
+
+  /// Code that was loaded before or after its stack was proven must have been the same then. That
+  /// of threads which stood still by the GIL's word was.
+  void doubt_replaced_code() {
+    std::vector<RemoteAddr> codes;
+    std::unordered_set<std::uint64_t> doubtful;
+    std::unordered_set<std::uint64_t> seen;
+    const auto for_each_code = [&](const auto& visit) {
+      for (StackReading& reading : readings_) {
+        if (reading.proof == Proof::None || reading.proof == Proof::Gil) continue;
+        for (const RawFrame& frame : reading.walk.frames) {
+          if (!frame.is_entry()) visit(reading, frame.executable);
+        }
+      }
+    };
+    for_each_code([&](StackReading&, RemoteAddr code) {
+      if (!seen.insert(code.raw()).second) return;
+      if (!codes_.knows(code)) {
+        doubtful.insert(code.raw());
+        return;
+      }
+      codes.push_back(code);
+      const auto then = codes_then_.find(code.raw());
+      if (then != codes_then_.end() && then->second != codes_.identity(code)) {
+        doubtful.insert(code.raw());
+      }
+    });
+    if (codes.empty()) return;
+    doubtful.merge(codes_.replaced(codes));
+    if (doubtful.empty()) return;
+    for_each_code([&](StackReading& reading, RemoteAddr code) {
+      if (!doubtful.contains(code.raw())) return;
+      reading.proof = Proof::None;
+      reading.moving = reading.walk.frames.size();
+      reading.doubt = "code that it ran was gone before its name was read";
+    });
+  }
+
+  void prove_running(const std::vector<std::size_t>& indices) {
+    // A thread that never holds still for a few microseconds costs some milliseconds; all of them
+    // together no more than this.
+    constexpr auto kTimeForOne = std::chrono::milliseconds(20);
+    constexpr auto kTimeForAll = std::chrono::seconds(1);
+    const auto deadline_for_all = std::chrono::steady_clock::now() + kTimeForAll;
+    for (const std::size_t i : indices) {
+      const StackRequest& request = requests_[i];
+      StackReading& reading = readings_[i];
+      VerifyBudget budget;
+      budget.deadline = std::min(std::chrono::steady_clock::now() + kTimeForOne, deadline_for_all);
+      auto result = walk_verified(memory_, offsets_, codes_, request.thread.at, starts_[i],
+                                  std::move(reading.walk), budget);
+      reading.walk = std::move(result.walk);
+      codes_then_.merge(result.codes);
+      if (result.verified) reading.proof = Proof::TwoCopies;
+      reading.moving = result.moving;
+      reading.attempts = result.attempts;
+      if (!result.verified) read_at_rest(i);
+      log_("thread {}: {} after {} tries", request.tid,
+           reading.proof == Proof::TwoCopies ? "verified by two equal copies"
+           : reading.proof == Proof::AtRest  ? "verified at rest"
+                                             : "not verified",
+           reading.attempts);
+      if (reading.proof != Proof::None) continue;
+      reading.doubt =
+          result.too_slow
+              ? fmt::format("none of {} reads was quick enough to tell that the stack stood still",
+                            result.attempts)
+              : fmt::format("the stack changed during each of {} tries to read it",
+                            result.attempts);
+    }
+  }
+
+  void read_at_rest(std::size_t index) {
+    const StackRequest& request = requests_[index];
+    if (!threads_.switches_at_rest || request.tid == 0) return;
+    const auto before = threads_.switches_at_rest(request.tid);
+    if (!before) return;
+    FrameWalk walk = read_again({index}).front();
+    if (!walk.error.empty() || threads_.switches_at_rest(request.tid) != before) return;
+    readings_[index].walk = std::move(walk);
+    readings_[index].proof = Proof::AtRest;
+    readings_[index].moving = 0;
+  }
+
+  /// The stacks of threads that stand still, from their present beginnings.
+  std::vector<FrameWalk> read_again(const std::vector<std::size_t>& indices) {
+    const PageCache cache(memory_);
+    const Reader reader(cache, offsets_);
+    std::vector<RemoteAddr> states;
+    for (const std::size_t i : indices)
+      states.push_back(requests_[i].thread.at);
+    reader.prefetch(states, offsets_[Field::ThreadSize]);
+    std::vector<StackStart> starts;
+    std::vector<std::string> failures;
+    for (const std::size_t i : indices) {
+      const RawThread& thread = requests_[i].thread;
+      StackStart start = starts_[i];
+      const auto frame = reader.field<std::uint64_t>(thread.at, Field::ThreadCurrentFrame);
+      const auto chunk = reader.field<std::uint64_t>(thread.at, Field::ThreadDatastackChunk);
+      const auto native_id = reader.field<std::uint64_t>(thread.at, Field::ThreadNativeThreadId);
+      const bool same = frame && chunk && native_id && *native_id == thread.native_id;
+      start.current_frame = same ? RemoteAddr{*frame} : RemoteAddr{};
+      start.chunk = same ? RemoteAddr{*chunk} : RemoteAddr{};
+      starts.push_back(start);
+      failures.emplace_back(same ? "" : "its thread state is gone");
+    }
+    auto walks = walk_frames(cache, offsets_, starts);
+    for (std::size_t i = 0; i < walks.size(); ++i) {
+      if (failures[i].empty()) continue;
+      walks[i] = FrameWalk{};
+      walks[i].error = failures[i];
+    }
+    return walks;
+  }
+
+  /// Believes the stacks of the threads that stood while they were read.
+  void settle_held(const std::vector<std::size_t>& indices) {
+    const bool in_time = paused_.release();
+    for (const std::size_t i : indices) {
+      if (in_time) {
+        readings_[i].proof = Proof::Paused;
+        continue;
+      }
+      readings_[i].moving = readings_[i].walk.frames.size();
+      readings_[i].doubt = "reading took longer than the thread was held";
+    }
+  }
+
+  void read_held(std::vector<std::size_t> indices) {
+    std::erase_if(indices, [&](std::size_t i) {
+      return readings_[i].proof != Proof::None || requests_[i].tid == 0;
+    });
+    std::vector<pid_t> tids;
+    for (const std::size_t i : indices)
+      tids.push_back(requests_[i].tid);
+    paused_.hold(tids, log_);
+    for (const std::size_t i : indices) {
+      if (auto why = paused_.refusal(requests_[i].tid); !why.empty()) {
+        readings_[i].doubt += ", and it could not be paused: " + why;
+      }
+    }
+    std::erase_if(indices, [&](std::size_t i) { return !paused_.holds(requests_[i].tid); });
+    auto walks = read_again(indices);
+    const bool in_time = paused_.release();
+    for (std::size_t n = 0; n < indices.size(); ++n) {
+      StackReading& reading = readings_[indices[n]];
+      if (!in_time || !walks[n].error.empty()) {
+        reading.doubt += in_time ? ", and paused it could not be read: " + walks[n].error
+                                 : ", and reading it took longer than it was paused";
+        continue;
+      }
+      reading.walk = std::move(walks[n]);
+      reading.proof = Proof::Paused;
+      reading.moving = 0;
+      reading.doubt.clear();
+    }
+  }
+
+  const Memory& memory_;
+  const DebugOffsets& offsets_;
+  const std::vector<StackRequest>& requests_;
+  CodeTable& codes_;
+  const ThreadSource& threads_;
+  const CaptureOptions& options_;
+  PausedThreads& paused_;
+  const Log& log_;
+  std::unordered_map<std::uint64_t, CodeIdentity> codes_then_;  // when their stacks were proven
+  std::vector<StackStart> starts_;
+  std::vector<StackReading> readings_;
+};
+
+}  // namespace
+
+std::vector<StackReading> read_stacks(const Memory& memory, const Runtime& runtime,
+                                      const RawRuntime& raw, const Gils& gils_before,
+                                      const std::vector<StackRequest>& requests, CodeTable& codes,
+                                      const ThreadSource& threads, const CaptureOptions& options,
+                                      PausedThreads& paused, const Log& log) {
+  return StackReader(memory, runtime, requests, codes, threads, options, paused, log)
+      .read(raw, gils_before);
+}
+
+}  // namespace pyscope

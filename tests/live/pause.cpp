@@ -1,0 +1,246 @@
+// Threads that are held for a moment: exact stacks, and a target that never notices.
+#include <fcntl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "process/thread_hold.hpp"
+#include "support/catch.hpp"
+#include "support/dump.hpp"
+#include "support/target.hpp"
+
+using namespace pyscope;
+using namespace pyscope::test;
+using nlohmann::json;
+
+namespace {
+
+Target start(const std::string& name, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> arguments{name};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  Target target(any_interpreter(), "processes.py", arguments);
+  REQUIRE(target.read() == "ready");
+  return target;
+}
+
+std::vector<pid_t> tids(pid_t pid) {
+  std::vector<pid_t> all;
+  for (const TaskActivity& task : task_activity(pid))
+    all.push_back(task.tid);
+  return all;
+}
+
+/// No thread of it stands and nobody traces it, at the latest after a while.
+bool goes_on(pid_t pid) {
+  return eventually([&] {
+    const auto tasks = task_activity(pid);
+    const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
+    return status.find("TracerPid:\t0\n") != std::string::npos &&
+           std::all_of(tasks.begin(), tasks.end(), [](const TaskActivity& task) {
+             return task.state != 't' && task.state != 'T';
+           });
+  });
+}
+
+char state_of(pid_t tid, pid_t pid) {
+  for (const TaskActivity& task : task_activity(pid)) {
+    if (task.tid == tid) return task.state;
+  }
+  return '?';
+}
+
+}  // namespace
+
+TEST_CASE("all threads are held and read exactly, and go on", "[live]") {
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "processes.py", {"spin_together"});
+  REQUIRE(target.read() == "ready");
+  for (int i = 0; i < 10; ++i) {
+    const Dump dumped = dump(target.pid(), {"--pause=all"});
+    CAPTURE(dumped.err, dumped.json.dump());
+    CHECK(dumped.status == 0);
+    const json& capture = dumped.json.at("capture");
+    CHECK(capture.at("mode") == "paused");
+    CHECK(capture.at("paused_threads") == 9);
+    CHECK(capture.at("paused_us") > 0);
+    for (const json& thread : dumped.json.at("threads")) {
+      CHECK(thread.at("proof") == "paused");
+      // What they did before they were held.
+      CHECK(thread.at("os_state") != "t");
+    }
+  }
+  CHECK(goes_on(target.pid()));
+  const Outcome text = run_pyscope({"dump", "--pause=all", std::to_string(target.pid())});
+  CHECK(text.out.find(", 9 threads paused for ") != std::string::npos);
+}
+
+TEST_CASE("only threads that can not be verified are held", "[live]") {
+  Target target = start("sleep");
+  const Dump dumped = dump(target.pid(), {"--pause"});
+  CHECK(dumped.status == 0);
+  CHECK(dumped.json.at("capture").at("mode") == "running");
+  CHECK(dumped.json.at("capture").at("paused_us") == 0);
+}
+
+TEST_CASE("a PID may follow the option to pause, which takes no other value than all", "[live]") {
+  Target target = start("sleep");
+  CHECK(run_pyscope({"dump", "--pause", std::to_string(target.pid())}).status == 0);
+  const Outcome wrong = run_pyscope({"dump", "--pause=some", std::to_string(target.pid())});
+  CHECK(wrong.status == 2);
+  CHECK(wrong.err.find("--pause takes no value, or all, not 'some'") != std::string::npos);
+}
+
+TEST_CASE("a process that was stopped stays stopped when it is paused", "[live]") {
+  Target target = start("count_signals");
+  REQUIRE(::kill(target.pid(), SIGSTOP) == 0);
+  const auto all_stopped = [&] {
+    const auto tasks = task_activity(target.pid());
+    return std::all_of(tasks.begin(), tasks.end(),
+                       [](const TaskActivity& task) { return task.state == 'T'; });
+  };
+  REQUIRE(eventually(all_stopped));
+  const Dump dumped = dump(target.pid(), {"--pause=all"});
+  CHECK(dumped.status == 0);
+  CHECK(dumped.json.at("capture").at("paused_threads") == 4);
+  CHECK(eventually(all_stopped));
+  REQUIRE(::kill(target.pid(), SIGCONT) == 0);
+  CHECK(goes_on(target.pid()));
+}
+
+TEST_CASE("a process that a debugger holds is dumped without being paused", "[live]") {
+  Target target = start("sleep");
+  REQUIRE(::ptrace(PTRACE_SEIZE, target.pid(), nullptr, nullptr) == 0);
+  const Dump dumped = dump(target.pid(), {"--pause=all", "-v"});
+  CAPTURE(dumped.err);
+  CHECK(dumped.status == 0);
+  CHECK(dumped.json.at("capture").at("paused_threads") == 0);
+  CHECK(dumped.err.find("can't be held") != std::string::npos);
+  REQUIRE(::ptrace(PTRACE_INTERRUPT, target.pid(), nullptr, nullptr) == 0);
+  int status = 0;
+  REQUIRE(::waitpid(target.pid(), &status, __WALL) == target.pid());
+  CHECK(dump(target.pid(), {"--pause=all"}).status == 0);
+  REQUIRE(::ptrace(PTRACE_DETACH, target.pid(), nullptr, nullptr) == 0);
+}
+
+TEST_CASE("no signal is lost or made by a pause", "[live]") {
+  Target target = start("count_signals");
+  int sent = 0;
+  for (int i = 0; i < 40; ++i) {
+    for (int n = 0; n < 5; ++n) {
+      REQUIRE(::kill(target.pid(), SIGRTMIN) == 0);
+      ++sent;
+    }
+    CHECK(dump(target.pid(), {"--pause=all"}).status == 0);
+  }
+  CHECK(eventually([&] { return target.ask() == std::to_string(sent); }));
+}
+
+TEST_CASE("threads that come and go do not disturb a pause", "[live]") {
+  Target target = start("churn");
+  for (int i = 0; i < 40; ++i) {
+    const Dump dumped = dump(target.pid(), {"--pause=all"});
+    CAPTURE(dumped.err, dumped.json.dump());
+    CHECK((dumped.status == 0 || dumped.status == 6));
+    CHECK(thread_of(dumped.json, "steady").at("proof") == "paused");
+  }
+  CHECK(goes_on(target.pid()));
+}
+
+TEST_CASE("a thread that can not be stopped costs no other anything", "[live]") {
+  const Workspace place(any_interpreter());
+  Target target = start("uninterruptible", {place.inside("fifo")});
+  REQUIRE(eventually([&] {
+    const auto tasks = task_activity(target.pid());
+    return std::any_of(tasks.begin(), tasks.end(),
+                       [](const TaskActivity& task) { return task.state == 'D'; });
+  }));
+  const Dump dumped = dump(target.pid(), {"--pause=all"});
+  CAPTURE(dumped.json.dump());
+  CHECK(dumped.status == 0);
+  CHECK(thread_of(dumped.json, "sleeper").at("proof") == "paused");
+  const json& spawner = thread_of(dumped.json, "MainThread");
+  CHECK(spawner.at("os_state") == "D");
+  CHECK(spawner.at("proof") != "paused");
+  CHECK(spawner.at("consistent") == true);
+  // Its child opens the other end, and it goes on as if nothing had been.
+  const UniqueFd other{::open(place.outside("fifo").c_str(), O_WRONLY | O_NONBLOCK)};
+  CHECK(other);
+  CHECK(goes_on(target.pid()));
+}
+
+TEST_CASE("a reader that is killed leaves no thread standing", "[live]") {
+  Target target = start("spin_together");
+  std::size_t killed = 0;
+  for (int i = 0; i < 60; ++i) {
+    Child reader(pyscope_program({"dump", "--pause=all", std::to_string(target.pid())}));
+    // At any moment of its life.
+    std::this_thread::sleep_for(std::chrono::microseconds(150) * i);
+    ::kill(reader.pid(), SIGKILL);
+    if (reader.finish().status == 128 + SIGKILL) ++killed;
+    REQUIRE(goes_on(target.pid()));
+  }
+  CHECK(killed > 0);
+}
+
+TEST_CASE("threads are let go when whoever holds them is killed", "[live]") {
+  Target target = start("count_signals");
+  std::array<int, 2> told{};
+  REQUIRE(::pipe(told.data()) == 0);
+  const pid_t reader = ::fork();
+  if (reader == 0) {
+    const auto hold =
+        ThreadHold::stop(tids(target.pid()), {std::chrono::seconds(5), std::chrono::seconds(60)});
+    const char held = hold && hold->holds(target.pid()) ? 'y' : 'n';
+    if (::write(told[1], &held, 1) == 1) ::pause();
+    ::_exit(0);
+  }
+  char held = 0;
+  REQUIRE(::read(told[0], &held, 1) == 1);
+  CHECK(held == 'y');
+  CHECK(state_of(target.pid(), target.pid()) == 't');
+  REQUIRE(::kill(reader, SIGKILL) == 0);
+  CHECK(goes_on(target.pid()));
+  REQUIRE(::waitpid(reader, nullptr, 0) == reader);
+  ::close(told[0]);
+  ::close(told[1]);
+}
+
+TEST_CASE("threads are let go when the time is up", "[live]") {
+  Target target = start("count_signals");
+  auto hold = ThreadHold::stop(tids(target.pid()),
+                               {std::chrono::seconds(5), std::chrono::milliseconds(50)});
+  REQUIRE(hold);
+  CHECK(hold->holds(target.pid()));
+  CHECK(goes_on(target.pid()));
+  const auto release = hold->release();
+  CHECK_FALSE(release.in_time);
+  CHECK(release.held >= std::chrono::milliseconds(50));
+}
+
+TEST_CASE("what can not be held is said to be so", "[live]") {
+  Target target = start("count_signals");
+  std::vector<pid_t> wanted = tids(target.pid());
+  constexpr pid_t kNobody = 0x3fffffff;
+  wanted.push_back(kNobody);
+  auto hold = ThreadHold::stop(tids(target.pid()), {});
+  REQUIRE(hold);
+  auto second = ThreadHold::stop(wanted, {});
+  REQUIRE(second);
+  CHECK_FALSE(second->holds(target.pid()));
+  CHECK(second->refusal(target.pid()).find("Operation not permitted") != std::string::npos);
+  CHECK(second->refusal(kNobody) == "it ended");
+  CHECK(second->refusal(kNobody - 1).empty());
+  CHECK_FALSE(second->holds(kNobody));
+  (void)second->release();
+  CHECK(hold->release().in_time);
+  CHECK(goes_on(target.pid()));
+}

@@ -1,0 +1,75 @@
+// Threads that never hold still: what is said to be verified must be possible.
+#include <map>
+#include <string>
+
+#include "pyscope/capture.hpp"
+#include "support/catch.hpp"
+#include "support/legal_stacks.hpp"
+#include "support/target.hpp"
+
+using namespace pyscope;
+using namespace pyscope::test;
+using nlohmann::json;
+
+namespace {
+
+/// How many stacks there were with each proof.
+using Counts = std::map<Proof, int>;
+
+/// Takes snapshots of all kinds of restless threads, and fails for each verified stack that is
+/// impossible.
+Counts watch_restless_threads(const test::Interpreter& interpreter, const CaptureOptions& options,
+                              int snapshots) {
+  Target target(interpreter, "torn.py");
+  const LegalStacks legal(target.read().at("callers"));
+  Counts counts;
+  for (int i = 0; i < snapshots; ++i) {
+    const auto snapshot = capture(target.pid(), options);
+    REQUIRE(snapshot);
+    for (const Thread& thread : snapshot->threads) {
+      ++counts[thread.proof];
+      if (!thread.consistent) {
+        CHECK_FALSE(thread.inconsistency.empty());
+        // A thread that ends while it is read is nobody's to pause.
+        if (thread.name && !thread.name->starts_with("Thread-")) {
+          CHECK(options.pause == Pause::Never);
+        }
+        continue;
+      }
+      const std::string fault = legal.find_fault(*snapshot, thread);
+      CAPTURE(thread.name.value_or(""), thread.attempts, static_cast<int>(thread.proof));
+      CHECK(fault == "");
+    }
+  }
+  return counts;
+}
+
+}  // namespace
+
+TEST_CASE("a stack that is said to be verified is never an impossible one", "[live]") {
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  CaptureOptions options;
+  options.source = false;
+  Counts counts = watch_restless_threads(interpreter, options, 200);
+  // Else nothing was tried.
+  CHECK(counts[Proof::Gil] > 100);
+  CHECK(counts[Proof::TwoCopies] > 100);
+}
+
+TEST_CASE("what can not be verified is exact when it is paused", "[live]") {
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  CaptureOptions options;
+  options.source = false;
+  SECTION("only that") {
+    options.pause = Pause::Unverified;
+    Counts counts = watch_restless_threads(interpreter, options, 100);
+    CHECK(counts[Proof::Gil] > 50);
+  }
+  SECTION("with all others") {
+    options.pause = Pause::All;
+    Counts counts = watch_restless_threads(interpreter, options, 50);
+    CHECK(counts[Proof::Paused] > 50);
+  }
+}
