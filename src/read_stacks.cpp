@@ -1,6 +1,7 @@
 #include "read_stacks.hpp"
 
 #include <fmt/core.h>
+#include <tsl/robin_set.h>
 
 #include <algorithm>
 #include <chrono>
@@ -138,7 +139,7 @@ class StackReader {
   /// Reads the code that the stacks run as far as it isn't known.
   void load_code() {
     std::vector<RemoteAddr> codes;
-    std::unordered_set<std::uint64_t> seen;
+    tsl::robin_set<std::uint64_t> seen;
     for (const StackReading& reading : readings_) {
       for (const RawFrame& frame : reading.walk.frames) {
         if (!frame.is_entry() && seen.insert(frame.executable.raw()).second) {
@@ -154,7 +155,7 @@ class StackReader {
   void doubt_replaced_code() {
     std::vector<RemoteAddr> codes;
     std::unordered_set<std::uint64_t> doubtful;
-    std::unordered_set<std::uint64_t> seen;
+    tsl::robin_set<std::uint64_t> seen;
     const auto for_each_code = [&](const auto& visit) {
       for (StackReading& reading : readings_) {
         if (reading.proof == Proof::None || reading.proof == Proof::Gil) continue;

@@ -1,8 +1,9 @@
 // argv to a verb to an exit status.
 #include <fmt/core.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
-#include <csignal>
+#include <climits>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -63,6 +64,12 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A dump allocates in many small steps and ends soon: memory is taken from the kernel in few
+  // large ones, and given back by the end of the process.
+  constexpr int kStep = 1 << 20;
+  ::mallopt(M_TOP_PAD, kStep);
+  ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  ::mallopt(M_MMAP_THRESHOLD, INT_MAX);
   try {
     return run(argc, argv);
   } catch (const std::exception& error) {

@@ -42,7 +42,7 @@ std::uint32_t FrameTexts::number(const Frame& frame) {
   if (is_new) {
     // Lines that aren't known are all taken for the same one.
     const auto line = static_cast<std::uint32_t>(frame.position.line.value_or(-1));
-    entry->second = number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line);
+    entry.value() = number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line);
   }
   return entry->second;
 }

@@ -2,6 +2,8 @@
 // so each distinct one is made once.
 #pragma once
 
+#include <tsl/robin_map.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -47,7 +49,7 @@ class FrameTexts {
 
   const Snapshot& snapshot_;
   Painter painter_;
-  std::unordered_map<Key, std::uint32_t, KeyHash> numbers_;
+  tsl::robin_map<Key, std::uint32_t, KeyHash> numbers_;
   std::unordered_map<std::string, std::uint32_t> numbers_of_texts_;
   std::unordered_map<std::uint64_t, std::uint32_t> keys_of_lines_;
   std::vector<std::string> texts_;

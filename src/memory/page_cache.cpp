@@ -1,21 +1,55 @@
 #include "memory/page_cache.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 namespace pyscope {
+
+PageCache::Page* PageCache::make_page() const {
+  if (pieces_.empty() || used_ == pieces_.back().size) {
+    constexpr std::size_t kFirst = 32;
+    constexpr std::size_t kMost = 4096;  // 16 MiB
+    const std::size_t size = pieces_.empty() ? kFirst : std::min(pieces_.back().size * 4, kMost);
+    const std::size_t bytes = size * sizeof(Page);
+    constexpr std::size_t kHugePage = std::size_t{2} << 20U;
+    const bool huge = bytes >= 2 * kHugePage;
+    // The bytes are filled or never looked at: clearing them first would cost as much as reading
+    // them.
+    void* memory = ::operator new (bytes, std::align_val_t{huge ? kHugePage : alignof(Page)});
+    // A fault for each page of it would cost as much, too.
+    if (huge) ::madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    pieces_.push_back(
+        {{static_cast<Page*>(memory),
+          huge ? [](Page* p) { ::operator delete (p, std::align_val_t{kHugePage}); }
+               : [](Page* p) { ::operator delete (p, std::align_val_t{alignof(Page)}); }},
+         size});
+    used_ = 0;
+  }
+  return ::new (&pieces_.back().pages.get()[used_++]) Page;
+}
+
+const PageCache::Page* PageCache::find(std::uint64_t number) const {
+  if (last_ != nullptr && last_number_ == number) return last_;
+  const auto found = pages_.find(number);
+  if (found == pages_.end()) return nullptr;
+  last_number_ = number;
+  last_ = found->second;
+  return last_;
+}
 
 ReadStatus PageCache::try_read(RemoteAddr at, std::span<std::byte> out) const {
   if (!at.plus(out.size())) return ReadStatus::Fault;
   std::uint64_t address = at.raw();
   while (!out.empty()) {
-    const auto found = pages_.find(address / kPageSize);
-    if (found == pages_.end()) return ReadStatus::Pending;
-    const Page& page = *found->second;
-    if (page.status != ReadStatus::Ok) return page.status;
+    const Page* page = find(address / kPageSize);
+    if (page == nullptr) return ReadStatus::Pending;
+    if (page->status != ReadStatus::Ok) return page->status;
     const std::uint64_t offset = address % kPageSize;
     const std::size_t n = std::min<std::size_t>(out.size(), kPageSize - offset);
-    std::memcpy(out.data(), page.bytes.data() + offset, n);
+    std::memcpy(out.data(), page->bytes.data() + offset, n);
     out = out.subspan(n);
     address += n;
   }
@@ -39,10 +73,8 @@ void PageCache::fetch(std::span<const RemoteRange> ranges) const {
   std::vector<ReadRequest> requests;
   requests.reserve(missing.size());
   for (const std::uint64_t number : missing) {
-    auto& page = pages_[number];
-    // The bytes are filled or never looked at: clearing them first would cost as much as reading
-    // them.
-    page = std::make_unique_for_overwrite<Page>();
+    Page* page = make_page();
+    pages_[number] = page;
     page->status = ReadStatus::Pending;
     requests.push_back({RemoteAddr{number * kPageSize}, page->bytes});
   }

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <tsl/robin_map.h>
+
 #include <array>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "pyscope/memory.hpp"
@@ -37,10 +38,22 @@ class PageCache final : public Memory {
     ReadStatus status = ReadStatus::Pending;
     std::array<std::byte, kPageSize> bytes;
   };
+  [[nodiscard]] Page* make_page() const;
+  [[nodiscard]] const Page* find(std::uint64_t number) const;
 
   const Memory& source_;
   std::size_t budget_pages_;
-  mutable std::unordered_map<std::uint64_t, std::unique_ptr<Page>> pages_;  // by page number
+  mutable tsl::robin_map<std::uint64_t, Page*> pages_;  // by page number
+  // The pages lie in a few large pieces, each larger than the one before.
+  struct Piece {
+    std::unique_ptr<Page[], void (*)(Page*)> pages;
+    std::size_t size = 0;
+  };
+  mutable std::vector<Piece> pieces_;
+  mutable std::size_t used_ = 0;  // of the last piece
+  // The page that was read last: what is read next mostly lies in it.
+  mutable std::uint64_t last_number_ = 0;
+  mutable const Page* last_ = nullptr;
 };
 
 }  // namespace pyscope

@@ -15,7 +15,9 @@
 #include <climits>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <memory>
+#include <thread>
 
 #include "process/rooted_open.hpp"
 
@@ -51,6 +53,28 @@ Result<std::string> read_at(int directory, const char* name, std::size_t limit) 
   if (!fd) return fail(error_from_errno(fmt::format("opening {}", name), errno));
   return read_all(fd.get(), name, limit);
 }
+
+/// What the kernel tells in one piece: files of /proc that are never as large as this.
+class SmallFile {
+ public:
+  SmallFile(int directory, const char* name) {
+    const UniqueFd fd{::openat(directory, name, O_RDONLY | O_CLOEXEC)};
+    if (!fd) return;
+    do {
+      size_ = ::read(fd.get(), buffer_.data(), buffer_.size());
+    } while (size_ < 0 && errno == EINTR);
+    // One that fills the buffer may go on.
+    if (size_ == static_cast<ssize_t>(buffer_.size())) size_ = -1;
+  }
+  [[nodiscard]] explicit operator bool() const { return size_ > 0; }
+  [[nodiscard]] std::string_view text() const {
+    return {buffer_.data(), static_cast<std::size_t>(std::max<ssize_t>(size_, 0))};
+  }
+
+ private:
+  std::array<char, 8192> buffer_;
+  ssize_t size_ = -1;
+};
 
 Error no_such_process(pid_t pid) {
   return {ErrorKind::NoSuchProcess, fmt::format("there is no process {}", pid),
@@ -103,15 +127,15 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
 
   // These are read after the pidfd was opened and through the directory that was opened before it:
   // if they can be read, then all three mean the same process.
-  auto stat_text = process.read_file("stat");
-  auto status = process.read_file("status");
+  const SmallFile stat_text(process.directory(), "stat");
+  const SmallFile status(process.directory(), "status");
   if (!stat_text || !status) return fail(no_such_process(pid));
-  const auto stat = parse_stat(*stat_text);
+  const auto stat = parse_stat(stat_text.text());
   if (!stat) return fail(ErrorKind::Failed, fmt::format("{}/stat can't be understood", path));
   process.name_ = stat->comm;
   process.started_at_ = wall_clock_of_ticks(stat->start_ticks);
 
-  const auto tgid = status_words(*status, "Tgid");
+  const auto tgid = status_words(status.text(), "Tgid");
   if (!tgid.empty() && to_pid(tgid[0]) != pid) {
     return fail(ErrorKind::NoSuchProcess,
                 fmt::format("{} is a thread of process {}, not a process", pid, tgid[0]),
@@ -129,7 +153,7 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
     return fail(ErrorKind::Unsupported,
                 fmt::format("process {} is a kernel thread ({}), not Python", pid, stat->comm));
   }
-  const auto namespace_pids = status_words(*status, "NSpid");  // absent before Linux 4.1
+  const auto namespace_pids = status_words(status.text(), "NSpid");  // absent before Linux 4.1
   process.other_pid_namespace_ = namespace_pids.size() > 1;
   process.namespace_pid_ = namespace_pids.empty() ? pid : to_pid(namespace_pids.back());
   return process;
@@ -140,8 +164,7 @@ bool Process::ended() const {
     pollfd poll{.fd = pidfd_.get(), .events = POLLIN, .revents = 0};
     return ::poll(&poll, 1, 0) > 0;
   }
-  const auto text = read_file("stat");
-  const auto stat = text ? parse_stat(*text) : std::nullopt;
+  const auto stat = parse_stat(SmallFile(directory(), "stat").text());
   return !stat || stat->state == 'Z' || stat->state == 'X';
 }
 
@@ -236,58 +259,91 @@ ProcessFacts Process::facts() const {
   return facts;
 }
 
-std::vector<Task> Process::tasks(bool system_calls) const {
-  std::vector<Task> tasks;
-  const int list = ::openat(directory(), "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (list < 0) return tasks;
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries{::fdopendir(list), ::closedir};
-  if (!entries) {
-    ::close(list);
-    return tasks;
-  }
+std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) const {
   static const auto microseconds_per_tick =
       1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
-  while (const dirent* entry = ::readdir(entries.get())) {
-    Task task;
-    task.tid = to_pid(entry->d_name);
-    if (task.tid == 0) continue;
-    const std::string folder = entry->d_name;
-    const auto text = read_at(::dirfd(entries.get()), (folder + "/stat").c_str(), 4096);
-    const auto stat = text ? parse_stat(*text) : std::nullopt;
-    if (!stat) continue;  // ended since it was listed
-    task.os_name = stat->comm;
-    task.state = stat->state;
-    task.cpu_time_us = stat->cpu_ticks * microseconds_per_tick;
-    task.namespace_tid = task.tid;
-    if (other_pid_namespace_) {
-      if (auto status = read_at(::dirfd(entries.get()), (folder + "/status").c_str(), 1U << 16U)) {
-        const auto ids = status_words(*status, "NSpid");
-        if (!ids.empty()) task.namespace_tid = to_pid(ids.back());
-      }
+  // Without an allocation for each: there may be thousands.
+  std::array<char, 32> path{};
+  const auto name = [&](std::string_view file) {
+    *fmt::format_to_n(path.data(), path.size() - 1, "{}/{}", tid, file).out = '\0';
+    return path.data();
+  };
+  const auto stat = parse_stat(SmallFile(list, name("stat")).text());
+  if (!stat) return std::nullopt;  // ended since it was listed
+  Task task;
+  task.tid = tid;
+  task.namespace_tid = tid;
+  task.os_name = stat->comm;
+  task.state = stat->state;
+  task.cpu_time_us = stat->cpu_ticks * microseconds_per_tick;
+  if (other_pid_namespace_) {
+    if (const SmallFile status(list, name("status")); status) {
+      const auto ids = status_words(status.text(), "NSpid");
+      if (!ids.empty()) task.namespace_tid = to_pid(ids.back());
     }
-    if (system_calls && task.state != 'R') {
-      if (auto call = read_at(::dirfd(entries.get()), (folder + "/syscall").c_str(), 4096)) {
-        task.system_call = parse_system_call(*call);
-        // "running": it woke up since its state was read.
-        if (!task.system_call) task.state = 'R';
-      }
-    }
-    tasks.push_back(std::move(task));
   }
+  if (system_calls && task.state != 'R') {
+    if (const SmallFile call(list, name("syscall")); call) {
+      task.system_call = parse_system_call(call.text());
+      // "running": it woke up since its state was read.
+      if (!task.system_call) task.state = 'R';
+    }
+  }
+  return task;
+}
+
+std::vector<Task> Process::tasks(bool system_calls) const {
+  const UniqueFd list{::openat(directory(), "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  const int second = list ? ::fcntl(list.get(), F_DUPFD_CLOEXEC, 0) : -1;
+  if (second < 0) return {};
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries{::fdopendir(second), ::closedir};
+  if (!entries) {
+    ::close(second);
+    return {};
+  }
+  std::vector<pid_t> tids;
+  while (const dirent* entry = ::readdir(entries.get())) {
+    if (const pid_t tid = to_pid(entry->d_name); tid != 0) tids.push_back(tid);
+  }
+
+  // The kernel takes some ten microseconds for each thread: hundreds are read by several threads of
+  // ours.
+  constexpr std::size_t kEach = 128;
+  constexpr std::size_t kMostReaders = 4;
+  const std::size_t readers = std::clamp<std::size_t>(
+      std::min<std::size_t>(tids.size() / kEach, std::thread::hardware_concurrency()), 1,
+      kMostReaders);
+  std::vector<std::vector<Task>> parts(readers);
+  const auto read_part = [&](std::size_t part) {
+    const std::size_t begin = tids.size() * part / readers;
+    const std::size_t end = tids.size() * (part + 1) / readers;
+    parts[part].reserve(end - begin);
+    for (std::size_t i = begin; i < end; ++i) {
+      if (auto task = read_task(list.get(), tids[i], system_calls))
+        parts[part].push_back(*std::move(task));
+    }
+  };
+  std::vector<std::thread> others;
+  for (std::size_t part = 1; part < readers; ++part)
+    others.emplace_back(read_part, part);
+  read_part(0);
+  for (std::thread& other : others)
+    other.join();
+  std::vector<Task> tasks = std::move(parts[0]);
+  for (std::size_t part = 1; part < readers; ++part)
+    std::move(parts[part].begin(), parts[part].end(), std::back_inserter(tasks));
   return tasks;
 }
 
 std::optional<std::uint64_t> Process::switches_at_rest(pid_t tid) const {
   const std::string folder = fmt::format("task/{}/", tid);
   const auto count = [&]() -> std::optional<std::uint64_t> {
-    const auto status = read_file((folder + "status").c_str(), 1U << 16U);
-    if (!status) return std::nullopt;
-    return count_switches(*status);
+    return count_switches(SmallFile(directory(), (folder + "status").c_str()).text());
   };
   const auto before = count();
   if (!before) return std::nullopt;
-  const auto call = read_file((folder + "syscall").c_str(), 4096);
-  if (!call || !parse_system_call(*call)) return std::nullopt;
+  const SmallFile call(directory(), (folder + "syscall").c_str());
+  if (!parse_system_call(call.text())) return std::nullopt;
   return count() == before ? before : std::nullopt;
 }
 

@@ -65,6 +65,8 @@ class Process {
 
  private:
   Process() = default;
+  /// `list` is a descriptor of /proc/PID/task.
+  [[nodiscard]] std::optional<Task> read_task(int list, pid_t tid, bool system_calls) const;
 
   pid_t pid_ = 0;
   pid_t namespace_pid_ = 0;

@@ -50,7 +50,7 @@ CodeIdentity CodeIdentity::decode(const DebugOffsets& offsets, std::span<const s
 
 bool CodeTable::knows(RemoteAddr code) const {
   const auto found = entries_.find(code.raw());
-  return found != entries_.end() && found->second.entry.error.empty();
+  return found != entries_.end() && loaded_[found->second].entry.error.empty();
 }
 
 std::unordered_set<std::uint64_t> CodeTable::replaced(const std::vector<RemoteAddr>& codes) const {
@@ -90,14 +90,15 @@ void CodeTable::load(std::vector<RemoteAddr> codes) {
   }
   reader.prefetch(parts, kStrPrefetch);
   for (const RemoteAddr code : codes) {
+    entries_[code.raw()] = loaded_.size();
     auto loaded = read(reader, code);
     if (!loaded) {
-      entries_[code.raw()].entry.error = loaded.error().message;
+      loaded_.emplace_back().entry.error = loaded.error().message;
       continue;
     }
     loaded->entry.index = static_cast<std::uint32_t>(order_.size());
-    order_.push_back(code.raw());
-    entries_.insert_or_assign(code.raw(), *std::move(loaded));
+    order_.push_back(loaded_.size());
+    loaded_.push_back(*std::move(loaded));
   }
 }
 
@@ -163,14 +164,14 @@ Result<std::uint64_t> CodeTable::unit_of(const Entry& entry, RemoteAddr instruct
 }
 
 const CodeTable::Location& CodeTable::location(RemoteAddr code, std::uint64_t unit) {
-  Loaded& loaded = entries_.at(code.raw());
+  Loaded& loaded = loaded_[entries_.at(code.raw())];
   const auto [known, fresh] = loaded.locations.try_emplace(unit);
   if (fresh) {
     auto found = find_location(loaded.table, loaded.entry.code.first_line, unit);
     if (found) {
-      known->second.position = *found;
+      known.value().position = *found;
     } else {
-      known->second.error = found.error().message;
+      known.value().error = found.error().message;
     }
   }
   return known->second;
@@ -179,8 +180,8 @@ const CodeTable::Location& CodeTable::location(RemoteAddr code, std::uint64_t un
 std::vector<Code> CodeTable::codes() const {
   std::vector<Code> codes;
   codes.reserve(order_.size());
-  for (const std::uint64_t address : order_)
-    codes.push_back(entries_.at(address).entry.code);
+  for (const std::size_t index : order_)
+    codes.push_back(loaded_[index].entry.code);
   return codes;
 }
 

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <tsl/robin_map.h>
+
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -44,7 +47,7 @@ class CodeTable {
   [[nodiscard]] bool knows(RemoteAddr code) const;
   /// What a known one was when it was loaded.
   [[nodiscard]] const CodeIdentity& identity(RemoteAddr code) const {
-    return entries_.at(code.raw()).identity;
+    return loaded(code).identity;
   }
   /// Those of these known code objects that are other ones by now.
   [[nodiscard]] std::unordered_set<std::uint64_t> replaced(
@@ -59,8 +62,8 @@ class CodeTable {
         0;                    // frames before this unit haven't begun to run their function
     std::uint32_t index = 0;  // into codes()
   };
-  /// For an address that was loaded.
-  [[nodiscard]] const Entry& at(RemoteAddr code) const { return entries_.at(code.raw()).entry; }
+  /// For an address that was loaded, even if it couldn't be read.
+  [[nodiscard]] const Entry& at(RemoteAddr code) const { return loaded(code).entry; }
 
   struct Location {
     Position position;
@@ -68,6 +71,7 @@ class CodeTable {
   };
   /// The code unit that an instruction pointer means; fails for one outside of the code.
   [[nodiscard]] static Result<std::uint64_t> unit_of(const Entry& entry, RemoteAddr instruction);
+  /// Valid until the next call.
   [[nodiscard]] const Location& location(RemoteAddr code, std::uint64_t unit);
 
   /// All that could be read, for the model.
@@ -78,15 +82,19 @@ class CodeTable {
     Entry entry;
     CodeIdentity identity;
     std::vector<std::byte> table;
-    std::unordered_map<std::uint64_t, Location> locations;  // by code unit
+    tsl::robin_map<std::uint64_t, Location> locations;  // by code unit
   };
+  [[nodiscard]] const Loaded& loaded(RemoteAddr code) const {
+    return loaded_[entries_.at(code.raw())];
+  }
   [[nodiscard]] static Result<Loaded> read(const Reader& reader, RemoteAddr code);
 
   const Memory& memory_;
   const DebugOffsets& offsets_;
   TextBudget budget_;
-  std::unordered_map<std::uint64_t, Loaded> entries_;  // by address
-  std::vector<std::uint64_t> order_;                   // addresses of those without an error
+  tsl::robin_map<std::uint64_t, std::size_t> entries_;  // by address, into loaded_
+  std::deque<Loaded> loaded_;
+  std::vector<std::size_t> order_;  // into loaded_, of those without an error
 };
 
 }  // namespace pyscope

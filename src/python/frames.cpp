@@ -1,9 +1,11 @@
 #include "python/frames.hpp"
 
 #include <fmt/core.h>
+#include <tsl/robin_set.h>
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cstring>
 
@@ -90,10 +92,11 @@ std::optional<RemoteRange> FrameWalker::advance(const FrameBytes& bytes) {
       end("the frame's caller can't be read: " + read_error(status, next_, header.size()).message);
       break;
     }
-    if (!seen_.insert(next_.raw()).second) {
-      end(fmt::format("the chain of frames leads back to the frame at {:#x}", next_.raw()));
+    if (next_ == milestone_) {
+      end_in_a_loop();
       break;
     }
+    if (std::has_single_bit(++looked_at_)) milestone_ = next_;
     const auto frame = decode(next_, header);
     if (!frame) break;
     // The base frame that 3.15 puts at the end of each chain is no entry from C.
@@ -114,6 +117,17 @@ std::optional<RemoteRange> FrameWalker::advance(const FrameBytes& bytes) {
     next_ = frame->previous;
   }
   return std::nullopt;
+}
+
+void FrameWalker::end_in_a_loop() {
+  // The loop was gone round more than once before it was noticed: keep each of its frames once.
+  tsl::robin_set<std::uint64_t> seen;
+  const auto again =
+      std::find_if(walk_.frames.begin(), walk_.frames.end(),
+                   [&](const RawFrame& frame) { return !seen.insert(frame.at.raw()).second; });
+  const RemoteAddr back = again == walk_.frames.end() ? next_ : again->at;
+  walk_.frames.erase(again, walk_.frames.end());
+  end(fmt::format("the chain of frames leads back to the frame at {:#x}", back.raw()));
 }
 
 std::optional<RawFrame> FrameWalker::decode(RemoteAddr at, std::span<const std::byte> header) {
@@ -434,6 +448,7 @@ class TwoCopies {
 Pieces pieces_of(const FrameWalk& walk, const StackStart& start, std::uint64_t frame_size) {
   constexpr std::uint64_t kMaxGap = 512;  // locals and evaluation stack between two frames
   constexpr std::uint64_t kRoomAbove = 1024;
+  constexpr std::uint64_t kPageSize = 4096;
   struct Piece {
     RemoteRange range;
     std::size_t oldest;  // position of its oldest frame in the chain
@@ -464,8 +479,7 @@ Pieces pieces_of(const FrameWalk& walk, const StackStart& start, std::uint64_t f
     RemoteRange& range = merged[i].range;
     if (!range.contains(start.current_frame)) continue;
     const std::uint64_t end = range.start.raw() + range.size;
-    const std::uint64_t page_end =
-        (end + PageCache::kPageSize - 1) / PageCache::kPageSize * PageCache::kPageSize;
+    const std::uint64_t page_end = (end + kPageSize - 1) / kPageSize * kPageSize;
     std::uint64_t limit = std::min(end + kRoomAbove, page_end);
     if (i + 1 < merged.size()) limit = std::min(limit, merged[i + 1].range.start.raw());
     range.size = std::max(limit, end) - range.start.raw();

@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "pyscope/memory.hpp"
@@ -90,6 +89,7 @@ class FrameWalker {
 
  private:
   [[nodiscard]] std::optional<RawFrame> decode(RemoteAddr at, std::span<const std::byte> header);
+  void end_in_a_loop();
   [[nodiscard]] RemoteRange range_to_read(const FrameBytes& bytes);
   void end(std::string error) {
     walk_.error = std::move(error);
@@ -103,7 +103,10 @@ class FrameWalker {
   std::uint64_t read_ahead_ = 0;
   std::size_t functions_ = 0;
   bool done_ = false;
-  std::unordered_set<std::uint64_t> seen_;  // a torn or hostile chain can lead back into itself
+  // A torn or hostile chain can lead back into itself. It comes by this frame again then, which is
+  // moved onwards at each power of two of the depth.
+  RemoteAddr milestone_;
+  std::uint64_t looked_at_ = 0;
   FrameWalk walk_;
 };
 

@@ -2,13 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <tsl/robin_map.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <map>
 
 #include "process/rooted_open.hpp"
 
@@ -107,15 +107,16 @@ std::optional<SourceLine> SourceReader::line(const std::string& name, std::int32
 }
 
 void add_source_lines(Snapshot& snapshot, SourceReader& sources) {
-  std::map<std::pair<std::uint32_t, std::int32_t>, std::optional<std::uint32_t>> known;
+  tsl::robin_map<std::uint64_t, std::optional<std::uint32_t>> known;  // by code and line
   for (Thread& thread : snapshot.threads) {
     for (Frame& frame : thread.frames) {
       if (!frame.code || !frame.position.line) continue;
-      const auto [entry, fresh] = known.try_emplace({*frame.code, *frame.position.line});
+      const auto [entry, fresh] = known.try_emplace(
+          std::uint64_t{*frame.code} << 32U | static_cast<std::uint32_t>(*frame.position.line));
       if (fresh) {
         auto line = sources.line(snapshot.codes[*frame.code].file, *frame.position.line);
         if (line) {
-          entry->second = static_cast<std::uint32_t>(snapshot.sources.size());
+          entry.value() = static_cast<std::uint32_t>(snapshot.sources.size());
           snapshot.sources.push_back(*std::move(line));
         }
       }

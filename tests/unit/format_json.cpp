@@ -293,3 +293,22 @@ TEST_CASE("a process that could not be read is a document too", "[format]") {
   CHECK(usage["error"]["code"] == "usage");
   CHECK(usage["error"]["hint"].is_null());
 }
+
+TEST_CASE("frames that moved are marked and what was proven is said", "[format]") {
+  Snapshot snapshot = full_snapshot();
+  Thread& thread = snapshot.threads[0];
+  REQUIRE(thread.frames.size() == 2);
+  thread.frames[0].moving = true;
+  const json moved = parsed(snapshot)["threads"][0];
+  CHECK(moved["frames"][0]["moving"] == true);
+  CHECK_FALSE(moved["frames"][1].contains("moving"));
+  const std::vector<std::pair<Proof, json>> names{{Proof::None, nullptr},
+                                                  {Proof::Gil, "gil"},
+                                                  {Proof::TwoCopies, "two_copies"},
+                                                  {Proof::AtRest, "at_rest"},
+                                                  {Proof::Paused, "paused"}};
+  for (const auto& [proof, name] : names) {
+    thread.proof = proof;
+    CHECK(parsed(snapshot)["threads"][0]["proof"] == name);
+  }
+}

@@ -497,3 +497,28 @@ TEST_CASE("a snapshot that makes no sense is printed nevertheless", "[format]") 
                  "  [frame not readable: no code object]\n"));
   CHECK_FALSE(text_of(Snapshot{}).empty());
 }
+
+TEST_CASE("of a stack that is not verified it is shown what moved", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Thread thread = make_thread(4711, "MainThread", ThreadState::Running);
+  thread.frames = {add_frame(snapshot, "inner", "/a.py", 3), shim(),
+                   add_frame(snapshot, "outer", "/a.py", 2),
+                   add_frame(snapshot, "<module>", "/a.py", 1)};
+  thread.consistent = false;
+  thread.inconsistency = "it ran";
+  const auto text = [&](std::size_t moving) {
+    for (std::size_t i = 0; i < thread.frames.size(); ++i)
+      thread.frames[i].moving = i < moving;
+    snapshot.threads = {thread};
+    const std::string all = render_text(snapshot, {});
+    return all.substr(all.find("  [not verified"));
+  };
+  const std::string mark =
+      "  [what is above changed while it was read, what is below held still]\n";
+  CHECK(text(2) ==
+        "  [not verified: it ran]\n  File \"/a.py\", line 3, in inner\n" + mark +
+            "  File \"/a.py\", line 2, in outer\n  File \"/a.py\", line 1, in <module>\n");
+  // If all of it moved, or nothing is known to have, there is nothing to tell apart.
+  CHECK(text(4).find(mark) == std::string::npos);
+  CHECK(text(0).find(mark) == std::string::npos);
+}

@@ -99,3 +99,15 @@ TEST_CASE("words of status are found by their whole key", "[process]") {
   CHECK(words("Missing").empty());
   CHECK(status_words("", "Uid").empty());
 }
+
+TEST_CASE("switches of both kinds are counted together", "[process]") {
+  CHECK(count_switches(
+            "Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t30\n") == 42U);
+  for (const std::string_view text :
+       {"", "voluntary_ctxt_switches:\t12\n",
+        "voluntary_ctxt_switches:\nnonvoluntary_ctxt_switches:\t1\n",
+        "voluntary_ctxt_switches:\t-1\nnonvoluntary_ctxt_switches:\t1\n"}) {
+    CAPTURE(text);
+    CHECK_FALSE(count_switches(text));
+  }
+}
