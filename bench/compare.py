@@ -150,8 +150,6 @@ class Run:
         self.status = os.waitstatus_to_exitcode(status)
         self.cpu_ms = (usage.ru_utime + usage.ru_stime) * 1000
         self.peak_mib = usage.ru_maxrss / 1024
-        output.seek(0)
-        self.text = output.read().decode(errors="replace")
 
 
 def system_calls(root, command):
@@ -204,10 +202,12 @@ def measure(root, target, marker, rounds, rows):
         good = {}
         for name, command in root.tools(str(child.pid)).items():
             run = Run(root, command, output)
-            if run.status == 0 and marker in run.text:
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+            if run.status == 0 and marker in text:
                 good[name] = command
             else:
-                last = (run.text.strip().splitlines() or ["no output"])[-1]
+                last = (text.strip().splitlines() or ["no output"])[-1]
                 rows.append({"target": target, "version": root.version, "tool": name, "failed": f"status {run.status}: {last[:90]}"})
                 say(root.version, target, name, "fails:", last[:200])
         runs = {name: [] for name in good}

@@ -50,6 +50,9 @@ int exit_status(const Snapshot& snapshot) {
       if (!frame.error.empty()) return exit_status(ErrorKind::Malformed);
     }
   }
+  for (const Locals& locals : snapshot.locals) {
+    if (!locals.consistent || !locals.error.empty()) return exit_status(ErrorKind::Malformed);
+  }
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "memory/page_cache.hpp"
 #include "python/code.hpp"
 #include "python/frames.hpp"
+#include "python/locals.hpp"
 #include "python/reader.hpp"
 #include "python/runtime_state.hpp"
 #include "read_stacks.hpp"
@@ -34,6 +35,8 @@ struct Candidate {
   const RawThread* raw = nullptr;
   Thread thread;
   StackReading stack;
+  std::vector<std::size_t>
+      raw_frames;  // for each of the thread's frames, which of the stack's it is
 };
 
 class SnapshotReader {
@@ -65,18 +68,18 @@ class SnapshotReader {
     collect_candidates(*raw);
     if (options_.threads.empty()) {
       walk_stacks(*raw);
+      resolve_frames(*raw);
       read_names(*raw);
     } else {
       read_names(*raw);
       if (auto ok = select_threads(); !ok) return fail(std::move(ok).error());
       walk_stacks(*raw);
+      resolve_frames(*raw);
     }
     paused_.release();  // if nothing has yet
     snapshot_.capture.paused_us = paused_.microseconds();
     snapshot_.capture.paused_threads = paused_.threads();
     drop_ended_threads();
-    for (Candidate& candidate : candidates_)
-      resolve_frames(candidate);
     snapshot_.codes = codes_.codes();
     for (const RawInterpreter& interpreter : raw->interpreters) {
       snapshot_.interpreters.push_back(describe(interpreter));
@@ -86,8 +89,11 @@ class SnapshotReader {
     CaptureStats& stats = snapshot_.capture;
     stats.consistent =
         stats.complete &&
-        std::all_of(snapshot_.threads.begin(), snapshot_.threads.end(),
-                    [](const Thread& thread) { return thread.consistent && thread.error.empty(); });
+        std::all_of(
+            snapshot_.threads.begin(), snapshot_.threads.end(),
+            [](const Thread& thread) { return thread.consistent && thread.error.empty(); }) &&
+        std::all_of(snapshot_.locals.begin(), snapshot_.locals.end(),
+                    [](const Locals& locals) { return locals.consistent && locals.error.empty(); });
     stats.duration_us =
         std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin).count();
     return std::move(snapshot_);
@@ -170,7 +176,7 @@ class SnapshotReader {
       // Linked newest first; shown in the order of their creation.
       for (auto thread = interpreter.threads.rbegin(); thread != interpreter.threads.rend();
            ++thread) {
-        Candidate candidate{&interpreter, &*thread, {}, {}};
+        Candidate candidate{&interpreter, &*thread, {}, {}, {}};
         describe(candidate);
         holders_.emplace(thread->at.raw(), candidate.thread.tid);
         candidates_.push_back(std::move(candidate));
@@ -307,7 +313,8 @@ class SnapshotReader {
     std::vector<StackRequest> requests;
     requests.reserve(candidates_.size());
     for (const Candidate& candidate : candidates_) {
-      requests.push_back({candidate.interpreter->gil, *candidate.raw, candidate.thread.tid});
+      requests.push_back({candidate.interpreter->gil, *candidate.raw, candidate.thread.tid,
+                          candidate.thread.state == ThreadState::Blocked});
     }
     auto readings = read_stacks(memory_, runtime_, raw, gils_before_, requests, codes_, threads_,
                                 options_, paused_, log_);
@@ -340,6 +347,61 @@ class SnapshotReader {
     });
   }
 
+  void resolve_frames(const RawRuntime& raw) {
+    for (Candidate& candidate : candidates_)
+      resolve_frames(candidate);
+    if (options_.locals) read_variables(raw);
+  }
+
+  /// The variables of all frames. What could have changed while it was read is read twice.
+  void read_variables(const RawRuntime& raw) {
+    ReprBudget budget;
+    struct Reading {
+      Candidate* candidate;
+      std::size_t frame;
+    };
+    std::vector<Reading> readings;
+    const auto read = [&](const std::vector<Reading>& which, const auto& take) {
+      constexpr std::size_t kMost = std::size_t{128} << 20U;
+      const PageCache cache(memory_, kMost);
+      const Reader reader(cache, runtime_.offsets);
+      ReprWriter values(reader, options_.values, budget);
+      for (const auto& [candidate, frame] : which) {
+        const RawFrame& at = candidate->stack.walk.frames[candidate->raw_frames[frame]];
+        take(candidate->thread.frames[frame], read_locals(reader, at, values, options_.values));
+      }
+    };
+    for (Candidate& candidate : candidates_) {
+      for (std::size_t i = 0; i < candidate.thread.frames.size(); ++i) {
+        if (candidate.thread.frames[i].code) readings.push_back({&candidate, i});
+      }
+    }
+    read(readings, [&](Frame& frame, Locals locals) {
+      frame.locals = static_cast<std::uint32_t>(snapshot_.locals.size());
+      snapshot_.locals.push_back(std::move(locals));
+    });
+    const Gils gils_after = read_gils(memory_, runtime_.offsets.layout(), raw);
+    std::erase_if(readings, [&](const Reading& reading) {
+      return gil_stood_still(*reading.candidate, gils_after);
+    });
+    if (readings.empty()) return;
+    budget = {};
+    read(readings, [&](Frame& frame, const Locals& again) {
+      Locals& locals = snapshot_.locals[*frame.locals];
+      locals.consistent = locals.variables == again.variables && locals.error.empty();
+    });
+  }
+
+  [[nodiscard]] bool gil_stood_still(const Candidate& candidate, const Gils& gils_after) const {
+    const std::uint64_t gil = candidate.interpreter->gil.raw();
+    const auto before = gils_before_.find(gil);
+    const auto after = gils_after.find(gil);
+    // Whoever has the GIL may change any object, and who had it last may do so without a trace.
+    return before != gils_before_.end() && after != gils_after.end() &&
+           before->second == after->second && before->second.locked == 0 &&
+           after->second.locked == 0;
+  }
+
   void resolve_frames(Candidate& candidate) {
     Thread& thread = candidate.thread;
     const std::size_t limit = options_.max_frames.value_or(std::numeric_limits<std::size_t>::max());
@@ -356,6 +418,8 @@ class SnapshotReader {
         break;
       }
       if (raw.is_entry()) {
+        candidate.raw_frames.push_back(
+            static_cast<std::size_t>(&raw - candidate.stack.walk.frames.data()));
         Frame& shim = thread.frames.emplace_back();
         shim.kind = FrameKind::Shim;
         shim.moving = moves;
@@ -363,6 +427,8 @@ class SnapshotReader {
       }
       if (auto frame = resolve(raw)) {
         frame->moving = moves;
+        candidate.raw_frames.push_back(
+            static_cast<std::size_t>(&raw - candidate.stack.walk.frames.data()));
         thread.frames.push_back(*std::move(frame));
         ++functions;
       }

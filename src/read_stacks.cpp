@@ -87,6 +87,7 @@ class StackReader {
   }
 
   std::vector<StackReading> read(const RawRuntime& raw, const Gils& gils_before) {
+    const auto at_rest = mark_blocked_holders(gils_before);
     {
       const PageCache stacks(memory_);
       auto walks = walk_frames(stacks, offsets_, starts_);
@@ -105,6 +106,10 @@ class StackReader {
         held.push_back(i);
       } else if (stood_still(requests_[i], gils_before, gils_after)) {
         readings_[i].proof = Proof::Gil;
+      } else if (const auto mark = at_rest.find(i);
+                 mark != at_rest.end() &&
+                 threads_.switches_at_rest(requests_[i].tid) == mark->second) {
+        readings_[i].proof = Proof::AtRest;
       } else {
         unproven.push_back(i);
       }
@@ -124,6 +129,23 @@ class StackReader {
     constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
     const std::size_t wanted = options_.max_frames.value_or(kAll);
     return wanted > kAll - kIncomplete ? kAll : wanted + kIncomplete;
+  }
+
+  /// The GIL doesn't say of whoever had it last whether it ran. If that one is blocked, as in an
+  /// idle process, the kernel does, and the stack need not be copied twice.
+  [[nodiscard]] std::unordered_map<std::size_t, std::uint64_t> mark_blocked_holders(
+      const Gils& gils) const {
+    std::unordered_map<std::size_t, std::uint64_t> marks;
+    if (!threads_.switches_at_rest) return marks;
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+      const auto gil = gils.find(requests_[i].gil.raw());
+      if (gil == gils.end() || gil->second.last_holder != requests_[i].thread.at ||
+          !requests_[i].blocked || requests_[i].tid == 0) {
+        continue;
+      }
+      if (const auto mark = threads_.switches_at_rest(requests_[i].tid)) marks.emplace(i, *mark);
+    }
+    return marks;
   }
 
   /// Whether the thread is known not to have run Python code since before its thread state was

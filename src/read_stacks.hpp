@@ -24,7 +24,8 @@ using Gils = std::unordered_map<std::uint64_t, GilMoment>;
 struct StackRequest {
   RemoteAddr gil;
   RawThread thread;
-  pid_t tid = 0;  // as we see it; 0 if the kernel knows no such thread
+  pid_t tid = 0;         // as we see it; 0 if the kernel knows no such thread
+  bool blocked = false;  // it was off the CPU when it was last looked at
 };
 
 struct StackReading {

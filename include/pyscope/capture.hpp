@@ -21,11 +21,22 @@ enum class Pause : std::uint8_t {
   All,         // hold all Python threads, for a picture of one moment
 };
 
+/// How much of the values of variables is read.
+struct ValueLimits {
+  std::size_t max_string = 200;  // characters of a str, bytes of a bytes object
+  std::size_t max_items = 20;    // of one container, attributes of one object
+  std::size_t max_depth = 4;     // of containers within containers
+  bool show_secrets = false;     // else values are masked that are named like a secret
+};
+
 struct CaptureOptions {
   /// Only these threads: decimal tids or exact Python thread names. Empty: all.
   std::vector<std::string> threads;
   /// At most so many frames of each thread, the innermost. Empty: all.
   std::optional<std::size_t> max_frames;
+  /// Read the variables of the frames, too.
+  bool locals = false;
+  ValueLimits values = {};
   /// Read source lines of the frames through the target's root.
   bool source = true;
   /// Threads are held by ptrace for about a millisecond, by a child process that lets them go

@@ -43,6 +43,37 @@ struct SourceLine {
   friend bool operator==(const SourceLine&, const SourceLine&) = default;
 };
 
+enum class LocalKind : std::uint8_t { Argument, Local, Cell, Free };
+
+/// How an argument is passed; for other variables nothing.
+enum class Parameter : std::uint8_t {
+  None,
+  PositionalOnly,
+  PositionalOrKeyword,
+  KeywordOnly,
+  VarPositional,  // *args
+  VarKeyword,     // **kwargs
+};
+
+/// One variable of a frame that has a value.
+struct Local {
+  std::string name;
+  LocalKind kind = LocalKind::Local;
+  Parameter parameter = Parameter::None;
+  std::string type;  // of the value: "int", "Order", "datetime.date"
+  std::string repr;  // what Python's repr() gives, as far as that is known without running code
+  bool truncated = false;  // repr leaves something out
+  friend bool operator==(const Local&, const Local&) = default;
+};
+
+/// The variables of one frame.
+struct Locals {
+  std::vector<Local> variables;  // arguments first, then in the order of the source
+  std::size_t left_out = 0;      // so many more
+  bool consistent = true;        // read while the thread stood still, or twice with the same result
+  std::string error;             // why there are none, if they couldn't be read
+};
+
 enum class FrameKind : std::uint8_t {
   Python,
   Shim,  // marks where C code entered the interpreter; it has no code, position or source
@@ -54,6 +85,7 @@ struct Frame {
       code;  // index into Snapshot::codes; empty for shims and with an error
   Position position;
   std::optional<std::uint32_t> source;  // index into Snapshot::sources
+  std::optional<std::uint32_t> locals;  // index into Snapshot::locals
   bool moving = false;  // in a stack that isn't verified: it changed while it was looked at
   std::string error;    // why this frame could not be read (fully); empty if it was
   friend bool operator==(const Frame&, const Frame&) = default;
@@ -129,6 +161,7 @@ struct Snapshot {
   std::vector<Thread> threads;            // by interpreter, then in the order of their creation
   std::vector<Code> codes;
   std::vector<SourceLine> sources;
+  std::vector<Locals> locals;
   std::vector<std::string> warnings;
 };
 

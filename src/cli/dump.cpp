@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <tuple>
 
 #include "pyscope/capture.hpp"
 #include "pyscope/render.hpp"
@@ -132,6 +133,17 @@ CLI::App* add_dump(CLI::App& app, DumpOptions& options) {
   dump->add_option("--frames", options.frames, "Only the innermost N frames of each thread")
       ->type_name("N");
   dump->add_flag("--no-source", options.no_source, "Leave out the source lines");
+  dump->add_flag("--locals", options.locals, "Print the variables of each frame with their values");
+  dump->add_option("--max-string", options.max_string,
+                   "Characters of a string that are printed (200)")
+      ->type_name("N");
+  dump->add_option("--max-items", options.max_items, "Items of a container that are printed (20)")
+      ->type_name("N");
+  dump->add_option("--max-depth", options.max_depth,
+                   "Containers within containers that are printed (4)")
+      ->type_name("N");
+  dump->add_flag("--show-secrets", options.show_secrets,
+                 "Print values that are named like passwords, tokens or keys");
   // A flag takes a value only behind "=", so that a PID may follow it.
   dump->add_flag("--pause{unverified}", options.pause,
                  "Hold threads that could not be verified for about a millisecond, to read\n"
@@ -174,6 +186,23 @@ int run_dump(const DumpOptions& options) {
     if (!capture_options.max_frames) {
       return report_usage(
           options, fmt::format("--frames takes a number from 1 on, not '{}'", options.frames));
+    }
+  }
+  capture_options.locals = options.locals;
+  capture_options.values.show_secrets = options.show_secrets;
+  const auto number = [](const std::string& text, std::size_t& into) {
+    if (text.empty()) return true;
+    const auto value = parse_positive<std::size_t>(text);
+    into = value.value_or(into);
+    return value.has_value();
+  };
+  for (const auto& [name, text, into] :
+       {std::tuple{"--max-string", &options.max_string, &capture_options.values.max_string},
+        std::tuple{"--max-items", &options.max_items, &capture_options.values.max_items},
+        std::tuple{"--max-depth", &options.max_depth, &capture_options.values.max_depth}}) {
+    if (!number(*text, *into)) {
+      return report_usage(options,
+                          fmt::format("{} takes a number from 1 on, not '{}'", name, *text));
     }
   }
   if (options.pause == "all") {

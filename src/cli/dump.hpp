@@ -18,6 +18,11 @@ struct DumpOptions {
   std::string frames;
   bool no_source = false;
   std::string pause;  // as given: "unverified" for a plain --pause
+  bool locals = false;
+  std::string max_string;
+  std::string max_items;
+  std::string max_depth;
+  bool show_secrets = false;
   bool group = false;
   bool no_group = false;
   std::string color = "auto";

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "format/escape.hpp"
@@ -13,6 +14,14 @@ namespace {
 const Code* code_of(const Snapshot& snapshot, const Frame& frame) {
   if (!frame.code || *frame.code >= snapshot.codes.size()) return nullptr;
   return &snapshot.codes[*frame.code];
+}
+
+/// What a variable is, if its name and place don't say so already.
+std::string_view words_of(const Local& local) {
+  if (local.parameter == Parameter::PositionalOnly) return "positional-only";
+  if (local.parameter == Parameter::KeywordOnly) return "keyword-only";
+  if (local.kind == LocalKind::Free) return "from an enclosing function";
+  return {};
 }
 
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
@@ -37,6 +46,11 @@ std::size_t FrameTexts::KeyHash::operator()(const Key& key) const {
 std::uint32_t FrameTexts::number(const Frame& frame) {
   const bool complete = frame.error.empty() && code_of(snapshot_, frame) != nullptr;
   if (!complete) return number_of_text(make_text(frame), std::nullopt);
+  if (frame.locals) {
+    // Frames whose variables are shown are seldom alike.
+    const auto line = static_cast<std::uint32_t>(frame.position.line.value_or(-1));
+    return number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line);
+  }
   const auto [entry, is_new] =
       numbers_.try_emplace(Key{*frame.code, frame.position, frame.source}, 0);
   if (is_new) {
@@ -80,12 +94,54 @@ std::string FrameTexts::make_text(const Frame& frame) const {
   painter_.append(out, Style::Function, name.empty() ? std::string("?") : escape(name));
   out += '\n';
   append_source(out, frame);
+  append_locals(out, frame);
   if (!frame.error.empty()) {
     out += "    ";
     painter_.append(out, Style::Error, fmt::format("[{}]", escape(frame.error)));
     out += '\n';
   }
   return out;
+}
+
+void FrameTexts::append_locals(std::string& out, const Frame& frame) const {
+  if (!frame.locals || *frame.locals >= snapshot_.locals.size()) return;
+  const Locals& locals = snapshot_.locals[*frame.locals];
+  const auto note = [&](Style style, const std::string& text) {
+    out += "      ";
+    painter_.append(out, style, text);
+    out += '\n';
+  };
+  constexpr std::size_t kMostColumns = 24;
+  std::vector<std::string> names;
+  std::size_t width = 0;
+  for (const Local& local : locals.variables) {
+    std::string name = escape(local.name);
+    if (local.parameter == Parameter::VarPositional) name.insert(0, "*");
+    if (local.parameter == Parameter::VarKeyword) name.insert(0, "**");
+    if (const std::size_t columns = display_width(name); columns <= kMostColumns) {
+      width = std::max(width, columns);
+    }
+    names.push_back(std::move(name));
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Local& local = locals.variables[i];
+    const std::size_t columns = display_width(names[i]);
+    out += "      ";
+    painter_.append(out, Style::Line, names[i]);
+    out.append(columns < width ? width - columns : 0, ' ');
+    out += " = ";
+    out += escape(local.repr);
+    if (const std::string_view words = words_of(local); !words.empty()) {
+      painter_.append(out, Style::Note, fmt::format("  ({})", words));
+    }
+    out += '\n';
+  }
+  if (locals.left_out > 0) note(Style::Note, fmt::format("… {} more", locals.left_out));
+  if (!locals.error.empty()) {
+    note(Style::Error, fmt::format("[variables not readable: {}]", escape(locals.error)));
+  } else if (!locals.consistent) {
+    note(Style::Error, "[values changed while they were read]");
+  }
 }
 
 void FrameTexts::append_source(std::string& out, const Frame& frame) const {

@@ -51,6 +51,38 @@ std::optional<std::string_view> name_of(Proof proof) {
   return std::nullopt;
 }
 
+std::string_view name_of(LocalKind kind) {
+  switch (kind) {
+    case LocalKind::Argument:
+      return "argument";
+    case LocalKind::Local:
+      return "local";
+    case LocalKind::Cell:
+      return "cell";
+    case LocalKind::Free:
+      return "free";
+  }
+  return "local";
+}
+
+std::string_view name_of(Parameter parameter) {
+  switch (parameter) {
+    case Parameter::None:
+      return {};
+    case Parameter::PositionalOnly:
+      return "positional_only";
+    case Parameter::PositionalOrKeyword:
+      return "positional_or_keyword";
+    case Parameter::KeywordOnly:
+      return "keyword_only";
+    case Parameter::VarPositional:
+      return "var_positional";
+    case Parameter::VarKeyword:
+      return "var_keyword";
+  }
+  return {};
+}
+
 bool is_letter(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
@@ -165,6 +197,7 @@ class JsonRenderer {
   void write_header(const Snapshot& snapshot);
   void write_thread(const Snapshot& snapshot, const Thread& thread);
   void write_frame(const Snapshot& snapshot, const Frame& frame);
+  void write_locals(const Locals& locals);
   void write_code(const Snapshot& snapshot, const Frame& frame);
 
   Writer& writer_;
@@ -315,9 +348,36 @@ void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& fr
       }
     }
   }
+  if (frame.locals && *frame.locals < snapshot.locals.size()) {
+    write_locals(snapshot.locals[*frame.locals]);
+  }
   if (frame.moving) field("moving", true);
   if (!frame.error.empty()) error_field("partial", frame.error);
   writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_locals(const Locals& locals) {
+  key("locals");
+  writer_.StartArray();
+  for (const Local& local : locals.variables) {
+    writer_.StartObject();
+    text_field("name", local.name);
+    key("kind");
+    ascii(name_of(local.kind));
+    if (const std::string_view parameter = name_of(local.parameter); !parameter.empty()) {
+      key("parameter");
+      ascii(parameter);
+    }
+    text_field("type", local.type);
+    text_field("repr", local.repr);
+    field("truncated", local.truncated);
+    writer_.EndObject();
+  }
+  writer_.EndArray();
+  if (!locals.consistent) field("locals_changed", true);
+  if (!locals.error.empty()) text_field("locals_error", locals.error);
+  if (locals.left_out > 0) field("locals_left_out", std::uint64_t{locals.left_out});
 }
 
 template <class Writer>

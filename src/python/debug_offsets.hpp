@@ -182,9 +182,13 @@ struct PythonLayout {
 
   // Python objects
   std::uint64_t type_basicsize = 32;
-  std::uint64_t type_cached_keys = 0;  // PyHeapTypeObject.ht_cached_keys
-  std::uint64_t module_dict = 16;      // PyModuleObject.md_dict
-  std::int64_t managed_dict = -24;     // PyObject to its managed dict pointer
+  std::uint64_t type_cached_keys = 0;     // PyHeapTypeObject.ht_cached_keys
+  std::uint64_t module_dict = 16;         // PyModuleObject.md_dict
+  std::int64_t managed_dict = -24;        // PyObject to its managed dict pointer
+  std::uint64_t rlock_count_missing = 0;  // what a held RLock's counter lacks: 1 since 3.14
+
+  /// Whether repr() of a bytearray escapes a single quote between double ones (until 3.14).
+  bool bytearray_escapes_quotes = true;
 };
 
 /// The layout of a minor version of CPython 3, or null.

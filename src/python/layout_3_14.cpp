@@ -114,6 +114,7 @@ const PythonLayout kLayout314 = {
     .tagged_references = true,
     .code_first_traceable = 192,
     .type_cached_keys = 880,
+    .rlock_count_missing = 1,
 };
 
 }  // namespace pyscope

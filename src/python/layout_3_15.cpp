@@ -130,6 +130,8 @@ const PythonLayout kLayout315 = {
     .tagged_references = true,
     .code_first_traceable = 192,
     .type_cached_keys = 888,
+    .rlock_count_missing = 1,
+    .bytearray_escapes_quotes = false,
 };
 
 }  // namespace pyscope

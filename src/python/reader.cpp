@@ -20,25 +20,6 @@ struct StrState {
   }
 };
 
-void append_utf8(std::string& out, std::uint32_t c) {
-  const auto put = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
-  if (c < 0x80) {
-    put(c);
-  } else if (c < 0x800) {
-    put(0xC0U | (c >> 6U));
-    put(0x80U | (c & 0x3FU));
-  } else if (c < 0x10000) {
-    put(0xE0U | (c >> 12U));
-    put(0x80U | ((c >> 6U) & 0x3FU));
-    put(0x80U | (c & 0x3FU));
-  } else {
-    put(0xF0U | (c >> 18U));
-    put(0x80U | ((c >> 12U) & 0x3FU));
-    put(0x80U | ((c >> 6U) & 0x3FU));
-    put(0x80U | (c & 0x3FU));
-  }
-}
-
 // dict: PyDictKeysObject (Include/internal/pycore_dict.h), the same in all supported versions.
 struct DictKeys {
   RemoteAddr entries;
@@ -76,6 +57,7 @@ Result<DictKeys> read_dict_keys(const Reader& reader, RemoteAddr at) {
 // The values of a split dict or inside an instance (struct _dictvalues): four bytes of counts,
 // padding, then one pointer for each key.
 constexpr std::uint64_t kValuesCapacity = 0;
+constexpr std::uint64_t kValuesSize = 1;
 constexpr std::uint64_t kValuesValid = 3;  // inline values only: whether they are in use
 constexpr std::uint64_t kValuesItems = 8;
 
@@ -132,6 +114,25 @@ Result<std::optional<std::uint64_t>> find_key(const Reader& reader, const DictKe
 
 }  // namespace
 
+void append_utf8(std::string& out, std::uint32_t c) {
+  const auto put = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
+  if (c < 0x80) {
+    put(c);
+  } else if (c < 0x800) {
+    put(0xC0U | (c >> 6U));
+    put(0x80U | (c & 0x3FU));
+  } else if (c < 0x10000) {
+    put(0xE0U | (c >> 12U));
+    put(0x80U | ((c >> 6U) & 0x3FU));
+    put(0x80U | (c & 0x3FU));
+  } else {
+    put(0xF0U | (c >> 18U));
+    put(0x80U | ((c >> 12U) & 0x3FU));
+    put(0x80U | ((c >> 6U) & 0x3FU));
+    put(0x80U | (c & 0x3FU));
+  }
+}
+
 Result<RemoteAddr> Reader::pointer(RemoteAddr base, std::uint64_t offset) const {
   const auto raw = value<std::uint64_t>(base, offset);
   if (!raw) return fail(raw.error());
@@ -161,34 +162,40 @@ void Reader::prefetch(const std::vector<RemoteAddr>& addresses, std::uint64_t si
   memory_.fetch(ranges);
 }
 
+Result<std::string> Reader::c_string(RemoteAddr start) const {
+  // Its end isn't known before it is read, and a page that follows may be missing.
+  constexpr std::size_t kMost = 256;
+  std::string text;
+  for (std::uint64_t at = start.raw(); text.size() < kMost;) {
+    std::array<char, 32> piece{};
+    const std::uint64_t in_page = PageCache::kPageSize - at % PageCache::kPageSize;
+    const auto n = std::min<std::uint64_t>(piece.size(), in_page);
+    if (auto ok = memory_.read(RemoteAddr{at}, std::as_writable_bytes(std::span{piece}).first(n));
+        !ok) {
+      return fail("C string", ok.error());
+    }
+    const std::string_view part{piece.data(), n};
+    const std::size_t end = part.find('\0');
+    text += part.substr(0, end);
+    if (end != std::string_view::npos) break;
+    at += n;
+  }
+  return text;
+}
+
 Result<std::string> Reader::type_name(RemoteAddr type) const {
   if (const auto known = type_names_.find(type.raw()); known != type_names_.end()) {
     return known->second;
   }
   const auto name_at = field<std::uint64_t>(type, Field::TypeTpName);
   if (!name_at) return fail("type name", name_at.error());
-  // A C string: its end isn't known before it is read, and a page that follows may be missing.
-  constexpr std::size_t kMaxName = 256;
-  std::string name;
-  for (std::uint64_t at = *name_at; name.size() < kMaxName;) {
-    std::array<char, 32> piece{};
-    const std::uint64_t in_page = PageCache::kPageSize - at % PageCache::kPageSize;
-    const auto n = std::min<std::uint64_t>(piece.size(), in_page);
-    if (auto ok = memory_.read(RemoteAddr{at}, std::as_writable_bytes(std::span{piece}).first(n));
-        !ok) {
-      return fail("type name", ok.error());
-    }
-    const std::string_view text{piece.data(), n};
-    const std::size_t end = text.find('\0');
-    name += text.substr(0, end);
-    if (end != std::string_view::npos) break;
-    at += n;
-  }
-  type_names_.emplace(type.raw(), name);
-  return name;
+  const auto name = c_string(RemoteAddr{*name_at});
+  if (!name) return fail("type name", name.error());
+  type_names_.emplace(type.raw(), *name);
+  return *name;
 }
 
-Result<std::string> read_str(const Reader& reader, RemoteAddr object, std::size_t limit) {
+Result<StrPrefix> read_str_prefix(const Reader& reader, RemoteAddr object, std::size_t limit) {
   const DebugOffsets& offsets = reader.offsets();
   if (!object.is_plausible_pointer()) {
     return fail(ErrorKind::Malformed, fmt::format("{:#x} is not a str", object.raw()));
@@ -206,11 +213,6 @@ Result<std::string> read_str(const Reader& reader, RemoteAddr object, std::size_
     return fail(ErrorKind::Malformed,
                 fmt::format("the str at {:#x} has the state {:#x}", object.raw(), *word));
   }
-  if (*length > limit) {
-    return fail(ErrorKind::Malformed,
-                fmt::format("the str at {:#x} has {} characters, more than {}", object.raw(),
-                            *length, limit));
-  }
   // Compact strings are followed by their characters. The others have a pointer to them there, and
   // the compact header that isn't ASCII is two words longer (utf8_length and utf8).
   const std::uint64_t ascii_data = offsets[Field::UnicodeAsciiobjectSize];
@@ -223,20 +225,37 @@ Result<std::string> read_str(const Reader& reader, RemoteAddr object, std::size_
     if (!pointer) return fail("str", pointer.error());
     data = RemoteAddr{*pointer};
   }
-  if (auto ok = reader.spend(*length * state.kind); !ok) return fail("str", ok.error());
-  const auto bytes = read_block(reader, data, *length * state.kind);
+  StrPrefix prefix;
+  prefix.length = *length;
+  const std::uint64_t count = std::min<std::uint64_t>(*length, limit);
+  if (auto ok = reader.spend(count * state.kind); !ok) return fail("str", ok.error());
+  const auto bytes = read_block(reader, data, count * state.kind);
   if (!bytes) return fail("str", bytes.error());
-  std::string text;
-  text.reserve(bytes->size());
-  for (std::size_t i = 0; i < *length; ++i) {
+  prefix.characters.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
     std::uint32_t c = 0;
     std::memcpy(&c, bytes->data() + i * state.kind, state.kind);
     if (c > 0x10FFFF || (state.ascii && c >= 0x80)) {
       return fail(ErrorKind::Malformed,
                   fmt::format("the str at {:#x} holds the character {:#x}", object.raw(), c));
     }
-    append_utf8(text, c);
+    prefix.characters += static_cast<char32_t>(c);
   }
+  return prefix;
+}
+
+Result<std::string> read_str(const Reader& reader, RemoteAddr object, std::size_t limit) {
+  const auto prefix = read_str_prefix(reader, object, limit);
+  if (!prefix) return fail(prefix.error());
+  if (prefix->length > limit) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("the str at {:#x} has {} characters, more than {}", object.raw(),
+                            prefix->length, limit));
+  }
+  std::string text;
+  text.reserve(prefix->characters.size());
+  for (const char32_t c : prefix->characters)
+    append_utf8(text, c);
   return text;
 }
 
@@ -320,6 +339,78 @@ Result<std::vector<std::pair<RemoteAddr, RemoteAddr>>> read_dict(const Reader& r
     if (value) items.emplace_back(pointer_in(*entries, entry + keys->key_offset()), value);
   }
   return items;
+}
+
+Result<DictPrefix> read_inline_values(const Reader& reader, RemoteAddr values, RemoteAddr keys_at,
+                                      std::size_t limit) {
+  const auto keys = read_dict_keys(reader, keys_at);
+  if (!keys) return fail(keys.error());
+  const auto capacity = reader.value<std::uint8_t>(values, kValuesCapacity);
+  const auto size = reader.value<std::uint8_t>(values, kValuesSize);
+  if (!capacity) return fail("values", capacity.error());
+  if (!size) return fail("values", size.error());
+  if (*size > *capacity || keys->kind != 2) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("values at {:#x}: {} of {}", values.raw(), *size, *capacity));
+  }
+  // Behind the values stand the indices of those that are set, in the order in which they were.
+  const auto block =
+      read_block(reader, values + kValuesItems, *capacity * std::uint64_t{8} + *size);
+  if (!block) return fail("values", block.error());
+  const auto entries = read_block(reader, keys->entries, keys->count * keys->entry_size());
+  if (!entries) return fail("keys", entries.error());
+  DictPrefix prefix;
+  for (std::uint64_t i = 0; i < *size; ++i) {
+    const auto index = static_cast<std::uint64_t>((*block)[*capacity * std::size_t{8} + i]);
+    if (index >= *capacity || index >= keys->count) {
+      return fail(ErrorKind::Malformed,
+                  fmt::format("values at {:#x}: index {}", values.raw(), index));
+    }
+    const RemoteAddr value = pointer_in(*block, index * 8);
+    if (!value) continue;
+    ++prefix.count;
+    if (prefix.items.size() < limit) {
+      prefix.items.emplace_back(pointer_in(*entries, index * keys->entry_size()), value);
+    }
+  }
+  return prefix;
+}
+
+Result<DictPrefix> read_dict_prefix(const Reader& reader, RemoteAddr object, std::size_t limit) {
+  constexpr std::uint64_t kUsed = 16;
+  const auto keys_at = reader.pointer(object, Field::DictMaKeys);
+  if (!keys_at) return fail("dict", keys_at.error());
+  const auto values_at = reader.pointer(object, Field::DictMaValues);
+  if (!values_at) return fail("dict", values_at.error());
+  if (*values_at) return read_inline_values(reader, *values_at, *keys_at, limit);
+  const auto keys = read_dict_keys(reader, *keys_at);
+  if (!keys) return fail("dict", keys.error());
+  const auto used = reader.value<std::uint64_t>(object, kUsed);
+  if (!used) return fail("dict", used.error());
+  if (*used > keys->count) {
+    return fail(ErrorKind::Malformed, fmt::format("the dict at {:#x} has {} items in {} entries",
+                                                  object.raw(), *used, keys->count));
+  }
+  DictPrefix prefix;
+  prefix.count = *used;
+  // Deleted entries stay where they were: what is wanted may lie behind any number of them.
+  constexpr std::uint64_t kBatch = 256;
+  constexpr std::uint64_t kMostEntries = 1U << 22U;
+  const std::uint64_t wanted = std::min<std::uint64_t>(limit, *used);
+  for (std::uint64_t first = 0; first < keys->count && prefix.items.size() < wanted;
+       first += kBatch) {
+    if (first > kMostEntries) break;
+    const std::uint64_t n = std::min(kBatch, keys->count - first);
+    const auto entries =
+        read_block(reader, keys->entries + first * keys->entry_size(), n * keys->entry_size());
+    if (!entries) return fail("dict entries", entries.error());
+    for (std::uint64_t i = 0; i < n && prefix.items.size() < wanted; ++i) {
+      const std::uint64_t entry = i * keys->entry_size() + keys->key_offset();
+      const RemoteAddr value = pointer_in(*entries, entry + 8);
+      if (value) prefix.items.emplace_back(pointer_in(*entries, entry), value);
+    }
+  }
+  return prefix;
 }
 
 Result<RemoteAddr> dict_item(const Reader& reader, RemoteAddr dict, std::string_view key) {

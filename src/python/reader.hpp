@@ -50,6 +50,9 @@ class Reader {
   /// Fetches `size` bytes at each address in one batch, so that the reads that follow find them.
   void prefetch(const std::vector<RemoteAddr>& addresses, std::uint64_t size) const;
 
+  /// A C string of at most 256 bytes.
+  [[nodiscard]] Result<std::string> c_string(RemoteAddr at) const;
+
   /// The type of an object.
   [[nodiscard]] Result<RemoteAddr> type_of(RemoteAddr object) const {
     return pointer(object, Field::ObjectObType);
@@ -83,6 +86,17 @@ inline constexpr std::uint64_t kTypeUnicodeSubclass = 1U << 28U;
 [[nodiscard]] Result<std::string> read_str(const Reader& reader, RemoteAddr object,
                                            std::size_t limit = 1U << 16U);
 
+/// The first characters of a str object, at most `limit`, and how many it has.
+struct StrPrefix {
+  std::u32string characters;
+  std::uint64_t length = 0;
+};
+[[nodiscard]] Result<StrPrefix> read_str_prefix(const Reader& reader, RemoteAddr object,
+                                                std::size_t limit);
+
+/// Appends one code point as UTF-8, a surrogate as three bytes.
+void append_utf8(std::string& out, std::uint32_t c);
+
 /// The content of a bytes object.
 [[nodiscard]] Result<std::vector<std::byte>> read_bytes(const Reader& reader, RemoteAddr object,
                                                         std::size_t limit);
@@ -93,6 +107,17 @@ inline constexpr std::uint64_t kTypeUnicodeSubclass = 1U << 28U;
 /// The (key, value) pairs of a dict, combined or split, in insertion order; no more than `limit`.
 [[nodiscard]] Result<std::vector<std::pair<RemoteAddr, RemoteAddr>>> read_dict(
     const Reader& reader, RemoteAddr object, std::size_t limit = 1U << 20U);
+
+/// The first items of a dict, at most `limit`, and how many it has. In insertion order.
+struct DictPrefix {
+  std::vector<std::pair<RemoteAddr, RemoteAddr>> items;
+  std::uint64_t count = 0;
+};
+[[nodiscard]] Result<DictPrefix> read_dict_prefix(const Reader& reader, RemoteAddr object,
+                                                  std::size_t limit);
+/// The same for the values inside an instance, by the keys that its class has for them.
+[[nodiscard]] Result<DictPrefix> read_inline_values(const Reader& reader, RemoteAddr values,
+                                                    RemoteAddr keys, std::size_t limit);
 
 /// The value under a str key; null if there is none.
 [[nodiscard]] Result<RemoteAddr> dict_item(const Reader& reader, RemoteAddr dict,
