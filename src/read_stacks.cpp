@@ -134,7 +134,7 @@ class StackReader {
   /// The GIL doesn't say of whoever had it last whether it ran. If that one is blocked, as in an
   /// idle process, the kernel does, and the stack need not be copied twice.
   [[nodiscard]] std::unordered_map<std::size_t, std::uint64_t> mark_blocked_holders(
-      const Gils& gils) const {
+      const Gils& gils) {
     std::unordered_map<std::size_t, std::uint64_t> marks;
     if (!threads_.switches_at_rest) return marks;
     for (std::size_t i = 0; i < requests_.size(); ++i) {
@@ -143,7 +143,15 @@ class StackReader {
           !requests_[i].blocked || requests_[i].tid == 0) {
         continue;
       }
-      if (const auto mark = threads_.switches_at_rest(requests_[i].tid)) marks.emplace(i, *mark);
+      const auto mark = threads_.switches_at_rest(requests_[i].tid);
+      if (!mark) continue;
+      // Its thread state was read before that.
+      const RemoteAddr state = requests_[i].thread.at;
+      const auto frame =
+          read_as<std::uint64_t>(memory_, state, offsets_[Field::ThreadCurrentFrame]);
+      if (!frame) continue;
+      starts_[i].current_frame = RemoteAddr{*frame};
+      marks.emplace(i, *mark);
     }
     return marks;
   }

@@ -245,13 +245,17 @@ Result<StrPrefix> read_str_prefix(const Reader& reader, RemoteAddr object, std::
 }
 
 Result<std::string> read_str(const Reader& reader, RemoteAddr object, std::size_t limit) {
-  const auto prefix = read_str_prefix(reader, object, limit);
-  if (!prefix) return fail(prefix.error());
-  if (prefix->length > limit) {
+  // A longer one is refused before its characters are read.
+  const auto length = object.is_plausible_pointer()
+                          ? reader.field<std::uint64_t>(object, Field::UnicodeLength)
+                          : Result<std::uint64_t>(0U);
+  if (length && *length > limit && is_str(reader, object)) {
     return fail(ErrorKind::Malformed,
                 fmt::format("the str at {:#x} has {} characters, more than {}", object.raw(),
-                            prefix->length, limit));
+                            *length, limit));
   }
+  const auto prefix = read_str_prefix(reader, object, limit);
+  if (!prefix) return fail(prefix.error());
   std::string text;
   text.reserve(prefix->characters.size());
   for (const char32_t c : prefix->characters)
