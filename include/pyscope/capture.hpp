@@ -12,6 +12,7 @@
 
 #include "pyscope/error.hpp"
 #include "pyscope/snapshot.hpp"
+#include "pyscope/value_limits.hpp"
 
 namespace pyscope {
 
@@ -19,14 +20,6 @@ enum class Pause : std::uint8_t {
   Never,
   Unverified,  // hold those threads for a moment whose stacks couldn't be verified while they ran
   All,         // hold all Python threads, for a picture of one moment
-};
-
-/// How much of the values of variables is read.
-struct ValueLimits {
-  std::size_t max_string = 200;  // characters of a str, bytes of a bytes object
-  std::size_t max_items = 20;    // of one container, attributes of one object
-  std::size_t max_depth = 4;     // of containers within containers
-  bool show_secrets = false;     // else values are masked that are named like a secret
 };
 
 struct CaptureOptions {

@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "pyscope/capture.hpp"
+#include "pyscope/value_limits.hpp"
 #include "python/reader.hpp"
 
 namespace pyscope {

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstddef>
+
+namespace pyscope {
+
+/// How much of the values of variables is read.
+struct ValueLimits {
+  std::size_t max_string = 200;  // characters of a str, bytes of a bytes object
+  std::size_t max_items = 20;    // of one container, attributes of one object
+  std::size_t max_depth = 4;     // of containers within containers
+  bool show_secrets = false;     // else values are masked that are named like a secret
+};
+
+}  // namespace pyscope
