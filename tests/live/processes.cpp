@@ -68,6 +68,7 @@ TEST_CASE("a process that another tracer holds is dumped", "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   Target target = start(interpreter, "sleep");
+  REQUIRE(all_sleep(target.pid()));
   REQUIRE(::ptrace(PTRACE_SEIZE, target.pid(), nullptr, nullptr) == 0);
   CHECK(dump(target.pid()).status == 0);
   REQUIRE(::ptrace(PTRACE_INTERRUPT, target.pid(), nullptr, nullptr) == 0);
