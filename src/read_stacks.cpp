@@ -106,10 +106,12 @@ class StackReader {
         held.push_back(i);
       } else if (stood_still(requests_[i], gils_before, gils_after)) {
         readings_[i].proof = Proof::Gil;
+        readings_[i].code_proven = true;
       } else if (const auto mark = at_rest.find(i);
                  mark != at_rest.end() &&
                  threads_.switches_at_rest(requests_[i].tid) == mark->second) {
         readings_[i].proof = Proof::AtRest;
+        readings_[i].code_proven = true;
       } else {
         unproven.push_back(i);
       }
@@ -117,6 +119,7 @@ class StackReader {
     if (options_.pause == Pause::All) settle_held(held);
     prove_running(unproven);
     if (options_.pause == Pause::Unverified) read_held(unproven);
+    if (options_.pause == Pause::All) tell_refusals(unproven);
     load_code();
     doubt_replaced_code();
     return std::move(readings_);
@@ -180,15 +183,14 @@ class StackReader {
     codes_.load(std::move(codes));
   }
 
-  /// Code that was loaded before or after its stack was proven must have been the same then. That
-  /// of threads which stood still by the GIL's word was.
+  /// Code that was loaded before or after its stack was proven must have been the same then.
   void doubt_replaced_code() {
     std::vector<RemoteAddr> codes;
     std::unordered_set<std::uint64_t> doubtful;
     tsl::robin_set<std::uint64_t> seen;
     const auto for_each_code = [&](const auto& visit) {
       for (StackReading& reading : readings_) {
-        if (reading.proof == Proof::None || reading.proof == Proof::Gil) continue;
+        if (reading.proof == Proof::None || reading.code_proven) continue;
         for (const RawFrame& frame : reading.walk.frames) {
           if (!frame.is_entry()) visit(reading, frame.executable);
         }
@@ -300,10 +302,19 @@ class StackReader {
     for (const std::size_t i : indices) {
       if (in_time) {
         readings_[i].proof = Proof::Paused;
+        readings_[i].code_proven = true;
         continue;
       }
       readings_[i].moving = readings_[i].walk.frames.size();
       readings_[i].doubt = "reading took longer than the thread was held";
+    }
+  }
+
+  void tell_refusals(const std::vector<std::size_t>& indices) {
+    for (const std::size_t i : indices) {
+      const std::string why = paused_.refusal(requests_[i].tid);
+      if (readings_[i].proof != Proof::None || why.empty()) continue;
+      readings_[i].doubt += ", and it could not be paused: " + why;
     }
   }
 
@@ -315,25 +326,35 @@ class StackReader {
     for (const std::size_t i : indices)
       tids.push_back(requests_[i].tid);
     paused_.hold(tids, log_);
-    for (const std::size_t i : indices) {
-      if (auto why = paused_.refusal(requests_[i].tid); !why.empty()) {
-        readings_[i].doubt += ", and it could not be paused: " + why;
-      }
-    }
+    tell_refusals(indices);
     std::erase_if(indices, [&](std::size_t i) { return !paused_.holds(requests_[i].tid); });
     auto walks = read_again(indices);
+    for (std::size_t n = 0; n < indices.size(); ++n) {
+      if (walks[n].error.empty()) readings_[indices[n]].walk = std::move(walks[n]);
+    }
+    load_code();
+    // Of what was known before, some may be other code by now.
+    std::vector<RemoteAddr> codes;
+    for (const std::size_t i : indices) {
+      for (const RawFrame& frame : readings_[i].walk.frames) {
+        if (!frame.is_entry() && codes_.knows(frame.executable)) codes.push_back(frame.executable);
+      }
+    }
+    const bool all_known = codes_.replaced(codes).empty();
     const bool in_time = paused_.release();
     for (std::size_t n = 0; n < indices.size(); ++n) {
       StackReading& reading = readings_[indices[n]];
-      if (!in_time || !walks[n].error.empty()) {
-        reading.doubt += in_time ? ", and paused it could not be read: " + walks[n].error
-                                 : ", and reading it took longer than it was paused";
-        continue;
+      if (!walks[n].error.empty()) {
+        reading.doubt += ", and paused it could not be read: " + walks[n].error;
+      } else if (!in_time) {
+        reading.moving = reading.walk.frames.size();
+        reading.doubt += ", and reading it took longer than it was paused";
+      } else {
+        reading.proof = Proof::Paused;
+        reading.code_proven = all_known;
+        reading.moving = 0;
+        reading.doubt.clear();
       }
-      reading.walk = std::move(walks[n]);
-      reading.proof = Proof::Paused;
-      reading.moving = 0;
-      reading.doubt.clear();
     }
   }
 

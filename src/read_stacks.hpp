@@ -31,9 +31,10 @@ struct StackRequest {
 struct StackReading {
   FrameWalk walk;
   Proof proof = Proof::None;
-  std::string doubt;       // why there is none
-  std::size_t moving = 0;  // if there is none: so many of the innermost frames changed meanwhile
-  int attempts = 0;        // of walk_verified
+  bool code_proven = false;  // with the stack: its code was read before the proof was complete
+  std::string doubt;         // why there is none
+  std::size_t moving = 0;    // if there is none: so many of the innermost frames changed meanwhile
+  int attempts = 0;          // of walk_verified
 };
 
 /// Threads that stand still for us, and for how long they did.
