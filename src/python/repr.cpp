@@ -18,7 +18,6 @@ namespace pyscope {
 namespace {
 
 // PyTypeObject (Include/cpython/object.h).
-constexpr std::uint64_t kTypeItemSize = 40;
 constexpr std::uint64_t kTypeBase = 256;
 constexpr std::uint64_t kTypeDict = 264;
 constexpr std::uint64_t kTypeDictOffset = 288;
