@@ -334,7 +334,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--only", choices=TARGETS)
     parser.add_argument("--no-pace", action="store_true", help="leave out the pace of a busy target")
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("docs/performance"))
+    parser.add_argument("--output", type=pathlib.Path, default=HERE.parent / "build/compare")
     options = parser.parse_args()
     found = list(interpreters())
     enter_private_mounts([path for _, _, path, _ in found])
