@@ -145,7 +145,7 @@ CLI::App* add_dump(CLI::App& app, DumpOptions& options) {
   dump->add_flag("--show-secrets", options.show_secrets,
                  "Print values that are named like passwords, tokens or keys");
   // A flag takes a value only behind "=", so that a PID may follow it.
-  dump->add_flag("--pause{unverified}", options.pause,
+  dump->add_flag("--pause", options.pause,
                  "Hold threads that could not be verified for about a millisecond, to read\n"
                  "them exactly; --pause=all: all threads, for a picture of one moment");
   dump->add_flag("--group", options.group,
@@ -207,7 +207,7 @@ int run_dump(const DumpOptions& options) {
   }
   if (options.pause == "all") {
     capture_options.pause = Pause::All;
-  } else if (options.pause == "unverified") {
+  } else if (options.pause == "true") {
     capture_options.pause = Pause::Unverified;
   } else if (!options.pause.empty()) {
     return report_usage(options,

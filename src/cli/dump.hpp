@@ -17,7 +17,7 @@ struct DumpOptions {
   std::vector<std::string> threads;
   std::string frames;
   bool no_source = false;
-  std::string pause;  // as given: "unverified" for a plain --pause
+  std::string pause;  // as given: "true" for a plain --pause
   bool locals = false;
   std::string max_string;
   std::string max_items;
