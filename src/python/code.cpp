@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "python/location_table.hpp"
 
@@ -14,15 +13,6 @@ namespace {
 constexpr std::size_t kMaxLocationTable = std::size_t{16} << 20U;
 constexpr std::uint64_t kMaxCodeUnits = std::uint64_t{1} << 28U;
 constexpr std::uint64_t kStrPrefetch = 160;
-
-template <class T>
-T value_in(std::span<const std::byte> bytes, std::uint64_t offset) {
-  T value{};
-  if (offset + sizeof value <= bytes.size()) {
-    std::memcpy(&value, bytes.data() + offset, sizeof value);
-  }
-  return value;
-}
 
 }  // namespace
 

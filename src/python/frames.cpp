@@ -21,15 +21,6 @@ std::uint64_t header_size(const DebugOffsets& offsets) {
   return std::min<std::uint64_t>(offsets[Field::FrameLocalsplus] + kLocalsRead, kMaxFrameHeader);
 }
 
-template <class T>
-T value_in(std::span<const std::byte> bytes, std::uint64_t offset) {
-  T value{};
-  if (offset + sizeof value <= bytes.size()) {
-    std::memcpy(&value, bytes.data() + offset, sizeof value);
-  }
-  return value;
-}
-
 /// Of an entry frame only what means anything in one.
 RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
                       std::span<const std::byte> header) {

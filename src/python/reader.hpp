@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -75,11 +77,22 @@ class Reader {
   mutable std::unordered_map<std::uint64_t, std::string> type_names_;
 };
 
+/// A value in the copy of a structure; zero beyond its end.
+template <class T>
+[[nodiscard]] T value_in(std::span<const std::byte> bytes, std::uint64_t offset) {
+  T value{};
+  if (offset + sizeof value <= bytes.size()) {
+    std::memcpy(&value, bytes.data() + offset, sizeof value);
+  }
+  return value;
+}
+
 /// Bits of tp_flags (Include/object.h), the same in all supported versions.
 inline constexpr std::uint64_t kTypeInlineValues = 1U << 2U;
 inline constexpr std::uint64_t kTypeManagedDict = 1U << 4U;
 inline constexpr std::uint64_t kTypeBytesSubclass = 1U << 27U;
 inline constexpr std::uint64_t kTypeUnicodeSubclass = 1U << 28U;
+inline constexpr std::uint64_t kTypeSubclass = std::uint64_t{1} << 31U;
 
 /// A str object as UTF-8 (lone surrogates as three bytes). Strings of more than `limit` code points
 /// fail: the ones that are read here are names.

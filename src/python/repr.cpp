@@ -213,7 +213,6 @@ Result<const ReprWriter::Type*> ReprWriter::describe_type(RemoteAddr at) {
   Type type;
   type.at = at;
   // What is a type is told by the type of its type: all metaclasses have this flag.
-  constexpr std::uint64_t kTypeSubclass = std::uint64_t{1} << 31U;
   const auto metatype = reader_.type_of(at);
   const auto meta_flags =
       metatype && *metatype ? reader_.type_flags(*metatype) : Result<std::uint64_t>(0U);
@@ -1414,7 +1413,6 @@ bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size
     put(")");
     return true;
   }
-  constexpr std::uint64_t kTypeSubclass = std::uint64_t{1} << 31U;
   if ((type.flags & kTypeSubclass) != 0) {
     if (type.name != "EnumType" || !repr_is_from("enum.py")) return false;
     const auto described = describe_type(object);
@@ -1554,7 +1552,6 @@ void ReprWriter::write_object(RemoteAddr object, std::size_t depth) {
   if (!described) return unreadable("");
   const Type& type = **described;
   constexpr std::uint64_t kExceptionSubclass = std::uint64_t{1} << 30U;
-  constexpr std::uint64_t kTypeSubclass = std::uint64_t{1} << 31U;
   const ReprDecoders::Entry* entry = ReprDecoders::find(
       (type.flags & kTypeSubclass) != 0 ? std::string_view("type") : type.builtin);
   const bool exception = (type.flags & kExceptionSubclass) != 0;
