@@ -295,4 +295,20 @@ Result<Target> attach(pid_t pid, const Log& log) {
   return Target{std::move(pinned), std::move(memory), *std::move(runtime)};
 }
 
+bool runs_same_program(const Target& target) {
+  std::array<std::byte, DebugOffsets::kHeaderSize> header{};
+  if (!target.memory->read(target.runtime.at, header)) return false;
+  std::uint32_t version = 0;
+  std::memcpy(&version, header.data() + DebugOffsets::kCookie.size(), sizeof version);
+  return std::memcmp(header.data(), DebugOffsets::kCookie.data(), DebugOffsets::kCookie.size()) ==
+             0 &&
+         PythonVersion::from_hex(version).text() == target.runtime.offsets.version().text();
+}
+
+Error ended_while_read(const Process& process) {
+  return {ErrorKind::NoSuchProcess,
+          fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
+          ""};
+}
+
 }  // namespace pyscope

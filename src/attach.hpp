@@ -22,4 +22,11 @@ struct Target {
 /// cookie.
 [[nodiscard]] Result<Target> attach(pid_t pid, const Log& log);
 
+/// Whether the memory is still that of the program that was attached to: after an execve the
+/// process is the same one and its memory is another program's.
+[[nodiscard]] bool runs_same_program(const Target& target);
+
+/// That the process is gone, for the one that was being read.
+[[nodiscard]] Error ended_while_read(const Process& process);
+
 }  // namespace pyscope

@@ -4,7 +4,6 @@
 #include <fmt/core.h>
 
 #include <array>
-#include <cstring>
 
 #include "attach.hpp"
 #include "memory/image_memory.hpp"
@@ -13,27 +12,6 @@
 #include "source/source_lines.hpp"
 
 namespace pyscope {
-namespace {
-
-Error ended(const Process& process) {
-  return {ErrorKind::NoSuchProcess,
-          fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
-          ""};
-}
-
-// After an execve the process is the same one and its memory is another program's.
-bool same_program(const Target& target) {
-  std::array<std::byte, DebugOffsets::kHeaderSize> header{};
-  if (!target.memory->read(target.runtime.at, header)) return false;
-  std::uint32_t version = 0;
-  std::memcpy(&version, header.data() + DebugOffsets::kCookie.size(), sizeof version);
-  return std::memcmp(header.data(), DebugOffsets::kCookie.data(), DebugOffsets::kCookie.size()) ==
-             0 &&
-         PythonVersion::from_hex(version).text() == target.runtime.offsets.version().text();
-}
-
-}  // namespace
-
 Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
   const Log log(options.log);
   constexpr int kMaxAttaches = 3;
@@ -65,8 +43,8 @@ Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
       auto ok = write_recording(options.record_path, {target->runtime.at, facts, recorder.image()});
       if (!ok) return fail(std::move(ok).error());
     }
-    if (process.ended()) return fail(ended(process));
-    if (!same_program(*target)) {
+    if (process.ended()) return fail(ended_while_read(process));
+    if (!runs_same_program(*target)) {
       if (attempt == kMaxAttaches) {
         return fail(
             ErrorKind::NoSuchProcess,

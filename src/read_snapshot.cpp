@@ -14,6 +14,7 @@
 #include "python/locals.hpp"
 #include "python/reader.hpp"
 #include "python/runtime_state.hpp"
+#include "python/secrets.hpp"
 #include "read_stacks.hpp"
 
 namespace pyscope {
@@ -55,7 +56,7 @@ class SnapshotReader {
       tasks_.emplace(task.namespace_tid, task);
   }
 
-  Result<Snapshot> read() {
+  Result<LocatedSnapshot> read() {
     using Clock = std::chrono::steady_clock;
     const auto begin = Clock::now();
     copy_facts();
@@ -84,8 +85,13 @@ class SnapshotReader {
     for (const RawInterpreter& interpreter : raw->interpreters) {
       snapshot_.interpreters.push_back(describe(interpreter));
     }
-    for (Candidate& candidate : candidates_)
+    LocatedSnapshot located;
+    for (Candidate& candidate : candidates_) {
+      auto& frames = located.frames.emplace_back();
+      for (const std::size_t raw_frame : candidate.raw_frames)
+        frames.push_back(candidate.stack.walk.frames[raw_frame]);
       snapshot_.threads.push_back(std::move(candidate.thread));
+    }
     CaptureStats& stats = snapshot_.capture;
     stats.consistent =
         stats.complete &&
@@ -96,7 +102,9 @@ class SnapshotReader {
                     [](const Locals& locals) { return locals.consistent && locals.error.empty(); });
     stats.duration_us =
         std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin).count();
-    return std::move(snapshot_);
+    located.snapshot = std::move(snapshot_);
+    located.runtime = *std::move(raw);
+    return located;
   }
 
  private:
@@ -105,7 +113,10 @@ class SnapshotReader {
     snapshot_.host = facts_.host;
     snapshot_.pid = facts_.pid;
     snapshot_.namespace_pid = facts_.namespace_pid;
-    snapshot_.command = facts_.command;
+    snapshot_.command =
+        options_.values.show_secrets
+            ? facts_.command
+            : mask_command(facts_.command, SecretNames(options_.values.secret_names));
     snapshot_.executable = facts_.executable;
     snapshot_.started_at = facts_.started_at;
     snapshot_.python.version = runtime_.offsets.version().text();
@@ -365,7 +376,8 @@ class SnapshotReader {
       constexpr std::size_t kMost = std::size_t{128} << 20U;
       const PageCache cache(memory_, kMost);
       const Reader reader(cache, runtime_.offsets);
-      ReprWriter values(reader, options_.values, budget);
+      ObjectReader objects(reader);
+      ReprWriter values(objects, options_.values, budget);
       for (const auto& [candidate, frame] : which) {
         const RawFrame& at = candidate->stack.walk.frames[candidate->raw_frames[frame]];
         take(candidate->thread.frames[frame], read_locals(reader, at, values, options_.values));
@@ -500,6 +512,15 @@ class SnapshotReader {
 Result<Snapshot> read_snapshot(const Memory& memory, const Runtime& runtime,
                                const ProcessFacts& facts, const ThreadSource& threads,
                                const CaptureOptions& options, const Log& log) {
+  return SnapshotReader(memory, runtime, facts, threads, options, log)
+      .read()
+      .map([](LocatedSnapshot located) { return std::move(located.snapshot); });
+}
+
+Result<LocatedSnapshot> read_located_snapshot(const Memory& memory, const Runtime& runtime,
+                                              const ProcessFacts& facts,
+                                              const ThreadSource& threads,
+                                              const CaptureOptions& options, const Log& log) {
   return SnapshotReader(memory, runtime, facts, threads, options, log).read();
 }
 

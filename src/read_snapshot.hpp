@@ -12,6 +12,7 @@
 #include "pyscope/memory.hpp"
 #include "pyscope/snapshot.hpp"
 #include "python/debug_offsets.hpp"
+#include "python/runtime_state.hpp"
 
 namespace pyscope {
 
@@ -32,10 +33,23 @@ struct ThreadSource {
   std::function<Result<ThreadHold>(std::span<const pid_t>, const HoldLimits&)> hold = nullptr;
 };
 
+/// A snapshot with where it was found: valid as long as the target goes on standing there.
+struct LocatedSnapshot {
+  Snapshot snapshot;
+  RawRuntime runtime;
+  /// For each thread of the snapshot its frames in the target's memory, one for each frame there.
+  std::vector<std::vector<RawFrame>> frames;
+};
+
 /// Reads the Python side of a process and joins it with what the kernel said about it. Source lines
 /// are left to the caller.
 [[nodiscard]] Result<Snapshot> read_snapshot(const Memory& memory, const Runtime& runtime,
                                              const ProcessFacts& facts, const ThreadSource& threads,
                                              const CaptureOptions& options, const Log& log);
+
+/// The same, for a reader that goes on from there.
+[[nodiscard]] Result<LocatedSnapshot> read_located_snapshot(
+    const Memory& memory, const Runtime& runtime, const ProcessFacts& facts,
+    const ThreadSource& threads, const CaptureOptions& options, const Log& log);
 
 }  // namespace pyscope

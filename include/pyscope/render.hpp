@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "pyscope/error.hpp"
+#include "pyscope/inspected_value.hpp"
 #include "pyscope/snapshot.hpp"
 
 namespace pyscope {
@@ -35,6 +37,22 @@ enum class JsonStyle : std::uint8_t {
 [[nodiscard]] std::string render_json(const Snapshot& snapshot, JsonStyle style);
 
 /// The contract's error object for a process that could not be read. Ends with a line end.
-[[nodiscard]] std::string render_json(pid_t pid, const Error& error, JsonStyle style);
+[[nodiscard]] std::string render_json(pid_t pid, const Error& error, JsonStyle style,
+                                      std::string_view schema = "pyscope.dump/1");
+
+inline constexpr std::string_view kInspectSchema = "pyscope.inspect/1";
+
+struct InspectTextOptions {
+  bool color = false;
+  bool path = false;  // before each value, as when there are several
+};
+
+/// Values as text: each on a line, with what is in it below if that was asked for. Errors are left
+/// out. Ends with a line end, unless there is nothing.
+[[nodiscard]] std::string render_text(const InspectedValue& value,
+                                      const InspectTextOptions& options);
+
+/// The contract's object for one path, schema pyscope.inspect/1. Ends with a line end.
+[[nodiscard]] std::string render_json(pid_t pid, const InspectedValue& value, JsonStyle style);
 
 }  // namespace pyscope

@@ -62,6 +62,8 @@ struct Local {
   Parameter parameter = Parameter::None;
   std::string type;  // of the value: "int", "Order", "datetime.date"
   std::string repr;  // what Python's repr() gives, as far as that is known without running code
+  std::string
+      detail;  // what repr() doesn't tell: "suspended at line 12"; empty if there is nothing
   bool truncated = false;  // repr leaves something out
   friend bool operator==(const Local&, const Local&) = default;
 };

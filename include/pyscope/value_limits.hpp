@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
+#include <vector>
 
 namespace pyscope {
 
@@ -10,6 +12,7 @@ struct ValueLimits {
   std::size_t max_items = 20;    // of one container, attributes of one object
   std::size_t max_depth = 4;     // of containers within containers
   bool show_secrets = false;     // else values are masked that are named like a secret
+  std::vector<std::string> secret_names = {};  // parts of names that mean one, besides the usual
 };
 
 }  // namespace pyscope

@@ -1,69 +1,17 @@
 #include "cli/dump.hpp"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <charconv>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <limits>
-#include <tuple>
 
+#include "cli/arguments.hpp"
+#include "cli/terminal.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/render.hpp"
 
 namespace pyscope::cli {
 namespace {
-
-template <class T>
-std::optional<T> parse_positive(const std::string& text) {
-  T value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value <= 0) return std::nullopt;
-  return value;
-}
-
-bool is_set(const char* variable) {
-  const char* value = std::getenv(variable);
-  return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
-}
-
-bool wants_color(const std::string& choice) {
-  if (choice == "always") return true;
-  if (choice == "never") return false;
-  // no-color.org: any value that isn't empty counts.
-  const char* no_color = std::getenv("NO_COLOR");
-  if (no_color != nullptr && *no_color != '\0') return false;
-  if (is_set("CLICOLOR_FORCE")) return true;
-  const char* terminal = std::getenv("TERM");
-  if (terminal != nullptr && std::strcmp(terminal, "dumb") == 0) return false;
-  return ::isatty(STDOUT_FILENO) == 1;
-}
-
-/// Writes all of it. A reader that has closed the pipe has seen enough: that ends the program
-/// quietly. False for any other failure, which is then reported.
-bool write_out(const std::string& text) {
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    const ssize_t n = ::write(STDOUT_FILENO, rest.data(), rest.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      if (errno == EPIPE) std::_Exit(0);
-      fmt::print(stderr, "pyscope: writing the output failed: {}\n", std::strerror(errno));
-      return false;
-    }
-    rest.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return true;
-}
-
-void print_error(const Error& error) {
-  fmt::print(stderr, "pyscope: {}\n", error.message);
-  if (!error.hint.empty()) fmt::print(stderr, "         {}\n", error.hint);
-}
 
 int report(pid_t pid, const Error& error, bool json, JsonStyle style) {
   print_error(error);
@@ -129,21 +77,13 @@ CLI::App* add_dump(CLI::App& app, DumpOptions& options) {
   dump->add_option("--thread", options.threads, "Only this thread, by tid or name (repeatable)")
       ->type_name("TID|NAME")
       ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   dump->add_option("--frames", options.frames, "Only the innermost N frames of each thread")
       ->type_name("N");
   dump->add_flag("--no-source", options.no_source, "Leave out the source lines");
   dump->add_flag("--locals", options.locals, "Print the variables of each frame with their values");
-  dump->add_option("--max-string", options.max_string,
-                   "Characters of a string that are printed (200)")
-      ->type_name("N");
-  dump->add_option("--max-items", options.max_items, "Items of a container that are printed (20)")
-      ->type_name("N");
-  dump->add_option("--max-depth", options.max_depth,
-                   "Containers within containers that are printed (4)")
-      ->type_name("N");
-  dump->add_flag("--show-secrets", options.show_secrets,
-                 "Print values that are named like passwords, tokens or keys");
+  add_value_options(*dump, options.values, ValueLimits{});
   // A flag takes a value only behind "=", so that a PID may follow it.
   dump->add_flag("--pause", options.pause,
                  "Hold threads that could not be verified for about a millisecond, to read\n"
@@ -189,22 +129,9 @@ int run_dump(const DumpOptions& options) {
     }
   }
   capture_options.locals = options.locals;
-  capture_options.values.show_secrets = options.show_secrets;
-  const auto number = [](const std::string& text, std::size_t& into) {
-    if (text.empty()) return true;
-    const auto value = parse_positive<std::size_t>(text);
-    into = value.value_or(into);
-    return value.has_value();
-  };
-  for (const auto& [name, text, into] :
-       {std::tuple{"--max-string", &options.max_string, &capture_options.values.max_string},
-        std::tuple{"--max-items", &options.max_items, &capture_options.values.max_items},
-        std::tuple{"--max-depth", &options.max_depth, &capture_options.values.max_depth}}) {
-    if (!number(*text, *into)) {
-      return report_usage(options,
-                          fmt::format("{} takes a number from 1 on, not '{}'", name, *text));
-    }
-  }
+  auto limits = value_limits(options.values, ValueLimits{});
+  if (!limits) return report_usage(options, limits.error().message);
+  capture_options.values = *std::move(limits);
   if (options.pause == "all") {
     capture_options.pause = Pause::All;
   } else if (options.pause == "true") {

@@ -1,13 +1,10 @@
 // The verb dump.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
-namespace CLI {  // NOLINT(readability-identifier-naming): the library's
-class App;
-}
+#include "cli/arguments.hpp"
 
 namespace pyscope::cli {
 
@@ -19,10 +16,7 @@ struct DumpOptions {
   bool no_source = false;
   std::string pause;  // as given: "true" for a plain --pause
   bool locals = false;
-  std::string max_string;
-  std::string max_items;
-  std::string max_depth;
-  bool show_secrets = false;
+  ValueArguments values;
   bool group = false;
   bool no_group = false;
   std::string color = "auto";

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "cli/dump.hpp"
+#include "cli/inspect.hpp"
 #include "pyscope/error.hpp"
 
 namespace {
@@ -20,6 +21,7 @@ constexpr const char* kFooter = R"(Examples:
   pyscope dump 4711                      every thread's stack, innermost frame first
   pyscope dump 4711 --thread worker-3    one thread, by name or tid
   pyscope dump 4711 --json | jq .        the same for scripts
+  pyscope inspect 4711 shop.orders       the value of a variable of a module
 
 Exit status: 0 all was read and verified, 1 failure, 2 bad usage, 3 no such process,
 4 not permitted, 5 not a supported Python (CPython 3.13, 3.14, 3.15), 6 dumped, but some
@@ -49,16 +51,20 @@ int run(int argc, char** argv) {
   app.get_formatter()->column_width(34);
 
   pyscope::cli::DumpOptions dump_options;
+  pyscope::cli::InspectArguments inspect_arguments;
   const CLI::App* dump = pyscope::cli::add_dump(app, dump_options);
+  const CLI::App* inspect = pyscope::cli::add_inspect(app, inspect_arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
     // CLI11's own statuses are above 100.
     if (dump->parsed()) return pyscope::cli::report_usage(dump_options, error.what());
+    if (inspect->parsed()) return pyscope::cli::report_usage(inspect_arguments, error.what());
     return explain_usage(argc > 1 ? argv[1] : "", error.what());
   }
-  return pyscope::cli::run_dump(dump_options);
+  return dump->parsed() ? pyscope::cli::run_dump(dump_options)
+                        : pyscope::cli::run_inspect(inspect_arguments);
 }
 
 }  // namespace

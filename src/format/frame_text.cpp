@@ -131,8 +131,8 @@ void FrameTexts::append_locals(std::string& out, const Frame& frame) const {
     out.append(columns < width ? width - columns : 0, ' ');
     out += " = ";
     out += escape(local.repr);
-    if (const std::string_view words = words_of(local); !words.empty()) {
-      painter_.append(out, Style::Note, fmt::format("  ({})", words));
+    for (const std::string_view words : {std::string_view(local.detail), words_of(local)}) {
+      if (!words.empty()) painter_.append(out, Style::Note, fmt::format("  ({})", escape(words)));
     }
     out += '\n';
   }

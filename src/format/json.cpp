@@ -1,10 +1,6 @@
 // The JSON form, schema pyscope.dump/1; docs/schema/ says what each field means. What comes out is
 // valid whatever the snapshot holds: text is escaped to UTF-8, and numbers that can't be are null.
 
-#include <rapidjson/prettywriter.h>
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -13,6 +9,7 @@
 #include <vector>
 
 #include "format/escape.hpp"
+#include "format/json_fields.hpp"
 #include "format/timestamp.hpp"
 #include "pyscope/render.hpp"
 
@@ -99,11 +96,6 @@ bool is_in_other_namespace(const Snapshot& snapshot, const Thread& thread) {
   return differs(snapshot.namespace_pid, snapshot.pid) || differs(thread.namespace_tid, thread.tid);
 }
 
-/// Text that was escaped before. Its own type, so that nothing else is written by mistake.
-struct SafeText {
-  std::string text;
-};
-
 /// A code object whose texts were escaped, once for all its frames.
 struct SafeCode {
   SafeText function;
@@ -112,87 +104,27 @@ struct SafeCode {
 };
 
 template <class Writer>
-class JsonRenderer {
+class JsonRenderer : private JsonFields<Writer> {
  public:
-  explicit JsonRenderer(Writer& writer) : writer_(writer) {}
+  explicit JsonRenderer(Writer& writer) : JsonFields<Writer>(writer) {}
 
   void write(const Snapshot& snapshot);
-  void write(pid_t pid, const Error& error);
+  void write(pid_t pid, const Error& error, std::string_view schema);
 
  private:
-  void key(std::string_view name) {
-    writer_.Key(name.data(), static_cast<rapidjson::SizeType>(name.size()));
-  }
-  void ascii(std::string_view text) {
-    writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
-  }
-  void value(const SafeText& safe) { ascii(safe.text); }
-  void text(std::string_view unsafe) { ascii(escape(unsafe)); }
-
-  void field(std::string_view name, bool value) {
-    key(name);
-    writer_.Bool(value);
-  }
-  void field(std::string_view name, std::int64_t value) {
-    key(name);
-    writer_.Int64(value);
-  }
-  void field(std::string_view name, std::uint64_t value) {
-    key(name);
-    writer_.Uint64(value);
-  }
-  void field(std::string_view name, std::nullptr_t) {
-    key(name);
-    writer_.Null();
-  }
-  template <class T>
-  void field(std::string_view name, const std::optional<T>& value) {
-    if (value) {
-      field(name, *value);
-    } else {
-      field(name, nullptr);
-    }
-  }
-  void text_field(std::string_view name, std::string_view unsafe) {
-    key(name);
-    text(unsafe);
-  }
-  void text_or_null(std::string_view name, const std::optional<std::string>& unsafe) {
-    key(name);
-    if (unsafe) {
-      text(*unsafe);
-    } else {
-      writer_.Null();
-    }
-  }
-  /// For text that is null where there is none.
-  void text_unless_empty(std::string_view name, std::string_view unsafe) {
-    text_or_null(name, unsafe.empty() ? std::nullopt : std::optional<std::string>(unsafe));
-  }
-  /// For ids, which are null when they aren't known.
-  void id_field(std::string_view name, pid_t id) {
-    if (id > 0) {
-      field(name, std::int64_t{id});
-    } else {
-      field(name, nullptr);
-    }
-  }
-  /// For lines and columns: a negative one was read from a target that makes no sense.
-  void position_field(std::string_view name, std::optional<std::int32_t> number) {
-    if (number && *number >= 0) {
-      field(name, std::int64_t{*number});
-    } else {
-      field(name, nullptr);
-    }
-  }
-  void error_field(std::string_view code, std::string_view message) {
-    key("error");
-    writer_.StartObject();
-    key("code");
-    ascii(code);
-    text_field("message", message);
-    writer_.EndObject();
-  }
+  using Fields = JsonFields<Writer>;
+  using Fields::ascii;
+  using Fields::error_field;
+  using Fields::field;
+  using Fields::id_field;
+  using Fields::key;
+  using Fields::position_field;
+  using Fields::text;
+  using Fields::text_field;
+  using Fields::text_or_null;
+  using Fields::text_unless_empty;
+  using Fields::value;
+  using Fields::writer_;
 
   void write_header(const Snapshot& snapshot);
   void write_thread(const Snapshot& snapshot, const Thread& thread);
@@ -200,7 +132,6 @@ class JsonRenderer {
   void write_locals(const Locals& locals);
   void write_code(const Snapshot& snapshot, const Frame& frame);
 
-  Writer& writer_;
   std::vector<std::optional<SafeCode>> codes_;  // made when first met
   std::vector<std::optional<SafeText>> sources_;
 };
@@ -371,6 +302,7 @@ void JsonRenderer<Writer>::write_locals(const Locals& locals) {
     }
     text_field("type", local.type);
     text_field("repr", local.repr);
+    if (!local.detail.empty()) text_field("detail", local.detail);
     field("truncated", local.truncated);
     writer_.EndObject();
   }
@@ -402,45 +334,23 @@ void JsonRenderer<Writer>::write_code(const Snapshot& snapshot, const Frame& fra
 }
 
 template <class Writer>
-void JsonRenderer<Writer>::write(pid_t pid, const Error& error) {
+void JsonRenderer<Writer>::write(pid_t pid, const Error& error, std::string_view schema) {
   writer_.StartObject();
   key("schema");
-  ascii(kSchema);
+  ascii(schema);
   id_field("pid", pid);
-  key("error");
-  writer_.StartObject();
-  key("code");
-  ascii(error_code(error.kind));
-  text_field("message", error.message);
-  text_unless_empty("hint", error.hint);
+  error_field(error);
   writer_.EndObject();
-  writer_.EndObject();
-}
-
-template <class... Document>
-std::string render(JsonStyle style, const Document&... document) {
-  rapidjson::StringBuffer buffer;
-  if (style == JsonStyle::Pretty) {
-    rapidjson::PrettyWriter<rapidjson::StringBuffer> writer(buffer);
-    writer.SetIndent(' ', 2);
-    JsonRenderer(writer).write(document...);
-  } else {
-    rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
-    JsonRenderer(writer).write(document...);
-  }
-  std::string text(buffer.GetString(), buffer.GetSize());
-  text += '\n';
-  return text;
 }
 
 }  // namespace
 
 std::string render_json(const Snapshot& snapshot, JsonStyle style) {
-  return render(style, snapshot);
+  return json_text(style, [&](auto& writer) { JsonRenderer(writer).write(snapshot); });
 }
 
-std::string render_json(pid_t pid, const Error& error, JsonStyle style) {
-  return render(style, pid, error);
+std::string render_json(pid_t pid, const Error& error, JsonStyle style, std::string_view schema) {
+  return json_text(style, [&](auto& writer) { JsonRenderer(writer).write(pid, error, schema); });
 }
 
 }  // namespace pyscope

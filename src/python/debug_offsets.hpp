@@ -146,6 +146,24 @@ struct PythonVersion {
   [[nodiscard]] std::string text() const;
 };
 
+/// PyGenObject, and coroutines and asynchronous generators likewise
+/// (Include/internal/pycore_genobject.h); and the numbers of its states, which go: not started,
+/// suspended, executing, finished.
+struct GeneratorLayout {
+  std::uint64_t frame_state = 67;
+  std::uint64_t frame = 72;
+  std::int8_t suspended = -2;
+  std::int8_t executing = 0;
+  std::int8_t completed = 1;
+};
+
+/// TaskObj and FutureObj (Modules/_asynciomodule.c).
+struct TaskLayout {
+  std::uint64_t state = 104;
+  std::uint64_t coroutine = 128;
+  std::uint64_t name = 136;
+};
+
 /// What pyscope knows of one minor version. Offsets are for builds with a GIL and in bytes.
 struct PythonLayout {
   std::uint8_t minor = 0;
@@ -186,6 +204,9 @@ struct PythonLayout {
   std::uint64_t module_dict = 16;         // PyModuleObject.md_dict
   std::int64_t managed_dict = -24;        // PyObject to its managed dict pointer
   std::uint64_t rlock_count_missing = 0;  // what a held RLock's counter lacks: 1 since 3.14
+
+  GeneratorLayout generator = {};
+  TaskLayout task = {};
 
   /// Whether repr() of a bytearray escapes a single quote between double ones (until 3.14).
   bool bytearray_escapes_quotes = true;

@@ -92,6 +92,7 @@ const PythonLayout kLayout313 = {
     .tagged_references = false,
     .code_first_traceable = 184,
     .type_cached_keys = 880,
+    .task = {.state = 96, .coroutine = 120, .name = 128},
 };
 
 }  // namespace pyscope

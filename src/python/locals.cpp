@@ -16,7 +16,9 @@ constexpr std::uint64_t kSlotCount = 72;  // co_nlocalsplus
 constexpr std::uint32_t kOptimized = 1;
 constexpr std::uint32_t kVarArgs = 4;
 constexpr std::uint32_t kVarKeywords = 8;
-// _PyInterpreterFrame: the mapping of a frame whose variables are looked up by name.
+// _PyInterpreterFrame: the dict of its globals, and the mapping of a frame whose variables are
+// looked up by name.
+constexpr std::uint64_t kFrameGlobals = 24;
 constexpr std::uint64_t kFrameLocalsMapping = 40;
 
 // co_localspluskinds
@@ -26,22 +28,17 @@ constexpr unsigned kFree = 0x80;
 
 constexpr std::size_t kMostSlots = 4096;
 
-class LocalsReader {
+class VariablesReader {
  public:
-  LocalsReader(const Reader& reader, const RawFrame& frame, ReprWriter& values,
-               const ValueLimits& limits)
-      : reader_(reader), frame_(frame), values_(values), limits_(limits) {}
+  VariablesReader(const Reader& reader, const RawFrame& frame) : reader_(reader), frame_(frame) {}
 
-  Locals read() {
-    if (auto ok = read_code(); !ok) {
-      locals_.error = ok.error().message;
-    } else if ((flags_ & kOptimized) != 0) {
-      ok = read_slots();
-      if (!ok) locals_.error = ok.error().message;
-    } else if (ok = read_mapping(); !ok) {
-      locals_.error = ok.error().message;
-    }
-    return std::move(locals_);
+  Result<FrameVariables> read() {
+    if (auto ok = read_code(); !ok) return fail(ok.error());
+    found_.is_namespace = (flags_ & kOptimized) == 0;
+    found_.globals = reader_.pointer(frame_.at, kFrameGlobals).value_or(RemoteAddr{});
+    auto ok = found_.is_namespace ? read_mapping() : read_slots();
+    if (!ok) return fail(std::move(ok).error());
+    return std::move(found_);
   }
 
  private:
@@ -105,20 +102,21 @@ class LocalsReader {
       // The iterator of a comprehension, and variables of one that has no part in this frame's
       // namespace.
       if (name.starts_with('.') || (kind & kHidden) != 0) continue;
-      Local local;
-      local.parameter = parameter_of(i);
-      local.kind = (kind & kFree) != 0                  ? LocalKind::Free
-                   : local.parameter != Parameter::None ? LocalKind::Argument
-                   : (kind & kCell) != 0                ? LocalKind::Cell
-                                                        : LocalKind::Local;
+      FrameVariable variable;
+      variable.parameter = parameter_of(i);
+      variable.kind = (kind & kFree) != 0                     ? LocalKind::Free
+                      : variable.parameter != Parameter::None ? LocalKind::Argument
+                      : (kind & kCell) != 0                   ? LocalKind::Cell
+                                                              : LocalKind::Local;
       if ((kind & (kCell | kFree)) != 0 && is_cell(value)) {
         constexpr std::uint64_t kContent = 16;
         const auto content = reader_.pointer(value, kContent);
         if (content && !*content) continue;
         if (content) value = *content;
       }
-      local.name = std::move(name);
-      add(std::move(local), value);
+      variable.name = std::move(name);
+      variable.value = value;
+      found_.variables.push_back(std::move(variable));
     }
     return {};
   }
@@ -155,42 +153,54 @@ class LocalsReader {
       auto name = read_str(reader_, key);
       if (!name) continue;
       if (name->starts_with("__") && name->ends_with("__")) continue;
-      if (locals_.variables.size() >= limits_.max_items) {
-        ++locals_.left_out;
-        continue;
-      }
-      Local local;
-      local.name = *std::move(name);
-      add(std::move(local), value);
+      FrameVariable variable;
+      variable.name = *std::move(name);
+      variable.value = value;
+      found_.variables.push_back(std::move(variable));
     }
     return {};
   }
 
-  void add(Local local, RemoteAddr value) {
-    Repr repr = values_.write(value, local.name);
-    local.type = std::move(repr.type);
-    local.repr = std::move(repr.text);
-    local.truncated = repr.truncated;
-    locals_.variables.push_back(std::move(local));
-  }
-
   const Reader& reader_;
   const RawFrame& frame_;
-  ReprWriter& values_;
-  const ValueLimits& limits_;
   std::uint32_t flags_ = 0;
   std::uint32_t arguments_ = 0;
   std::uint32_t positional_only_ = 0;
   std::uint32_t keyword_only_ = 0;
   std::uint32_t slots_ = 0;
-  Locals locals_;
+  FrameVariables found_;
 };
 
 }  // namespace
 
+Result<FrameVariables> read_variables(const Reader& reader, const RawFrame& frame) {
+  return VariablesReader(reader, frame).read();
+}
+
 Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& values,
                    const ValueLimits& limits) {
-  return LocalsReader(reader, frame, values, limits).read();
+  Locals locals;
+  const auto found = read_variables(reader, frame);
+  if (!found) {
+    locals.error = found.error().message;
+    return locals;
+  }
+  for (const FrameVariable& variable : found->variables) {
+    // A module may hold hundreds of names.
+    if (found->is_namespace && locals.variables.size() >= limits.max_items) {
+      ++locals.left_out;
+      continue;
+    }
+    Repr repr = values.write(variable.value, variable.name);
+    locals.variables.push_back({.name = variable.name,
+                                .kind = variable.kind,
+                                .parameter = variable.parameter,
+                                .type = std::move(repr.type),
+                                .repr = std::move(repr.text),
+                                .detail = std::move(repr.detail),
+                                .truncated = repr.truncated});
+  }
+  return locals;
 }
 
 }  // namespace pyscope

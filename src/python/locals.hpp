@@ -7,8 +7,25 @@
 
 namespace pyscope {
 
-/// The variables of a frame that runs this code, which must be a code object; unbound ones are left
-/// out. Of a module or a class body, its namespace without the names that Python itself puts there.
+/// One variable of a frame, and the object that it is bound to.
+struct FrameVariable {
+  std::string name;
+  LocalKind kind = LocalKind::Local;
+  Parameter parameter = Parameter::None;
+  RemoteAddr value;
+};
+
+struct FrameVariables {
+  std::vector<FrameVariable> variables;
+  bool is_namespace = false;  // of a module or a class body, and not the slots of a function
+  RemoteAddr globals;         // the dict in which the frame looks up what is none of these
+};
+
+/// The variables of a frame, whose executable must be a code object; unbound ones are left out. Of
+/// a module or a class body, its namespace without the names that Python itself puts there.
+[[nodiscard]] Result<FrameVariables> read_variables(const Reader& reader, const RawFrame& frame);
+
+/// The same with their values as text.
 [[nodiscard]] Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& values,
                                  const ValueLimits& limits);
 

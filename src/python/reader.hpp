@@ -92,6 +92,7 @@ inline constexpr std::uint64_t kTypeInlineValues = 1U << 2U;
 inline constexpr std::uint64_t kTypeManagedDict = 1U << 4U;
 inline constexpr std::uint64_t kTypeBytesSubclass = 1U << 27U;
 inline constexpr std::uint64_t kTypeUnicodeSubclass = 1U << 28U;
+inline constexpr std::uint64_t kTypeExceptionSubclass = 1U << 30U;
 inline constexpr std::uint64_t kTypeSubclass = std::uint64_t{1} << 31U;
 
 /// A str object as UTF-8 (lone surrogates as three bytes). Strings of more than `limit` code points

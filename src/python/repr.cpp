@@ -14,19 +14,13 @@
 #include <cstring>
 #include <iterator>
 
+#include "python/code.hpp"
+
 namespace pyscope {
 namespace {
 
-// PyTypeObject (Include/cpython/object.h).
-constexpr std::uint64_t kTypeBase = 256;
-constexpr std::uint64_t kTypeDict = 264;
-constexpr std::uint64_t kTypeDictOffset = 288;
 // PyHeapTypeObject: ht_qualname lies before ht_cached_keys.
 constexpr std::uint64_t kQualifiedNameBeforeKeys = 8;
-
-constexpr std::uint64_t kTypeStaticBuiltin = 1U << 1U;
-constexpr std::uint64_t kTypeImmutable = 1U << 8U;
-constexpr std::uint64_t kTypeHeap = 1U << 9U;
 
 std::string with_separators(std::uint64_t number) {
   std::string digits = std::to_string(number);
@@ -35,10 +29,6 @@ std::string with_separators(std::uint64_t number) {
     digits.insert(at, ",");
   }
   return digits;
-}
-
-std::string_view last_part(std::string_view name) {
-  return name.substr(name.rfind('.') + 1);
 }
 
 /// str.isprintable, by the Unicode version of utf8proc.
@@ -141,16 +131,14 @@ std::string decimal_text(std::vector<std::uint32_t> digits) {
 
 }  // namespace
 
-bool is_secret_name(std::string_view name) {
-  static constexpr auto kParts = std::to_array<std::string_view>(
-      {"password", "passwd", "passphrase", "pwd", "secret", "token", "authorization", "api_key",
-       "apikey", "api-key", "private_key", "privatekey", "access_key", "credential", "cookie",
-       "session_id", "sessionid", "signature"});
-  std::string lower;
-  for (const char c : name.substr(0, 256))
-    lower += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return std::any_of(kParts.begin(), kParts.end(),
-                     [&](std::string_view part) { return lower.find(part) != std::string::npos; });
+std::string quoted(const std::u32string& characters) {
+  const bool double_quotes = characters.find(U'\'') != std::u32string::npos &&
+                             characters.find(U'"') == std::u32string::npos;
+  const char quote = double_quotes ? '"' : '\'';
+  std::string out(1, quote);
+  for (const char32_t c : characters)
+    append_escaped(out, c, quote);
+  return out + quote;
 }
 
 // --- Text
@@ -174,174 +162,37 @@ void ReprWriter::put_more(std::uint64_t count) {
   truncated_ = true;
 }
 
+bool ReprWriter::is_secret(std::string_view name, RemoteAddr value) {
+  if (limits_.show_secrets || !secrets_.matches(name)) return false;
+  const auto type = objects_.type_of(value);
+  if (!type) return true;
+  const std::string& builtin = (*type)->builtin;
+  // That there is none is no secret.
+  if (builtin == "NoneType" || builtin == "bool" || builtin == "float") return false;
+  return builtin != "int" || secrets_.matches_number(name);
+}
+
+std::string ReprWriter::name_of(RemoteAddr key) {
+  const auto type = objects_.type_of(key);
+  if (!type) return {};
+  if (((*type)->flags & kTypeUnicodeSubclass) != 0) return objects_.text_of(key);
+  if (((*type)->flags & kTypeBytesSubclass) == 0) return {};
+  constexpr std::size_t kMost = 256;
+  const auto bytes = read_bytes(reader_, key, kMost);
+  if (!bytes) return {};
+  std::string name;
+  for (const std::byte byte : *bytes)
+    name += static_cast<char>(byte);
+  return name;
+}
+
 void ReprWriter::put_named(std::string_view name, RemoteAddr value, std::size_t depth) {
-  if (!limits_.show_secrets && is_secret_name(name)) {
-    const auto type = type_of(value);
-    // That there is none is no secret.
-    if (!type || (*type)->builtin != "NoneType") {
-      put("'***'");
-      truncated_ = true;
-      return;
-    }
+  if (is_secret(name, value)) {
+    put("'***'");
+    truncated_ = true;
+    return;
   }
   write_object(value, depth);
-}
-
-std::string ReprWriter::text_of(RemoteAddr str_object) {
-  if (!str_object.is_plausible_pointer()) return {};
-  constexpr std::size_t kMost = 1024;
-  return read_str(reader_, str_object, kMost).value_or(std::string{});
-}
-
-// --- Types
-// ----------------------------------------------------------------------------------------------------------
-
-Result<const ReprWriter::Type*> ReprWriter::type_of(RemoteAddr object) {
-  if (!object.is_plausible_pointer()) {
-    return fail(ErrorKind::Malformed, fmt::format("{:#x} is not an object", object.raw()));
-  }
-  const auto type = reader_.type_of(object);
-  if (!type) return fail(type.error());
-  return describe_type(*type);
-}
-
-Result<const ReprWriter::Type*> ReprWriter::describe_type(RemoteAddr at) {
-  if (!at.is_plausible_pointer()) {
-    return fail(ErrorKind::Malformed, fmt::format("{:#x} is not a type", at.raw()));
-  }
-  if (const auto known = types_.find(at.raw()); known != types_.end()) return &known->second;
-  Type type;
-  type.at = at;
-  // What is a type is told by the type of its type: all metaclasses have this flag.
-  const auto metatype = reader_.type_of(at);
-  const auto meta_flags =
-      metatype && *metatype ? reader_.type_flags(*metatype) : Result<std::uint64_t>(0U);
-  if (!meta_flags || (*meta_flags & kTypeSubclass) == 0) {
-    return fail(ErrorKind::Malformed, fmt::format("{:#x} is not a type", at.raw()));
-  }
-  const auto flags = reader_.type_flags(at);
-  const auto basic_size = reader_.value<std::uint64_t>(at, reader_.layout().type_basicsize);
-  const auto dict_offset = reader_.value<std::int64_t>(at, kTypeDictOffset);
-  const auto repr = reader_.field<std::uint64_t>(at, Field::TypeTpRepr);
-  auto name = reader_.type_name(at);
-  if (!flags || !basic_size || !dict_offset || !repr || !name) {
-    return fail(ErrorKind::Malformed, fmt::format("the type at {:#x} can't be read", at.raw()));
-  }
-  type.flags = *flags;
-  type.basic_size = *basic_size;
-  type.dict_offset = *dict_offset;
-  type.repr = RemoteAddr{*repr};
-  const auto is_c_code = [](std::uint64_t f) {
-    return (f & kTypeStaticBuiltin) != 0 || (f & kTypeHeap) == 0 || (f & kTypeImmutable) != 0;
-  };
-  type.exact = is_c_code(type.flags);
-  type.full_name = *name;
-  if (!type.exact) {
-    // ht_qualname, and the module from the class's own dict.
-    const auto qualified =
-        reader_.pointer(at, reader_.layout().type_cached_keys - kQualifiedNameBeforeKeys);
-    if (qualified && *qualified) {
-      if (std::string text = text_of(*qualified); !text.empty()) type.full_name = std::move(text);
-    }
-    const std::string module = text_of(class_attribute(at, "__module__"));
-    type.name = last_part(type.full_name);
-    if (!module.empty() && module != "builtins") type.full_name = module + "." + type.full_name;
-  } else {
-    type.name = last_part(type.full_name);
-  }
-  constexpr std::size_t kMostBases = 64;
-  for (RemoteAddr base = at; base && type.bases.size() < kMostBases;) {
-    type.bases.push_back(base);
-    const auto base_flags = reader_.type_flags(base);
-    if (!base_flags) break;
-    if (type.builtin.empty() && is_c_code(*base_flags)) {
-      type.builtin = reader_.type_name(base).value_or("");
-      type.builtin_repr =
-          RemoteAddr{reader_.field<std::uint64_t>(base, Field::TypeTpRepr).value_or(0)};
-    }
-    const auto next = reader_.pointer(base, kTypeBase);
-    if (!next) break;
-    base = *next;
-  }
-  return &types_.emplace(at.raw(), std::move(type)).first->second;
-}
-
-RemoteAddr ReprWriter::class_attribute(RemoteAddr type, std::string_view name) {
-  const auto dict = reader_.pointer(type, kTypeDict);
-  if (!dict || !*dict) return {};
-  return dict_item(reader_, *dict, name).value_or(RemoteAddr{});
-}
-
-std::vector<std::pair<std::string, RemoteAddr>> ReprWriter::attributes(RemoteAddr object,
-                                                                       const Type& type) {
-  std::vector<std::pair<std::string, RemoteAddr>> found;
-  const std::size_t most = limits_.max_items + 1;
-  // Slots, those of the outermost base first: PyMemberDef (name, type, offset, flags, doc) behind
-  // the type object.
-  for (auto base = type.bases.rbegin(); base != type.bases.rend(); ++base) {
-    const auto flags = reader_.type_flags(*base);
-    if (!flags || (*flags & kTypeHeap) == 0 || (*flags & kTypeImmutable) != 0) continue;
-    const auto metatype = reader_.type_of(*base);
-    const auto meta_size =
-        metatype ? reader_.value<std::uint64_t>(*metatype, reader_.layout().type_basicsize)
-                 : Result<std::uint64_t>(0U);
-    constexpr std::uint64_t kObjectSize = 16;
-    const auto count = reader_.value<std::uint64_t>(*base, kObjectSize);  // ob_size
-    constexpr std::uint64_t kMostSlots = 256;
-    constexpr std::uint64_t kMaxTypeSize = 1U << 16U;
-    if (!meta_size || !count || *count > kMostSlots || *meta_size > kMaxTypeSize) continue;
-    for (std::uint64_t i = 0; i < *count && found.size() < most; ++i) {
-      constexpr std::uint64_t kMemberSize = 40;
-      const RemoteAddr member = *base + *meta_size + i * kMemberSize;
-      const auto name_at = reader_.value<std::uint64_t>(member, 0);
-      const auto kind = reader_.value<std::int32_t>(member, 8);
-      const auto offset = reader_.value<std::uint64_t>(member, 16);
-      constexpr std::int32_t kObjectMember = 16;  // _Py_T_OBJECT and Py_T_OBJECT_EX
-      constexpr std::int32_t kOldObjectMember = 6;
-      if (!name_at || !kind || !offset || (*kind != kObjectMember && *kind != kOldObjectMember) ||
-          *offset > type.basic_size) {
-        continue;
-      }
-      const auto value = reader_.pointer(object, *offset);
-      if (!value || !*value) continue;
-      found.emplace_back(reader_.c_string(RemoteAddr{*name_at}).value_or("?"), *value);
-    }
-  }
-  Result<DictPrefix> dict = DictPrefix{};
-  if ((type.flags & kTypeManagedDict) != 0) {
-    const auto before = static_cast<std::uint64_t>(-reader_.layout().managed_dict);
-    const auto at = reader_.pointer(RemoteAddr{object.raw() - before}, 0);
-    if (at && *at) {
-      dict = read_dict_prefix(reader_, *at, most);
-    } else if (at && (type.flags & kTypeInlineValues) != 0) {
-      constexpr std::uint64_t kValid = 3;
-      constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
-      const auto keys = reader_.pointer(type.at, reader_.layout().type_cached_keys);
-      if (keys && *keys && type.basic_size < kMaxBasicSize) {
-        const RemoteAddr values = object + type.basic_size;
-        if (reader_.value<std::uint8_t>(values, kValid).value_or(0) == 1) {
-          dict = read_inline_values(reader_, values, *keys, most);
-        }
-      }
-    }
-  } else if (type.dict_offset > 0) {
-    const auto at = reader_.pointer(object, static_cast<std::uint64_t>(type.dict_offset));
-    if (at && *at) dict = read_dict_prefix(reader_, *at, most);
-  }
-  if (dict) {
-    for (const auto& [key, value] : dict->items) {
-      if (found.size() >= most) break;
-      found.emplace_back(text_of(key), value);
-    }
-  }
-  return found;
-}
-
-RemoteAddr ReprWriter::attribute(RemoteAddr object, const Type& type, std::string_view name) {
-  for (const auto& [key, value] : attributes(object, type)) {
-    if (key == name) return value;
-  }
-  return {};
 }
 
 // --- Kinds of objects
@@ -378,18 +229,15 @@ Result<void> ReprWriter::put_int(RemoteAddr object) {
 Result<void> ReprWriter::put_str(RemoteAddr object) {
   const auto prefix = read_str_prefix(reader_, object, limits_.max_string);
   if (!prefix) return fail(prefix.error());
-  const std::u32string& text = prefix->characters;
-  const bool double_quotes =
-      text.find(U'\'') != std::u32string::npos && text.find(U'"') == std::u32string::npos;
-  const char quote = double_quotes ? '"' : '\'';
-  std::string out(1, quote);
-  for (const char32_t c : text)
-    append_escaped(out, c, quote);
-  if (prefix->length > text.size()) {
+  std::u32string text = prefix->characters;
+  const bool cut = prefix->length > text.size();
+  if (!limits_.show_secrets && mask_url_users(text, cut)) truncated_ = true;
+  std::string out = quoted(text);
+  if (cut) {
     truncated_ = true;
+    const char quote = out.back();
+    out.pop_back();
     out += fmt::format("…{} ({} characters)", quote, with_separators(prefix->length));
-  } else {
-    out += quote;
   }
   put(out);
   return {};
@@ -403,6 +251,7 @@ Result<void> ReprWriter::put_bytes(RemoteAddr data, std::uint64_t size, bool esc
     if (auto ok = reader_.memory().read(data, std::as_writable_bytes(std::span{bytes})); !ok)
       return ok;
   }
+  if (!limits_.show_secrets && mask_url_users(bytes, size > count)) truncated_ = true;
   const bool double_quotes =
       bytes.find('\'') != std::string::npos && bytes.find('"') == std::string::npos;
   const char quote = double_quotes ? '"' : '\'';
@@ -464,9 +313,7 @@ Result<void> ReprWriter::put_pairs(const std::vector<std::pair<RemoteAddr, Remot
     const auto& [key, value] = pairs[i];
     write_object(key, depth + 1);
     put(": ");
-    const auto key_type = type_of(key);
-    const bool is_text = key_type && ((*key_type)->flags & kTypeUnicodeSubclass) != 0;
-    put_named(is_text ? text_of(key) : std::string{}, value, depth + 1);
+    put_named(name_of(key), value, depth + 1);
   }
   if (count > pairs.size()) {
     if (!pairs.empty()) put(", ");
@@ -484,8 +331,9 @@ Result<void> ReprWriter::put_dict(RemoteAddr dict, std::size_t depth) {
 
 // What an instance of a class is that has no other way to be shown: never what its own __repr__
 // might say.
-Result<void> ReprWriter::put_instance(RemoteAddr object, const Type& type, std::size_t depth) {
-  const auto found = attributes(object, type);
+Result<void> ReprWriter::put_instance(RemoteAddr object, const ObjectType& type,
+                                      std::size_t depth) {
+  const auto found = objects_.attributes(object, type, limits_.max_items + 1);
   if (found.empty() && type.shown_by_c() && type.builtin == "object") {
     put("<" + type.full_name + " object at ");
     put_address(object);
@@ -513,8 +361,7 @@ Result<void> ReprWriter::put_instance(RemoteAddr object, const Type& type, std::
 
 /// One decoder for each type that C code shows; by its tp_name.
 struct ReprDecoders {
-  using Type = ReprWriter::Type;
-  using Decoder = Result<void> (*)(ReprWriter&, RemoteAddr, const Type&, std::size_t);
+  using Decoder = Result<void> (*)(ReprWriter&, RemoteAddr, const ObjectType&, std::size_t);
 
   struct Entry {
     std::string_view name;
@@ -571,6 +418,8 @@ struct ReprDecoders {
         {"memoryview", memory_view, ""},
         {"re.Pattern", pattern, ""},
         {"functools.partial", partial, "..."},
+        {"_asyncio.Task", task, "..."},
+        {"_asyncio.Future", future, "..."},
     });
     const auto* found = std::find_if(kEntries.begin(), kEntries.end(),
                                      [&](const Entry& entry) { return entry.name == name; });
@@ -578,7 +427,8 @@ struct ReprDecoders {
   }
 
   /// Exceptions have types of all names, and one way to be shown.
-  static Result<void> exception(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t depth) {
+  static Result<void> exception(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                std::size_t depth) {
     constexpr std::uint64_t kArgs = 24;
     const auto args = w.reader_.pointer(at, kArgs);
     if (!args) return fail(args.error());
@@ -593,25 +443,25 @@ struct ReprDecoders {
 
  private:
   template <char Which>
-  static Result<void> constant(ReprWriter& w, RemoteAddr, const Type&, std::size_t) {
+  static Result<void> constant(ReprWriter& w, RemoteAddr, const ObjectType&, std::size_t) {
     w.put(Which == 'N' ? "None" : Which == 'E' ? "Ellipsis" : "NotImplemented");
     return {};
   }
-  static Result<void> boolean(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> boolean(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     const auto value = read_unsigned(w.reader_, at);
     if (!value) return fail(value.error());
     w.put(*value != 0 ? "True" : "False");
     return {};
   }
-  static Result<void> integer(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> integer(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     return w.put_int(at);
   }
-  static Result<void> floating(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> floating(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     const auto value = w.reader_.field<double>(at, Field::FloatObFval);
     if (!value) return fail(value.error());
     return w.put_float(*value, true);
   }
-  static Result<void> complex(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> complex(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     const auto real = w.reader_.value<double>(at, 16);
     const auto imaginary = w.reader_.value<double>(at, 24);
     if (!real) return fail(real.error());
@@ -625,15 +475,16 @@ struct ReprDecoders {
     w.put("(" + float_text(*real, false) + tail + "j)");
     return {};
   }
-  static Result<void> text(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> text(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     return w.put_str(at);
   }
-  static Result<void> bytes(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> bytes(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     const auto size = w.reader_.field<std::uint64_t>(at, Field::BytesObSize);
     if (!size) return fail(size.error());
     return w.put_bytes(at + w.reader_.offsets()[Field::BytesObSval], *size);
   }
-  static Result<void> byte_array(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t) {
+  static Result<void> byte_array(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                 std::size_t) {
     // PyByteArrayObject: ob_start is where the content begins, and ob_bytes where its memory does.
     constexpr std::uint64_t kSize = 16;
     constexpr std::uint64_t kStart = 40;
@@ -671,15 +522,24 @@ struct ReprDecoders {
     if (!size) return fail(size.error());
     return pointers(w, at + w.reader_.offsets()[Field::TupleObItem], *size);
   }
-  static Result<void> tuple(ReprWriter& w, RemoteAddr at, const Type&, std::size_t depth) {
+  static Result<void> tuple(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t depth) {
     const auto items = tuple_items(w, at);
     if (!items) return fail(items.error());
     w.put("(");
-    if (auto ok = w.put_items(items->first, items->second, depth); !ok) return ok;
+    // As the headers of HTTP requests are kept: (b'cookie', b'...').
+    const bool pair = items->second == 2 && items->first.size() == 2;
+    if (pair && depth < w.limits_.max_depth &&
+        w.is_secret(w.name_of(items->first[0]), items->first[1])) {
+      w.write_object(items->first[0], depth + 1);
+      w.put(", ");
+      w.put_named(w.name_of(items->first[0]), items->first[1], depth + 1);
+    } else if (auto ok = w.put_items(items->first, items->second, depth); !ok) {
+      return ok;
+    }
     w.put(items->second == 1 ? ",)" : ")");
     return {};
   }
-  static Result<void> list(ReprWriter& w, RemoteAddr at, const Type&, std::size_t depth) {
+  static Result<void> list(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t depth) {
     const auto size = w.reader_.field<std::uint64_t>(at, Field::ListObSize);
     const auto data = w.reader_.field<std::uint64_t>(at, Field::ListObItem);
     if (!size) return fail(size.error());
@@ -691,10 +551,10 @@ struct ReprDecoders {
     w.put("]");
     return {};
   }
-  static Result<void> dict(ReprWriter& w, RemoteAddr at, const Type&, std::size_t depth) {
+  static Result<void> dict(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t depth) {
     return w.put_dict(at, depth);
   }
-  static Result<void> frozen_dict(ReprWriter& w, RemoteAddr at, const Type& type,
+  static Result<void> frozen_dict(ReprWriter& w, RemoteAddr at, const ObjectType& type,
                                   std::size_t depth) {
     const auto prefix = read_dict_prefix(w.reader_, at, w.limits_.max_items);
     if (!prefix) return fail(prefix.error());
@@ -705,7 +565,7 @@ struct ReprDecoders {
     w.put(")");
     return {};
   }
-  static Result<void> set(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t depth) {
+  static Result<void> set(ReprWriter& w, RemoteAddr at, const ObjectType& type, std::size_t depth) {
     // PySetObject: 3.13 doesn't publish them yet.
     const auto used = w.reader_.value<std::uint64_t>(at, 24);
     const auto mask = w.reader_.value<std::uint64_t>(at, 32);
@@ -746,7 +606,7 @@ struct ReprDecoders {
     w.put(plain ? "}" : "})");
     return {};
   }
-  static Result<void> default_dict(ReprWriter& w, RemoteAddr at, const Type& type,
+  static Result<void> default_dict(ReprWriter& w, RemoteAddr at, const ObjectType& type,
                                    std::size_t depth) {
     constexpr std::uint64_t kFactory = 48;
     const auto factory = w.reader_.pointer(at, kFactory);
@@ -762,7 +622,7 @@ struct ReprDecoders {
     w.put(")");
     return {};
   }
-  static Result<void> ordered_dict(ReprWriter& w, RemoteAddr at, const Type& type,
+  static Result<void> ordered_dict(ReprWriter& w, RemoteAddr at, const ObjectType& type,
                                    std::size_t depth) {
     // Its own order is a list of nodes (key, hash, next, previous).
     constexpr std::uint64_t kFirst = 48;
@@ -790,7 +650,8 @@ struct ReprDecoders {
     w.put(")");
     return {};
   }
-  static Result<void> deque(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t depth) {
+  static Result<void> deque(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                            std::size_t depth) {
     // Blocks (left link, 64 items, right link); the first item is at leftindex of the leftmost one.
     constexpr std::uint64_t kBlockItems = 64;
     const auto size = w.reader_.value<std::uint64_t>(at, 16);
@@ -820,7 +681,8 @@ struct ReprDecoders {
     return {};
   }
   template <char Which>
-  static Result<void> dict_view(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t depth) {
+  static Result<void> dict_view(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                std::size_t depth) {
     const auto viewed = w.reader_.pointer(at, 16);
     if (!viewed) return fail(viewed.error());
     const auto prefix = read_dict_prefix(w.reader_, *viewed, w.limits_.max_items);
@@ -832,7 +694,7 @@ struct ReprDecoders {
       if (Which == 'i') w.put("(");
       if (Which != 'v') w.write_object(key, depth + 1);
       if (Which == 'i') w.put(", ");
-      if (Which != 'k') w.put_named(w.text_of(key), value, depth + 1);
+      if (Which != 'k') w.put_named(w.name_of(key), value, depth + 1);
       if (Which == 'i') w.put(")");
     }
     if (prefix->count > prefix->items.size()) {
@@ -842,7 +704,8 @@ struct ReprDecoders {
     w.put("])");
     return {};
   }
-  static Result<void> mapping_proxy(ReprWriter& w, RemoteAddr at, const Type&, std::size_t depth) {
+  static Result<void> mapping_proxy(ReprWriter& w, RemoteAddr at, const ObjectType&,
+                                    std::size_t depth) {
     const auto mapping = w.reader_.pointer(at, 16);
     if (!mapping) return fail(mapping.error());
     w.put("mappingproxy(");
@@ -859,7 +722,7 @@ struct ReprDecoders {
     }
     return parts;
   }
-  static Result<void> range(ReprWriter& w, RemoteAddr at, const Type&, std::size_t depth) {
+  static Result<void> range(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t depth) {
     const auto parts = three(w, at);
     if (!parts) return fail(parts.error());
     w.put("range(");
@@ -873,7 +736,7 @@ struct ReprDecoders {
     w.put(")");
     return {};
   }
-  static Result<void> slice(ReprWriter& w, RemoteAddr at, const Type&, std::size_t depth) {
+  static Result<void> slice(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t depth) {
     const auto parts = three(w, at);
     if (!parts) return fail(parts.error());
     w.put("slice(");
@@ -884,7 +747,7 @@ struct ReprDecoders {
     w.put(")");
     return {};
   }
-  static Result<void> array(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t) {
+  static Result<void> array(ReprWriter& w, RemoteAddr at, const ObjectType& type, std::size_t) {
     // arrayobject: ob_item, allocated, ob_descr; arraydescr begins with the type code and the size
     // of an item.
     const auto size = w.reader_.value<std::uint64_t>(at, 16);
@@ -968,10 +831,10 @@ struct ReprDecoders {
     w.put(")");
     return {};
   }
-  static Result<void> simple_namespace(ReprWriter& w, RemoteAddr at, const Type& type,
+  static Result<void> simple_namespace(ReprWriter& w, RemoteAddr at, const ObjectType& type,
                                        std::size_t depth) {
     w.put(type.exact ? "namespace(" : type.name + "(");
-    const auto found = w.attributes(at, type);
+    const auto found = w.objects_.attributes(at, type, w.limits_.max_items + 1);
     for (std::size_t i = 0; i < std::min(found.size(), w.limits_.max_items); ++i) {
       w.put((i > 0 ? ", " : "") + found[i].first + "=");
       w.put_named(found[i].first, found[i].second, depth + 1);
@@ -995,7 +858,7 @@ struct ReprDecoders {
       return fail(ok.error());
     return bytes;
   }
-  static Result<void> date(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t) {
+  static Result<void> date(ReprWriter& w, RemoteAddr at, const ObjectType& type, std::size_t) {
     const auto b = date_bytes(w, at, 4);
     if (!b) return fail(b.error());
     w.put(fmt::format("{}({}, {}, {})", type.full_name, (*b)[0] * 256 + (*b)[1], (*b)[2], (*b)[3]));
@@ -1022,7 +885,8 @@ struct ReprDecoders {
     w.put(")");
     return {};
   }
-  static Result<void> time(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t depth) {
+  static Result<void> time(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                           std::size_t depth) {
     const auto b = date_bytes(w, at, 6);
     if (!b) return fail(b.error());
     const int microsecond = (*b)[3] << 16 | (*b)[4] << 8 | (*b)[5];
@@ -1030,7 +894,8 @@ struct ReprDecoders {
                       seconds_text((*b)[2], microsecond)));
     return put_fold_and_zone(w, at, 31, 32, depth);
   }
-  static Result<void> date_time(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t depth) {
+  static Result<void> date_time(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                std::size_t depth) {
     const auto b = date_bytes(w, at, 10);
     if (!b) return fail(b.error());
     const int microsecond = (*b)[7] << 16 | (*b)[8] << 8 | (*b)[9];
@@ -1038,7 +903,8 @@ struct ReprDecoders {
                       (*b)[3], (*b)[4], (*b)[5], seconds_text((*b)[6], microsecond)));
     return put_fold_and_zone(w, at, 35, 40, depth);
   }
-  static Result<void> time_delta(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t) {
+  static Result<void> time_delta(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                 std::size_t) {
     const auto days = w.reader_.value<std::int32_t>(at, 24);
     const auto seconds = w.reader_.value<std::int32_t>(at, 28);
     const auto microseconds = w.reader_.value<std::int32_t>(at, 32);
@@ -1055,7 +921,8 @@ struct ReprDecoders {
     w.put(type.full_name + "(" + (text.empty() ? "0" : text) + ")");
     return {};
   }
-  static Result<void> time_zone(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t depth) {
+  static Result<void> time_zone(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                std::size_t depth) {
     const auto offset = w.reader_.pointer(at, 16);
     const auto name = w.reader_.pointer(at, 24);
     if (!offset) return fail(offset.error());
@@ -1077,7 +944,7 @@ struct ReprDecoders {
     w.put(")");
     return {};
   }
-  static Result<void> decimal(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t) {
+  static Result<void> decimal(ReprWriter& w, RemoteAddr at, const ObjectType& type, std::size_t) {
     // PyDecObject: mpd_t with its flags, exponent, count of digits and words in base 10^19, the
     // lowest first.
     const auto flags = w.reader_.value<std::uint8_t>(at, 24);
@@ -1135,19 +1002,20 @@ struct ReprDecoders {
     return {};
   }
 
-  static Result<void> module(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> module(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     const auto dict = w.reader_.pointer(at, w.reader_.layout().module_dict);
     if (!dict) return fail(dict.error());
     const auto item = [&](RemoteAddr from, std::string_view name) {
       return from ? dict_item(w.reader_, from, name).value_or(RemoteAddr{}) : RemoteAddr{};
     };
-    const std::string name = w.text_of(item(*dict, "__name__"));
-    std::string where = w.text_of(item(*dict, "__file__"));
+    const std::string name = w.objects_.text_of(item(*dict, "__name__"));
+    std::string where = w.objects_.text_of(item(*dict, "__file__"));
     const RemoteAddr spec = item(*dict, "__spec__");
     const auto spec_type =
-        spec ? w.type_of(spec) : Result<const Type*>(fail(ErrorKind::Malformed, ""));
+        spec ? w.objects_.type_of(spec) : Result<const ObjectType*>(fail(ErrorKind::Malformed, ""));
     if (spec_type && (*spec_type)->name == "ModuleSpec") {
-      const std::string origin = w.text_of(w.attribute(spec, **spec_type, "origin"));
+      const std::string origin =
+          w.objects_.text_of(w.objects_.attribute(spec, **spec_type, "origin"));
       if (origin == "built-in" || origin == "frozen") {
         w.put("<module '" + name + "' (" + origin + ")>");
         return {};
@@ -1157,33 +1025,34 @@ struct ReprDecoders {
     w.put("<module '" + name + "'" + (where.empty() ? "" : " from '" + where + "'") + ">");
     return {};
   }
-  static Result<void> function(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> function(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     constexpr std::uint64_t kQualifiedName = 40;
     const auto name = w.reader_.pointer(at, kQualifiedName);
     if (!name) return fail(name.error());
-    w.put("<function " + w.text_of(*name) + " at ");
+    w.put("<function " + w.objects_.text_of(*name) + " at ");
     w.put_address(at);
     w.put(">");
     return {};
   }
-  static Result<void> method(ReprWriter& w, RemoteAddr at, const Type&, std::size_t depth) {
+  static Result<void> method(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t depth) {
     const auto called = w.reader_.pointer(at, 16);
     const auto self = w.reader_.pointer(at, 24);
     if (!called) return fail(called.error());
     if (!self) return fail(self.error());
-    const auto type = w.type_of(*called);
+    const auto type = w.objects_.type_of(*called);
     constexpr std::uint64_t kQualifiedName = 40;
     std::string name = "?";
     if (type && (*type)->builtin == "function") {
       if (const auto at_name = w.reader_.pointer(*called, kQualifiedName))
-        name = w.text_of(*at_name);
+        name = w.objects_.text_of(*at_name);
     }
     w.put("<bound method " + name + " of ");
     w.write_object(*self, depth + 1);
     w.put(">");
     return {};
   }
-  static Result<void> builtin_function(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> builtin_function(ReprWriter& w, RemoteAddr at, const ObjectType&,
+                                       std::size_t) {
     // PyCFunctionObject: m_ml (whose first word is the name), m_self.
     const auto definition = w.reader_.pointer(at, 16);
     const auto self = w.reader_.pointer(at, 24);
@@ -1192,8 +1061,8 @@ struct ReprDecoders {
     const auto name_at = w.reader_.value<std::uint64_t>(*definition, 0);
     if (!name_at) return fail(name_at.error());
     const std::string name = w.reader_.c_string(RemoteAddr{*name_at}).value_or("?");
-    const auto type =
-        *self ? w.type_of(*self) : Result<const Type*>(fail(ErrorKind::Malformed, ""));
+    const auto type = *self ? w.objects_.type_of(*self)
+                            : Result<const ObjectType*>(fail(ErrorKind::Malformed, ""));
     if (!type || (*type)->builtin == "module") {
       w.put("<built-in function " + name + ">");
       return {};
@@ -1203,22 +1072,97 @@ struct ReprDecoders {
     w.put(">");
     return {};
   }
-  static Result<void> class_object(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
-    const auto described = w.describe_type(at);
+  static Result<void> class_object(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
+    const auto described = w.objects_.describe_type(at);
     if (!described) return fail(described.error());
     w.put("<class '" + (*described)->full_name + "'>");
     return {};
   }
-  static Result<void> generator(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t) {
+  static Result<void> generator(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                std::size_t depth) {
     constexpr std::uint64_t kQualifiedName = 32;
     const auto name = w.reader_.pointer(at, kQualifiedName);
     if (!name) return fail(name.error());
-    w.put("<" + type.name + " object " + w.text_of(*name) + " at ");
+    w.put("<" + type.name + " object " + w.objects_.text_of(*name) + " at ");
     w.put_address(at);
+    w.put(">");
+    if (depth == 0) w.detail_ = generator_state(w, at);
+    return {};
+  }
+  static std::string generator_state(ReprWriter& w, RemoteAddr at) {
+    const GeneratorLayout& layout = w.reader_.layout().generator;
+    const auto state = w.reader_.value<std::int8_t>(at, layout.frame_state);
+    if (!state) return {};
+    if (*state >= layout.completed) return "finished";
+    if (*state >= layout.executing) return "running";
+    if (*state < layout.suspended) return "not started";
+    const RemoteAddr frame = at + layout.frame;
+    const auto executable = w.reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
+    const auto instruction = w.reader_.field<std::uint64_t>(frame, Field::FrameInstrPtr);
+    if (!executable || !instruction) return "suspended";
+    constexpr std::uint64_t kTags = 3;
+    const RemoteAddr code{w.reader_.layout().tagged_references ? *executable & ~kTags
+                                                               : *executable};
+    CodeTable codes(w.reader_.memory(), w.reader_.offsets());
+    codes.load({code});
+    if (!codes.knows(code)) return "suspended";
+    const auto unit = CodeTable::unit_of(codes.at(code), RemoteAddr{*instruction});
+    if (!unit) return "suspended";
+    const auto line = codes.location(code, *unit).position.line;
+    return line ? fmt::format("suspended at line {}", *line) : "suspended";
+  }
+  static Result<void> task(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                           std::size_t depth) {
+    // TaskObj (Modules/_asynciomodule.c). Its repr() is Python code.
+    const TaskLayout& layout = w.reader_.layout().task;
+    const auto state = w.reader_.value<std::int32_t>(at, layout.state);
+    const auto name = w.reader_.pointer(at, layout.name);
+    const auto coroutine = w.reader_.pointer(at, layout.coroutine);
+    if (!state) return fail(state.error());
+    if (!name) return fail(name.error());
+    if (!coroutine) return fail(coroutine.error());
+    w.put("<" + type.name + " at ");
+    w.put_address(at);
+    w.put(" name=");
+    // One that nobody named holds its number.
+    const auto number = *name ? read_unsigned(w.reader_, *name)
+                              : Result<std::uint64_t>(fail(ErrorKind::Malformed, "no name"));
+    const auto name_type = w.objects_.type_of(*name);
+    if (number && name_type && (*name_type)->builtin == "int") {
+      w.put(fmt::format("'Task-{}'", *number));
+    } else {
+      w.write_object(*name, depth + 1);
+    }
+    w.put(*state == 0 ? " pending" : *state == 1 ? " cancelled" : " finished");
+    if (*coroutine) {
+      w.put(" coro=");
+      w.write_object(*coroutine, depth + 1);
+      if (depth == 0) w.detail_ = generator_state(w, *coroutine);
+    }
     w.put(">");
     return {};
   }
-  static Result<void> lock(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t) {
+  static Result<void> future(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                             std::size_t depth) {
+    constexpr std::uint64_t kException = 48;
+    constexpr std::uint64_t kResult = 64;
+    const auto state = w.reader_.value<std::int32_t>(at, w.reader_.layout().task.state);
+    const auto exception = w.reader_.pointer(at, kException);
+    const auto result = w.reader_.pointer(at, kResult);
+    if (!state) return fail(state.error());
+    if (!exception) return fail(exception.error());
+    if (!result) return fail(result.error());
+    w.put("<" + type.name + " at ");
+    w.put_address(at);
+    w.put(*state == 0 ? " pending" : *state == 1 ? " cancelled" : " finished");
+    if (*state == 2 && (*exception || *result)) {
+      w.put(*exception ? " exception=" : " result=");
+      w.write_object(*exception ? *exception : *result, depth + 1);
+    }
+    w.put(">");
+    return {};
+  }
+  static Result<void> lock(ReprWriter& w, RemoteAddr at, const ObjectType& type, std::size_t) {
     // One byte (PyMutex), of which bit 0 says it.
     constexpr std::uint64_t kState = 16;
     const auto state = w.reader_.value<std::uint8_t>(at, kState);
@@ -1229,7 +1173,8 @@ struct ReprDecoders {
     w.put(">");
     return {};
   }
-  static Result<void> recursive_lock(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t) {
+  static Result<void> recursive_lock(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                     std::size_t) {
     constexpr std::uint64_t kOwner = 24;
     constexpr std::uint64_t kCount = 32;
     const auto owner = w.reader_.value<std::uint64_t>(at, kOwner);
@@ -1243,10 +1188,10 @@ struct ReprDecoders {
     w.put(">");
     return {};
   }
-  static Result<void> weak_reference(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> weak_reference(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
     const auto referent = w.reader_.pointer(at, 16);
     if (!referent) return fail(referent.error());
-    const auto target = w.type_of(*referent);
+    const auto target = w.objects_.type_of(*referent);
     w.put("<weakref at ");
     w.put_address(at);
     if (!target || (*target)->builtin == "NoneType") {
@@ -1258,13 +1203,35 @@ struct ReprDecoders {
     w.put(">");
     return {};
   }
-  static Result<void> memory_view(ReprWriter& w, RemoteAddr at, const Type&, std::size_t) {
+  static Result<void> memory_view(ReprWriter& w, RemoteAddr at, const ObjectType&,
+                                  std::size_t depth) {
     w.put("<memory at ");
     w.put_address(at);
     w.put(">");
+    if (depth > 0) return {};
+    // PyMemoryViewObject: flags, then a Py_buffer (buf, obj, len, itemsize, readonly, ndim,
+    // format).
+    constexpr std::uint64_t kFlags = 40;
+    constexpr std::int32_t kReleased = 1;
+    constexpr std::uint64_t kLength = 72;
+    constexpr std::uint64_t kReadOnly = 88;
+    constexpr std::uint64_t kFormat = 96;
+    const auto flags = w.reader_.value<std::int32_t>(at, kFlags);
+    const auto length = w.reader_.value<std::uint64_t>(at, kLength);
+    const auto read_only = w.reader_.value<std::int32_t>(at, kReadOnly);
+    const auto format = w.reader_.value<std::uint64_t>(at, kFormat);
+    if (!flags || !length || !read_only || !format) return {};
+    if ((*flags & kReleased) != 0) {
+      w.detail_ = "released";
+      return {};
+    }
+    const std::string kind =
+        *format == 0 ? "B" : w.reader_.c_string(RemoteAddr{*format}).value_or("?");
+    w.detail_ = fmt::format("{} bytes of format '{}'{}", with_separators(*length), kind,
+                            *read_only != 0 ? ", read-only" : "");
     return {};
   }
-  static Result<void> pattern(ReprWriter& w, RemoteAddr at, const Type&, std::size_t depth) {
+  static Result<void> pattern(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t depth) {
     // PatternObject: groups, groupindex, indexgroup, pattern, flags.
     const auto source = w.reader_.pointer(at, 48);
     const auto flags = w.reader_.value<std::int32_t>(at, 56);
@@ -1273,7 +1240,7 @@ struct ReprDecoders {
     auto left = static_cast<std::uint32_t>(*flags);
     constexpr std::uint32_t kUnicode = 32;
     constexpr std::uint32_t kLocaleOrAscii = 4 | 256;
-    const auto type = w.type_of(*source);
+    const auto type = w.objects_.type_of(*source);
     if (type && ((*type)->flags & kTypeUnicodeSubclass) != 0 &&
         (left & (kLocaleOrAscii | kUnicode)) == kUnicode) {
       left &= ~kUnicode;
@@ -1300,7 +1267,8 @@ struct ReprDecoders {
     w.put(text.empty() ? ")" : ", " + text + ")");
     return {};
   }
-  static Result<void> partial(ReprWriter& w, RemoteAddr at, const Type& type, std::size_t depth) {
+  static Result<void> partial(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                              std::size_t depth) {
     const auto parts = three(w, at);
     if (!parts) return fail(parts.error());
     w.put(type.full_name + "(");
@@ -1318,7 +1286,7 @@ struct ReprDecoders {
     const auto keywords = read_dict_prefix(w.reader_, (*parts)[2], w.limits_.max_items);
     if (!keywords) return fail(keywords.error());
     for (const auto& [key, value] : keywords->items) {
-      const std::string name = w.text_of(key);
+      const std::string name = w.objects_.text_of(key);
       w.put(", " + name + "=");
       w.put_named(name, value, depth + 1);
     }
@@ -1328,31 +1296,31 @@ struct ReprDecoders {
 };
 
 // Classes whose repr() is Python code that is known: they are recognised by what only they have.
-bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size_t depth) {
+bool ReprWriter::put_python_class(RemoteAddr object, const ObjectType& type, std::size_t depth) {
   const auto repr_is_from = [&](std::string_view file) {
     for (const RemoteAddr base : type.bases) {
-      const RemoteAddr function = class_attribute(base, "__repr__");
+      const RemoteAddr function = objects_.class_attribute(base, "__repr__");
       if (!function) continue;
       constexpr std::uint64_t kCode = 48;
       const auto code = reader_.pointer(function, kCode);
-      const auto described = type_of(function);
+      const auto described = objects_.type_of(function);
       if (!code || !described || (*described)->builtin != "function") return false;
       const auto name = reader_.pointer(*code, Field::CodeFilename);
-      return name && text_of(*name).ends_with(file);
+      return name && objects_.text_of(*name).ends_with(file);
     }
     return false;
   };
   const auto find_in_bases = [&](std::string_view name) {
     for (const RemoteAddr base : type.bases) {
-      if (const RemoteAddr found = class_attribute(base, name)) return found;
+      if (const RemoteAddr found = objects_.class_attribute(base, name)) return found;
     }
     return RemoteAddr{};
   };
   if ((type.flags & (std::uint64_t{1} << 26U)) != 0) {
     // A named tuple: _fields names its items.
     const RemoteAddr fields = find_in_bases("_fields");
-    const auto names =
-        fields ? type_of(fields) : Result<const Type*>(fail(ErrorKind::Malformed, ""));
+    const auto names = fields ? objects_.type_of(fields)
+                              : Result<const ObjectType*>(fail(ErrorKind::Malformed, ""));
     if (!names || (*names)->builtin != "tuple" || !repr_is_from("collections/__init__.py"))
       return false;
     const auto size = reader_.field<std::uint64_t>(object, Field::TupleObSize);
@@ -1367,7 +1335,7 @@ bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size
     const std::uint64_t items = reader_.offsets()[Field::TupleObItem];
     for (std::uint64_t i = 0; i < std::min<std::uint64_t>(*size, limits_.max_items); ++i) {
       const std::string name =
-          text_of(reader_.pointer(fields, items + 8 * i).value_or(RemoteAddr{}));
+          objects_.text_of(reader_.pointer(fields, items + 8 * i).value_or(RemoteAddr{}));
       put((i > 0 ? ", " : "") + name + "=");
       put_named(name, reader_.pointer(object, items + 8 * i).value_or(RemoteAddr{}), depth + 1);
     }
@@ -1378,27 +1346,29 @@ bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size
     put(")");
     return true;
   }
-  if (const RemoteAddr fields = class_attribute(type.at, "__dataclass_fields__");
+  if (const RemoteAddr fields = objects_.class_attribute(type.at, "__dataclass_fields__");
       fields && (repr_is_from("dataclasses.py") || repr_is_from("reprlib.py"))) {
     // Python's is the qualified name without the module.
     const auto qualified =
         reader_.pointer(type.at, reader_.layout().type_cached_keys - kQualifiedNameBeforeKeys);
     const auto names = read_dict_prefix(reader_, fields, limits_.max_items);
     if (!names) return false;
-    const auto found = attributes(object, type);
-    put((qualified ? text_of(*qualified) : type.name) + "(");
+    const auto found = objects_.attributes(object, type, limits_.max_items + 1);
+    put((qualified ? objects_.text_of(*qualified) : type.name) + "(");
     bool first = true;
     for (const auto& [key, field] : names->items) {
-      const std::string name = text_of(key);
-      const auto field_type = type_of(field);
-      const RemoteAddr shown = field_type ? attribute(field, **field_type, "repr") : RemoteAddr{};
+      const std::string name = objects_.text_of(key);
+      const auto field_type = objects_.type_of(field);
+      const RemoteAddr shown =
+          field_type ? objects_.attribute(field, **field_type, "repr") : RemoteAddr{};
       const RemoteAddr kind =
-          field_type ? attribute(field, **field_type, "_field_type") : RemoteAddr{};
+          field_type ? objects_.attribute(field, **field_type, "_field_type") : RemoteAddr{};
       const auto kind_type =
-          kind ? type_of(kind) : Result<const Type*>(fail(ErrorKind::Malformed, ""));
+          kind ? objects_.type_of(kind) : Result<const ObjectType*>(fail(ErrorKind::Malformed, ""));
       // Not those with repr=False, and no ClassVar or InitVar.
       if (shown && read_unsigned(reader_, shown).value_or(1) == 0) continue;
-      if (kind_type && text_of(attribute(kind, **kind_type, "name")) != "_FIELD") continue;
+      if (kind_type && objects_.text_of(objects_.attribute(kind, **kind_type, "name")) != "_FIELD")
+        continue;
       const auto value =
           std::find_if(found.begin(), found.end(), [&](const auto& a) { return a.first == name; });
       if (value == found.end()) continue;
@@ -1415,7 +1385,7 @@ bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size
   }
   if ((type.flags & kTypeSubclass) != 0) {
     if (type.name != "EnumType" || !repr_is_from("enum.py")) return false;
-    const auto described = describe_type(object);
+    const auto described = objects_.describe_type(object);
     if (!described) return false;
     bool flag = false;
     for (const RemoteAddr base : (*described)->bases) {
@@ -1426,8 +1396,8 @@ bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size
     return true;
   }
   if (repr_is_from("enum.py")) {
-    const std::string name = text_of(attribute(object, type, "_name_"));
-    const RemoteAddr value = attribute(object, type, "_value_");
+    const std::string name = objects_.text_of(objects_.attribute(object, type, "_name_"));
+    const RemoteAddr value = objects_.attribute(object, type, "_value_");
     if (name.empty() || !value) return false;
     put("<" + type.name + "." + name + ": ");
     write_object(value, depth + 1);
@@ -1436,14 +1406,14 @@ bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size
   }
   if (type.name == "Fraction" && repr_is_from("fractions.py")) {
     put(type.name + "(");
-    write_object(attribute(object, type, "_numerator"), depth + 1);
+    write_object(objects_.attribute(object, type, "_numerator"), depth + 1);
     put(", ");
-    write_object(attribute(object, type, "_denominator"), depth + 1);
+    write_object(objects_.attribute(object, type, "_denominator"), depth + 1);
     put(")");
     return true;
   }
   if (type.name == "UUID" && repr_is_from("uuid.py")) {
-    const RemoteAddr number = attribute(object, type, "int");
+    const RemoteAddr number = objects_.attribute(object, type, "int");
     std::array<std::uint32_t, 5> digits{};
     const auto tag = number ? reader_.field<std::uint64_t>(number, Field::LongLvTag)
                             : Result<std::uint64_t>(~0U);
@@ -1493,10 +1463,10 @@ bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size
   }
   if (type.name.ends_with("Path") &&
       (repr_is_from("pathlib/__init__.py") || repr_is_from("pathlib/_local.py"))) {
-    const RemoteAddr known = attribute(object, type, "_str");
-    std::string path = known ? text_of(known) : std::string{};
+    const RemoteAddr known = objects_.attribute(object, type, "_str");
+    std::string path = known ? objects_.text_of(known) : std::string{};
     if (!known) {
-      const RemoteAddr parts = attribute(object, type, "_raw_paths");
+      const RemoteAddr parts = objects_.attribute(object, type, "_raw_paths");
       const auto size = parts ? reader_.field<std::uint64_t>(parts, Field::ListObSize)
                               : Result<std::uint64_t>(0U);
       const auto items =
@@ -1504,7 +1474,8 @@ bool ReprWriter::put_python_class(RemoteAddr object, const Type& type, std::size
       constexpr std::uint64_t kMost = 64;
       if (!size || !items || *size > kMost) return false;
       for (std::uint64_t i = 0; i < *size; ++i) {
-        const std::string part = text_of(reader_.pointer(*items, 8 * i).value_or(RemoteAddr{}));
+        const std::string part =
+            objects_.text_of(reader_.pointer(*items, 8 * i).value_or(RemoteAddr{}));
         if (part.starts_with('/')) path.clear();
         if (!path.empty() && !path.ends_with('/')) path += '/';
         path += part;
@@ -1548,13 +1519,12 @@ void ReprWriter::write_object(RemoteAddr object, std::size_t depth) {
     truncated_ = true;
     put(fmt::format("<unreadable{}{} at {:#x}>", name.empty() ? "" : " ", name, object.raw()));
   };
-  const auto described = type_of(object);
+  const auto described = objects_.type_of(object);
   if (!described) return unreadable("");
-  const Type& type = **described;
-  constexpr std::uint64_t kExceptionSubclass = std::uint64_t{1} << 30U;
+  const ObjectType& type = **described;
   const ReprDecoders::Entry* entry = ReprDecoders::find(
       (type.flags & kTypeSubclass) != 0 ? std::string_view("type") : type.builtin);
-  const bool exception = (type.flags & kExceptionSubclass) != 0;
+  const bool exception = (type.flags & kTypeExceptionSubclass) != 0;
   if (std::find(open_.begin(), open_.end(), object) != open_.end()) {
     put(entry != nullptr && !entry->cycle.empty() ? entry->cycle : "...");
     return;
@@ -1590,12 +1560,14 @@ Repr ReprWriter::write(RemoteAddr object, std::string_view name) {
   out_.clear();
   open_.clear();
   truncated_ = false;
+  detail_.clear();
   Repr repr;
-  const auto type = type_of(object);
+  const auto type = objects_.type_of(object);
   repr.type = type ? (*type)->label() : "";
   put_named(name, object, 0);
   repr.text = std::move(out_);
   repr.truncated = truncated_;
+  repr.detail = std::move(detail_);
   out_.clear();
   return repr;
 }

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "pyscope/value_limits.hpp"
-#include "python/reader.hpp"
+#include "python/objects.hpp"
+#include "python/secrets.hpp"
 
 namespace pyscope {
 
@@ -19,6 +19,8 @@ struct Repr {
   std::string type;  // the type's name: "int", "Order", "datetime.date"
   bool truncated =
       false;  // text leaves something out: because of a limit, or because it can't be read
+  std::string
+      detail;  // what repr() doesn't tell: "suspended at line 12"; empty if there is nothing
 };
 
 /// What all objects that one writer is asked for may cost together.
@@ -29,45 +31,30 @@ struct ReprBudget {
 
 class ReprWriter {
  public:
-  ReprWriter(const Reader& reader, const ValueLimits& limits, ReprBudget& budget)
-      : reader_(reader), limits_(limits), budget_(budget) {}
+  ReprWriter(ObjectReader& objects, const ValueLimits& limits, ReprBudget& budget)
+      : objects_(objects),
+        reader_(objects.reader()),
+        limits_(limits),
+        secrets_(limits.secret_names),
+        budget_(budget) {}
 
   /// The object, as the value of a variable of this name.
   [[nodiscard]] Repr write(RemoteAddr object, std::string_view name);
-
-  /// What decides how objects of a type are shown.
-  struct Type {
-    RemoteAddr at;
-    std::string name;       // of the class alone: "Order"
-    std::string full_name;  // with the module, as repr() has it: "shop.Order", "int"
-    std::uint64_t flags = 0;
-    std::uint64_t basic_size = 0;
-    std::int64_t dict_offset = 0;
-    RemoteAddr repr;                // the C function of its repr()
-    std::string builtin;            // tp_name of the nearest base that is C code: "dict",
-                                    // "collections.deque", "object"
-    RemoteAddr builtin_repr;        // and its C function
-    bool exact = false;             // it is that C code itself
-    std::vector<RemoteAddr> bases;  // the chain of tp_base, itself first
-
-    /// As a type is named where there is room for a word: with the module only if it is C code.
-    [[nodiscard]] const std::string& label() const { return exact ? full_name : name; }
-    /// No Python code has a say in how it is shown.
-    [[nodiscard]] bool shown_by_c() const { return repr == builtin_repr; }
-  };
 
  private:
   friend struct ReprDecoders;
 
   void write_object(RemoteAddr object, std::size_t depth);
-  [[nodiscard]] Result<const Type*> type_of(RemoteAddr object);
-  [[nodiscard]] Result<const Type*> describe_type(RemoteAddr type);
 
   // Pieces of text. Nothing is added beyond the budget.
   void put(std::string_view text);
   void put_address(RemoteAddr at);
   /// The value of something that has a name, unless it is a secret.
   void put_named(std::string_view name, RemoteAddr value, std::size_t depth);
+  /// Whether a value of this name must not be shown.
+  [[nodiscard]] bool is_secret(std::string_view name, RemoteAddr value);
+  /// A str or bytes that names something; empty for what is neither.
+  [[nodiscard]] std::string name_of(RemoteAddr key);
   void put_more(std::uint64_t count);
 
   // Kinds of objects.
@@ -81,28 +68,22 @@ class ReprWriter {
   [[nodiscard]] Result<void> put_dict(RemoteAddr dict, std::size_t depth);
   [[nodiscard]] Result<void> put_pairs(const std::vector<std::pair<RemoteAddr, RemoteAddr>>& pairs,
                                        std::uint64_t count, std::size_t depth);
-  [[nodiscard]] Result<void> put_instance(RemoteAddr object, const Type& type, std::size_t depth);
-  [[nodiscard]] bool put_python_class(RemoteAddr object, const Type& type, std::size_t depth);
+  [[nodiscard]] Result<void> put_instance(RemoteAddr object, const ObjectType& type,
+                                          std::size_t depth);
+  [[nodiscard]] bool put_python_class(RemoteAddr object, const ObjectType& type, std::size_t depth);
 
-  /// The attributes of an instance, its slots and its dict, in the order of their creation.
-  [[nodiscard]] std::vector<std::pair<std::string, RemoteAddr>> attributes(RemoteAddr object,
-                                                                           const Type& type);
-  [[nodiscard]] RemoteAddr attribute(RemoteAddr object, const Type& type, std::string_view name);
-  /// A name in the dict of a class, of this class only.
-  [[nodiscard]] RemoteAddr class_attribute(RemoteAddr type, std::string_view name);
-  [[nodiscard]] std::string text_of(RemoteAddr str_object);
-
+  ObjectReader& objects_;
   const Reader& reader_;
   const ValueLimits& limits_;
+  SecretNames secrets_;
   ReprBudget& budget_;
-  std::unordered_map<std::uint64_t, Type> types_;
   std::vector<RemoteAddr> open_;  // the containers that are being written
   std::string out_;
   bool truncated_ = false;
+  std::string detail_;
 };
 
-/// True for names of variables, attributes and keys whose values are not for every eye: passwords,
-/// tokens, keys, cookies.
-[[nodiscard]] bool is_secret_name(std::string_view name);
+/// A str of these characters as repr() has it.
+[[nodiscard]] std::string quoted(const std::u32string& characters);
 
 }  // namespace pyscope

@@ -1,0 +1,222 @@
+#include "cli/inspect.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/core.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+
+#include "cli/terminal.hpp"
+#include "pyscope/inspect.hpp"
+#include "pyscope/render.hpp"
+
+namespace pyscope::cli {
+namespace {
+
+/// One value was asked for, so more of it is shown than in a dump.
+ValueLimits default_limits() {
+  ValueLimits limits;
+  limits.max_string = 10'000;
+  limits.max_items = 200;
+  limits.max_depth = 8;
+  return limits;
+}
+
+volatile std::sig_atomic_t interrupted = 0;
+
+void interrupt(int /*signal*/) {
+  interrupted = 1;
+}
+
+class InspectVerb {
+ public:
+  InspectVerb(const InspectArguments& arguments, pid_t pid)
+      : arguments_(arguments), pid_(pid), color_(wants_color(arguments.color)) {}
+
+  /// Prints what is at the paths once.
+  int print(const Inspector& inspector) {
+    const auto inspection = inspector.read(arguments_.paths);
+    if (!inspection) return report(inspection.error());
+    if (inspection->paused_us > 0 && !arguments_.json) {
+      fmt::print(stderr, "pyscope: paused for {} us\n", inspection->paused_us);
+    }
+    const bool several = inspection->values.size() > 1;
+    const JsonStyle style = several ? JsonStyle::Compact : JsonStyle::Pretty;
+    for (const InspectedValue& value : inspection->values) {
+      const std::string out =
+          arguments_.json ? render_json(pid_, value, style) : render_text(value, {color_, several});
+      if (!write_out(out)) return exit_status(ErrorKind::Failed);
+      if (value.error) {
+        print_error(*value.error);
+      } else {
+        print_notes(value);
+      }
+    }
+    return exit_status(*inspection);
+  }
+
+  /// Prints a line whenever a value changes, until it is interrupted or the process ends.
+  int watch(const Inspector& inspector, std::chrono::duration<double> interval) {
+    struct sigaction action {};
+    action.sa_handler = interrupt;
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+    std::vector<std::string> last(arguments_.paths.size());
+    while (interrupted == 0) {
+      const auto inspection = inspector.read(arguments_.paths);
+      if (!inspection) return report(inspection.error());
+      for (std::size_t i = 0; i < inspection->values.size(); ++i) {
+        const InspectedValue& value = inspection->values[i];
+        const bool several = inspection->values.size() > 1;
+        std::string now = value.error       ? "error: " + value.error->message + "\n"
+                          : arguments_.json ? render_json(pid_, value, JsonStyle::Compact)
+                                            : render_text(value, {color_, several});
+        // That it was changing at that moment is no other value.
+        const std::string seen = value.error ? now : value.repr;
+        if (seen == last[i]) continue;
+        last[i] = seen;
+        if (value.error) {
+          print_error(*value.error);
+          continue;
+        }
+        if (!arguments_.json) now.insert(0, time_of_day(inspection->captured_at) + "  ");
+        if (!write_out(now)) return exit_status(ErrorKind::Failed);
+      }
+      sleep(interval);
+    }
+    return 0;
+  }
+
+  int report(const Error& error) const {
+    print_error(error);
+    if (arguments_.json &&
+        !write_out(render_json(pid_, error, JsonStyle::Pretty, kInspectSchema))) {
+      return exit_status(ErrorKind::Failed);
+    }
+    return exit_status(error.kind);
+  }
+
+ private:
+  /// What a reader wants to know and a pipe doesn't.
+  void print_notes(const InspectedValue& value) const {
+    if (arguments_.json) return;
+    // Where it would be looked for is no news.
+    if (!value.origin.empty() && value.origin != "module __main__") {
+      fmt::print(stderr, "pyscope: {}: found in {}\n", value.path, value.origin);
+    }
+    if (!value.consistent) {
+      fmt::print(stderr,
+                 "pyscope: {} changed each time that it was read; --pause holds the process for a "
+                 "moment\n",
+                 value.path);
+    }
+  }
+
+  static std::string time_of_day(std::chrono::system_clock::time_point time) {
+    const auto since = time.time_since_epoch();
+    const auto milliseconds =
+        std::chrono::duration_cast<std::chrono::milliseconds>(since).count() % 1000;
+    return fmt::format("{:%H:%M:%S}.{:03}",
+                       fmt::localtime(std::chrono::system_clock::to_time_t(time)), milliseconds);
+  }
+
+  static void sleep(std::chrono::duration<double> interval) {
+    const auto whole = std::chrono::duration_cast<std::chrono::seconds>(interval);
+    const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(interval - whole);
+    const timespec time{.tv_sec = static_cast<std::time_t>(whole.count()),
+                        .tv_nsec = static_cast<long>(rest.count())};
+    ::nanosleep(&time, nullptr);  // a signal ends it
+  }
+
+  const InspectArguments& arguments_;
+  pid_t pid_;
+  bool color_;
+};
+
+}  // namespace
+
+CLI::App* add_inspect(CLI::App& app, InspectArguments& arguments) {
+  CLI::App* inspect = app.add_subcommand("inspect", "Print the values of variables of a process");
+  inspect->add_option("PID", arguments.pid, "The process to read")->type_name("");
+  inspect
+      ->add_option("PATH", arguments.paths,
+                   "module.name.attr['key'][3]; without a module a name of __main__;\n"
+                   "THREAD/FRAME:name for a variable of a frame")
+      ->type_name("");
+  inspect->add_flag("--json", arguments.json, "Print JSON: an object for each PATH");
+  inspect
+      ->add_option("--thread", arguments.thread, "PATHs begin at variables of this thread's frames")
+      ->type_name("TID|NAME");
+  inspect
+      ->add_option("--frame", arguments.frame,
+                   "in this frame: 0 is the innermost; or the one of this function")
+      ->type_name("N|FUNCTION");
+  inspect->add_flag("--list", arguments.list,
+                    "Print what is there, too: names, attributes, keys, items");
+  inspect
+      ->add_option("--watch", arguments.watch,
+                   "Look every so often, and print the value when it has changed")
+      ->type_name("SECONDS");
+  inspect->add_flag("--pause", arguments.pause,
+                    "Hold the process while it is read, for about a millisecond");
+  add_value_options(*inspect, arguments.values, default_limits());
+  inspect->add_option("--color", arguments.color, "auto (default), always or never")
+      ->type_name("WHEN");
+  inspect->add_flag("-v,--verbose", arguments.verbose, "Tell on stderr what is tried");
+  return inspect;
+}
+
+int report_usage(const InspectArguments& arguments, const std::string& message) {
+  return InspectVerb(arguments, 0)
+      .report({ErrorKind::Usage, message, "see: pyscope inspect --help"});
+}
+
+int run_inspect(const InspectArguments& arguments) {
+  if (arguments.pid.empty()) return report_usage(arguments, "inspect needs the PID of a process");
+  const auto pid = parse_positive<pid_t>(arguments.pid);
+  if (!pid) return report_usage(arguments, fmt::format("'{}' is not a PID", arguments.pid));
+  if (arguments.paths.empty() && !arguments.list) {
+    return report_usage(arguments, "inspect needs a PATH, or --list for all that there is");
+  }
+  if (arguments.color != "auto" && arguments.color != "always" && arguments.color != "never") {
+    return report_usage(
+        arguments, fmt::format("--color takes auto, always or never, not '{}'", arguments.color));
+  }
+  std::optional<std::chrono::duration<double>> interval;
+  if (!arguments.watch.empty()) {
+    constexpr double kShortest = 0.001;
+    constexpr double kLongest = 86'400;
+    double seconds = 0;
+    const char* end = arguments.watch.data() + arguments.watch.size();
+    const auto parsed = std::from_chars(arguments.watch.data(), end, seconds);
+    if (parsed.ec != std::errc{} || parsed.ptr != end || !(seconds >= kShortest) ||
+        !(seconds <= kLongest)) {
+      return report_usage(
+          arguments,
+          fmt::format("--watch takes seconds, from 0.001 to 86400, not '{}'", arguments.watch));
+    }
+    if (arguments.list || arguments.paths.empty()) {
+      return report_usage(arguments, "--watch and --list exclude each other");
+    }
+    interval = std::chrono::duration<double>(seconds);
+  }
+  InspectOptions options;
+  options.thread = arguments.thread;
+  options.frame = arguments.frame;
+  options.list = arguments.list;
+  options.pause = arguments.pause;
+  auto limits = value_limits(arguments.values, default_limits());
+  if (!limits) return report_usage(arguments, limits.error().message);
+  options.values = *std::move(limits);
+  if (arguments.verbose) {
+    options.log = [](const std::string& step) { fmt::print(stderr, "pyscope: {}\n", step); };
+  }
+  InspectVerb verb(arguments, *pid);
+  const auto inspector = Inspector::attach(*pid, options);
+  if (!inspector) return verb.report(inspector.error());
+  return interval ? verb.watch(*inspector, *interval) : verb.print(*inspector);
+}
+
+}  // namespace pyscope::cli

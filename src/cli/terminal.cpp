@@ -1,0 +1,53 @@
+#include "cli/terminal.hpp"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace pyscope::cli {
+namespace {
+
+bool is_set(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
+}
+
+}  // namespace
+
+bool wants_color(const std::string& choice) {
+  if (choice == "always") return true;
+  if (choice == "never") return false;
+  // no-color.org: any value that isn't empty counts.
+  const char* no_color = std::getenv("NO_COLOR");
+  if (no_color != nullptr && *no_color != '\0') return false;
+  if (is_set("CLICOLOR_FORCE")) return true;
+  const char* terminal = std::getenv("TERM");
+  if (terminal != nullptr && std::strcmp(terminal, "dumb") == 0) return false;
+  return ::isatty(STDOUT_FILENO) == 1;
+}
+
+bool write_out(const std::string& text) {
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      if (errno == EPIPE) std::_Exit(0);
+      fmt::print(stderr, "pyscope: writing the output failed: {}\n", std::strerror(errno));
+      return false;
+    }
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return true;
+}
+
+void print_error(const Error& error) {
+  fmt::print(stderr, "pyscope: {}\n", error.message);
+  if (!error.hint.empty()) fmt::print(stderr, "         {}\n", error.hint);
+}
+
+}  // namespace pyscope::cli

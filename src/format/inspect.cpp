@@ -1,0 +1,201 @@
+// The text and JSON forms of values at paths.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "format/escape.hpp"
+#include "format/json_fields.hpp"
+#include "format/paint.hpp"
+#include "pyscope/render.hpp"
+
+namespace pyscope {
+namespace {
+
+/// A plain value as JSON in ASCII: all of it is kept, and nothing of it is sent to a terminal as it
+/// is.
+using PlainWriter =
+    rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::ASCII<>>;
+
+void write_plain(PlainWriter& writer, const PlainValue& value) {
+  const auto size = [](const std::string& text) {
+    return static_cast<rapidjson::SizeType>(text.size());
+  };
+  switch (value.kind) {
+    case PlainValue::Kind::Null:
+      writer.Null();
+      break;
+    case PlainValue::Kind::Bool:
+      writer.Bool(value.boolean);
+      break;
+    case PlainValue::Kind::Number:
+      writer.RawValue(value.text.data(), value.text.size(), rapidjson::kNumberType);
+      break;
+    case PlainValue::Kind::String:
+      writer.String(value.text.data(), size(value.text));
+      break;
+    case PlainValue::Kind::Array:
+      writer.StartArray();
+      for (const PlainValue& item : value.items)
+        write_plain(writer, item);
+      writer.EndArray();
+      break;
+    case PlainValue::Kind::Object:
+      writer.StartObject();
+      for (std::size_t i = 0; i < value.items.size(); ++i) {
+        writer.Key(value.names[i].data(), size(value.names[i]));
+        write_plain(writer, value.items[i]);
+      }
+      writer.EndObject();
+      break;
+  }
+}
+
+template <class Writer>
+class InspectJson : private JsonFields<Writer> {
+ public:
+  explicit InspectJson(Writer& writer) : JsonFields<Writer>(writer) {}
+
+  void write(pid_t pid, const InspectedValue& value) {
+    writer_.StartObject();
+    key("schema");
+    ascii(kInspectSchema);
+    id_field("pid", pid);
+    text_field("path", value.path);
+    if (value.error) {
+      error_field(*value.error);
+      writer_.EndObject();
+      return;
+    }
+    text_unless_empty("type", value.type);
+    text_unless_empty("repr", value.repr);
+    if (!value.detail.empty()) text_field("detail", value.detail);
+    key("value");
+    write(value.value);
+    key("address");
+    if (value.address != 0) {
+      ascii(fmt::format("{:#x}", value.address));
+    } else {
+      writer_.Null();
+    }
+    text_unless_empty("origin", value.origin);
+    field("consistent", value.consistent);
+    field("truncated", value.truncated);
+    if (!value.items.empty() || value.items_left_out > 0) write_items(value);
+    writer_.EndObject();
+  }
+
+ private:
+  using Fields = JsonFields<Writer>;
+  using Fields::ascii;
+  using Fields::error_field;
+  using Fields::field;
+  using Fields::id_field;
+  using Fields::key;
+  using Fields::text_field;
+  using Fields::text_unless_empty;
+  using Fields::writer_;
+
+  void write(const std::optional<PlainValue>& value) {
+    if (!value) {
+      writer_.Null();
+      return;
+    }
+    rapidjson::StringBuffer buffer;
+    PlainWriter writer(buffer);
+    write_plain(writer, *value);
+    writer_.RawValue(buffer.GetString(), buffer.GetSize(), rapidjson::kObjectType);
+  }
+
+  void write_items(const InspectedValue& value) {
+    key("items");
+    writer_.StartArray();
+    for (const InspectedItem& item : value.items) {
+      writer_.StartObject();
+      text_field("name", item.name);
+      text_unless_empty("origin", item.origin);
+      text_unless_empty("type", item.type);
+      field("size", item.size);
+      text_field("repr", item.repr);
+      field("truncated", item.truncated);
+      writer_.EndObject();
+    }
+    writer_.EndArray();
+    field("items_left_out", value.items_left_out);
+  }
+};
+
+std::string size_text(const InspectedItem& item) {
+  return item.size ? fmt::format("{}", *item.size) : std::string{};
+}
+
+/// The lines of what is there: name, type, size and value, one below the other.
+void append_items(std::string& out, const InspectedValue& value, const Painter& painter) {
+  constexpr std::size_t kMostColumns = 32;
+  std::size_t names = 0;
+  std::size_t types = 0;
+  std::size_t sizes = 0;
+  const auto widen = [](std::size_t& width, std::size_t columns) {
+    if (columns <= kMostColumns) width = std::max(width, columns);
+  };
+  for (const InspectedItem& item : value.items) {
+    widen(names, display_width(escape(item.name)));
+    widen(types, display_width(escape(item.type)));
+    widen(sizes, size_text(item).size());
+  }
+  const auto pad = [&](std::size_t width, std::size_t columns) {
+    out.append((columns < width ? width - columns : 0) + 2, ' ');
+  };
+  for (const InspectedItem& item : value.items) {
+    const std::string name = escape(item.name);
+    const std::string type = escape(item.type);
+    const std::string size = size_text(item);
+    out += "  ";
+    painter.append(out, Style::Line, name);
+    pad(names, display_width(name));
+    painter.append(out, Style::Function, type);
+    pad(types, display_width(type));
+    if (sizes > 0) {
+      out.append(size.size() < sizes ? sizes - size.size() : 0, ' ');
+      out += size + "  ";
+    }
+    out += escape(item.repr);
+    if (!item.origin.empty()) {
+      painter.append(out, Style::Note, fmt::format("  (of {})", escape(item.origin)));
+    }
+    out += '\n';
+  }
+  if (value.items_left_out > 0) {
+    out += "  ";
+    painter.append(out, Style::Note, fmt::format("… {} more", value.items_left_out));
+    out += '\n';
+  }
+}
+
+}  // namespace
+
+std::string render_text(const InspectedValue& value, const InspectTextOptions& options) {
+  std::string out;
+  if (value.error) return out;
+  const Painter painter(options.color);
+  if (!value.repr.empty()) {
+    if (options.path) {
+      painter.append(out, Style::Line, escape(value.path));
+      out += " = ";
+    }
+    out += escape(value.repr);
+    if (!value.detail.empty()) {
+      painter.append(out, Style::Note, fmt::format("  ({})", escape(value.detail)));
+    }
+    if (!value.consistent) painter.append(out, Style::Error, "  [changed while it was read]");
+    out += '\n';
+  }
+  append_items(out, value, painter);
+  return out;
+}
+
+std::string render_json(pid_t pid, const InspectedValue& value, JsonStyle style) {
+  return json_text(style, [&](auto& writer) { InspectJson(writer).write(pid, value); });
+}
+
+}  // namespace pyscope

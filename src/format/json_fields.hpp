@@ -1,0 +1,137 @@
+// What all JSON documents of pyscope are written with. What comes out is valid whatever goes in:
+// text is escaped to UTF-8, and numbers that can't be are null.
+#pragma once
+
+#include <rapidjson/prettywriter.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "format/escape.hpp"
+#include "pyscope/error.hpp"
+#include "pyscope/render.hpp"
+
+namespace pyscope {
+
+/// Text that was escaped before. Its own type, so that nothing else is written by mistake.
+struct SafeText {
+  std::string text;
+};
+
+template <class Writer>
+class JsonFields {
+ public:
+  explicit JsonFields(Writer& writer) : writer_(writer) {}
+
+  void key(std::string_view name) {
+    writer_.Key(name.data(), static_cast<rapidjson::SizeType>(name.size()));
+  }
+  void ascii(std::string_view text) {
+    writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+  }
+  void value(const SafeText& safe) { ascii(safe.text); }
+  void text(std::string_view unsafe) { ascii(escape(unsafe)); }
+
+  void field(std::string_view name, bool value) {
+    key(name);
+    writer_.Bool(value);
+  }
+  void field(std::string_view name, std::int64_t value) {
+    key(name);
+    writer_.Int64(value);
+  }
+  void field(std::string_view name, std::uint64_t value) {
+    key(name);
+    writer_.Uint64(value);
+  }
+  void field(std::string_view name, std::nullptr_t) {
+    key(name);
+    writer_.Null();
+  }
+  template <class T>
+  void field(std::string_view name, const std::optional<T>& value) {
+    if (value) {
+      field(name, *value);
+    } else {
+      field(name, nullptr);
+    }
+  }
+  void text_field(std::string_view name, std::string_view unsafe) {
+    key(name);
+    text(unsafe);
+  }
+  void text_or_null(std::string_view name, const std::optional<std::string>& unsafe) {
+    key(name);
+    if (unsafe) {
+      text(*unsafe);
+    } else {
+      writer_.Null();
+    }
+  }
+  /// For text that is null where there is none.
+  void text_unless_empty(std::string_view name, std::string_view unsafe) {
+    text_or_null(name, unsafe.empty() ? std::nullopt : std::optional<std::string>(unsafe));
+  }
+  /// For ids, which are null when they aren't known.
+  void id_field(std::string_view name, pid_t id) {
+    if (id > 0) {
+      field(name, std::int64_t{id});
+    } else {
+      field(name, nullptr);
+    }
+  }
+  /// For lines and columns: a negative one was read from a target that makes no sense.
+  void position_field(std::string_view name, std::optional<std::int32_t> number) {
+    if (number && *number >= 0) {
+      field(name, std::int64_t{*number});
+    } else {
+      field(name, nullptr);
+    }
+  }
+  void error_field(std::string_view code, std::string_view message) {
+    key("error");
+    writer_.StartObject();
+    key("code");
+    ascii(code);
+    text_field("message", message);
+    writer_.EndObject();
+  }
+  /// The whole of an error, with what to do next.
+  void error_field(const Error& error) {
+    key("error");
+    writer_.StartObject();
+    key("code");
+    ascii(error_code(error.kind));
+    text_field("message", error.message);
+    text_unless_empty("hint", error.hint);
+    writer_.EndObject();
+  }
+
+ protected:
+  Writer& writer_;
+};
+
+/// The text of one document, which `write` writes to the writer that it is given.
+template <class Write>
+[[nodiscard]] std::string json_text(JsonStyle style, const Write& write) {
+  rapidjson::StringBuffer buffer;
+  if (style == JsonStyle::Pretty) {
+    rapidjson::PrettyWriter<rapidjson::StringBuffer> writer(buffer);
+    writer.SetIndent(' ', 2);
+    write(writer);
+  } else {
+    rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
+    write(writer);
+  }
+  std::string text(buffer.GetString(), buffer.GetSize());
+  text += '\n';
+  return text;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,502 @@
+// Values at paths: attaches, finds where each path leads, and reads it until two readings agree.
+#include "pyscope/inspect.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "attach.hpp"
+#include "memory/page_cache.hpp"
+#include "python/locals.hpp"
+#include "python/object_items.hpp"
+#include "python/object_path.hpp"
+#include "python/plain_value.hpp"
+#include "read_snapshot.hpp"
+#include "read_stacks.hpp"
+
+namespace pyscope {
+
+struct Inspector::State {
+  InspectOptions options;
+  Target target;
+};
+
+namespace {
+
+/// What is asked for, and what is wrong with it if it can't be understood.
+struct Request {
+  std::string text;
+  Result<ObjectPath> path;
+};
+
+bool same(const InspectedItem& a, const InspectedItem& b) {
+  return a.name == b.name && a.type == b.type && a.repr == b.repr && a.size == b.size;
+}
+
+bool same(const InspectedValue& a, const InspectedValue& b) {
+  const auto message = [](const InspectedValue& value) {
+    return value.error ? value.error->message : std::string{};
+  };
+  return message(a) == message(b) && a.address == b.address && a.repr == b.repr &&
+         a.type == b.type && a.items.size() == b.items.size() &&
+         std::equal(a.items.begin(), a.items.end(), b.items.begin(),
+                    [](const InspectedItem& x, const InspectedItem& y) { return same(x, y); });
+}
+
+bool may_settle(const Error& error) {
+  return error.kind == ErrorKind::Fault || error.kind == ErrorKind::Malformed;
+}
+
+/// One reading of all paths.
+class Reading {
+ public:
+  Reading(const Target& target, const InspectOptions& options, const Log& log)
+      : target_(target),
+        options_(options),
+        log_(log),
+        cache_(*target.memory, kMostMemory),
+        text_budget_{kMostText},
+        reader_(cache_, target.runtime.offsets, &text_budget_),
+        objects_(reader_) {}
+
+  Result<std::vector<InspectedValue>> read(const std::vector<Request>& requests) {
+    const bool frames = std::any_of(requests.begin(), requests.end(), [](const Request& request) {
+      return request.path && request.path->in_frame;
+    });
+    if (auto ok = frames ? read_stacks(requests) : read_runtime(); !ok) {
+      return fail(std::move(ok).error());
+    }
+    const auto gils_before = gils();
+    std::vector<InspectedValue> values;
+    for (const Request& request : requests)
+      values.push_back(value_of(request));
+    stood_still_ = gils_before == gils() &&
+                   std::all_of(gils_before.begin(), gils_before.end(),
+                               [](const auto& gil) { return gil.second.locked == 0; });
+    return values;
+  }
+
+  /// True if nobody can have changed anything in the meantime: nobody had a GIL.
+  [[nodiscard]] bool stood_still() const { return stood_still_; }
+
+ private:
+  static constexpr std::size_t kMostMemory = std::size_t{512} << 20U;
+  static constexpr std::uint64_t kMostText = std::uint64_t{512} << 20U;
+
+  [[nodiscard]] Gils gils() const {
+    return read_gils(*target_.memory, target_.runtime.offsets.layout(), runtime_);
+  }
+
+  Result<void> read_runtime() {
+    auto runtime = read_interpreters(reader_, target_.runtime.at);
+    if (!runtime) return fail(std::move(runtime).error());
+    runtime_ = *std::move(runtime);
+    return {};
+  }
+
+  Result<void> read_stacks(const std::vector<Request>& requests) {
+    CaptureOptions options;
+    options.log = options_.log;
+    // The stacks of those threads only, if they are known.
+    std::vector<std::string> threads;
+    bool known = true;
+    for (const Request& request : requests) {
+      if (!request.path || !request.path->in_frame) continue;
+      known = known && !request.path->thread.empty();
+      threads.push_back(request.path->thread);
+    }
+    const bool one = std::all_of(threads.begin(), threads.end(),
+                                 [&](const std::string& t) { return t == threads.front(); });
+    if (known && one) options.threads = {threads.front()};
+    const Process& process = *target_.process;
+    ProcessFacts facts = process.facts();
+    facts.tasks = process.tasks(true);
+    const ThreadSource source{
+        .list = [&] { return process.tasks(true); },
+        .switches_at_rest = [&](pid_t tid) { return process.switches_at_rest(tid); }};
+    const auto read = [&] {
+      return read_located_snapshot(*target_.memory, target_.runtime, facts, source, options, log_);
+    };
+    auto located = read();
+    if (!located && located.error().kind == ErrorKind::Usage) {
+      // There is no such thread: what there is tells which are near.
+      options.threads.clear();
+      located = read();
+    }
+    if (!located) return fail(std::move(located).error());
+    stacks_ = *std::move(located);
+    runtime_ = stacks_.runtime;
+    return {};
+  }
+
+  InspectedValue value_of(const Request& request) {
+    InspectedValue value;
+    value.path = request.text;
+    if (!request.path) {
+      value.error = request.path.error();
+      return value;
+    }
+    const ObjectPath& path = *request.path;
+    std::string where;
+    if (path.in_frame && path.steps.empty()) {
+      if (auto ok = list_frame(path, value); !ok) value.error = ok.error();
+      return value;
+    }
+    auto found = path.in_frame ? from_frame(path, where) : from_modules(path);
+    if (!found) {
+      value.error = found.error();
+      return value;
+    }
+    value.origin = !found->origin.empty() ? found->origin : where;
+    Repr repr;
+    if (found->plain) {
+      repr = *std::move(found->plain);
+    } else {
+      value.address = found->object.raw();
+      ReprBudget budget = generous_budget();
+      repr = ReprWriter(objects_, options_.values, budget).write(found->object, found->name);
+      const bool secret = !options_.values.show_secrets &&
+                          SecretNames(options_.values.secret_names).matches(found->name);
+      if (!secret) value.value = read_plain_value(objects_, found->object, options_.values);
+      if (options_.list) list(found->object, value);
+    }
+    value.type = std::move(repr.type);
+    value.repr = std::move(repr.text);
+    value.detail = std::move(repr.detail);
+    value.truncated = repr.truncated;
+    return value;
+  }
+
+  static ReprBudget generous_budget() {
+    // One value was asked for, and its own limits bound it.
+    return {.objects = 4'000'000, .text = std::size_t{256} << 20U};
+  }
+
+  Result<FoundObject> from_modules(const ObjectPath& path) {
+    return PathResolver(objects_, runtime_.interpreters.front()).from_modules(path);
+  }
+
+  void list(RemoteAddr object, InspectedValue& value) {
+    const std::size_t most = std::max<std::size_t>(options_.values.max_items, 1);
+    const ObjectItems found = list_items(objects_, object, most);
+    for (const ObjectItem& item : found.items)
+      add_item(item.name, item.key, item.origin, item.object, value);
+    value.items_left_out = found.left_out;
+  }
+
+  void add_item(const std::string& name, const std::string& key, const std::string& origin,
+                RemoteAddr object, InspectedValue& value) {
+    // A line for each.
+    ValueLimits limits = options_.values;
+    limits.max_string = std::min<std::size_t>(limits.max_string, 60);
+    limits.max_items = std::min<std::size_t>(limits.max_items, 4);
+    limits.max_depth = std::min<std::size_t>(limits.max_depth, 1);
+    Repr repr = ReprWriter(objects_, limits, list_budget_).write(object, key);
+    InspectedItem item;
+    item.name = name;
+    item.origin = origin;
+    item.type = std::move(repr.type);
+    item.repr = std::move(repr.text);
+    item.truncated = repr.truncated;
+    if (const auto type = objects_.type_of(object)) item.size = length_of(reader_, object, **type);
+    value.items.push_back(std::move(item));
+  }
+
+  // --- Frames
+
+  /// One thread's frames that a path may begin at: their numbers, 0 for the innermost.
+  struct Frames {
+    std::size_t thread = 0;  // of the snapshot
+    std::vector<std::size_t> frames;
+  };
+
+  [[nodiscard]] std::string name_of(const Thread& thread) const {
+    const std::string id = thread.tid != 0 ? fmt::to_string(thread.tid) : std::string("ended");
+    return thread.name ? fmt::format("{} \"{}\"", id, *thread.name) : id;
+  }
+
+  [[nodiscard]] const Code* code_of(std::size_t thread, std::size_t frame) const {
+    const auto& code = stacks_.snapshot.threads[thread].frames[frame].code;
+    return code && *code < stacks_.snapshot.codes.size() ? &stacks_.snapshot.codes[*code] : nullptr;
+  }
+
+  /// The frames of functions, and not those where C code comes in between.
+  [[nodiscard]] std::vector<std::size_t> python_frames(std::size_t thread) const {
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < stacks_.snapshot.threads[thread].frames.size(); ++i) {
+      if (code_of(thread, i) != nullptr) found.push_back(i);
+    }
+    return found;
+  }
+
+  Result<std::size_t> find_thread(const ObjectPath& path) const {
+    const auto& threads = stacks_.snapshot.threads;
+    std::vector<std::string> names;
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+      if (threads[i].name) names.push_back(*threads[i].name);
+      const bool wanted = path.thread.empty() ? threads[i].main
+                                              : threads[i].name == path.thread ||
+                                                    (threads[i].tid != 0 &&
+                                                     fmt::to_string(threads[i].tid) == path.thread);
+      if (wanted) found.push_back(i);
+    }
+    if (found.empty()) {
+      return fail(ErrorKind::Usage,
+                  fmt::format("{}: there is no Python thread {}", path.text, path.thread),
+                  nearest_hint(path.thread, names));
+    }
+    if (found.size() > 1) {
+      return fail(ErrorKind::Usage,
+                  fmt::format("{}: {} threads have the name {}: say which by its tid", path.text,
+                              found.size(), path.thread));
+    }
+    return found.front();
+  }
+
+  Result<Frames> find_frames(const ObjectPath& path) const {
+    const bool number =
+        !path.frame.empty() && path.frame.find_first_not_of("0123456789") == std::string::npos;
+    const auto with_function = [&](std::size_t thread) {
+      std::vector<std::size_t> found;
+      for (const std::size_t i : python_frames(thread)) {
+        const Code& code = *code_of(thread, i);
+        if (code.function == path.frame || code.qualified_name == path.frame) found.push_back(i);
+      }
+      return found;
+    };
+    if (!path.frame.empty() && !number && path.thread.empty()) {
+      // A function says which thread is meant, if only one runs it.
+      std::vector<Frames> running;
+      std::string names;
+      for (std::size_t i = 0; i < stacks_.snapshot.threads.size(); ++i) {
+        auto frames = with_function(i);
+        if (frames.empty()) continue;
+        names += (names.empty() ? "" : ", ") + name_of(stacks_.snapshot.threads[i]);
+        running.push_back({i, std::move(frames)});
+      }
+      if (running.size() == 1) return running.front();
+      if (!running.empty()) {
+        return fail(ErrorKind::Usage, fmt::format("{}: {} threads run {}: say which: {}", path.text,
+                                                  running.size(), path.frame, names));
+      }
+    }
+    const auto thread = find_thread(path);
+    if (!thread) return fail(thread.error());
+    Frames frames{*thread, python_frames(*thread)};
+    const std::string name = name_of(stacks_.snapshot.threads[*thread]);
+    if (frames.frames.empty()) {
+      return fail(ErrorKind::Usage,
+                  fmt::format("{}: thread {} runs no Python code", path.text, name));
+    }
+    if (number) {
+      std::size_t wanted = 0;
+      const std::string& text = path.frame;
+      const auto end = std::from_chars(text.data(), text.data() + text.size(), wanted);
+      if (end.ec != std::errc{} || wanted >= frames.frames.size()) {
+        return fail(ErrorKind::Usage, fmt::format("{}: thread {} has {} frames: the innermost is 0",
+                                                  path.text, name, frames.frames.size()));
+      }
+      frames.frames = {frames.frames[wanted]};
+    } else if (!path.frame.empty()) {
+      std::vector<std::string> functions;
+      for (const std::size_t i : frames.frames)
+        functions.push_back(code_of(*thread, i)->qualified_name);
+      frames.frames = with_function(*thread);
+      if (frames.frames.empty()) {
+        return fail(ErrorKind::Usage,
+                    fmt::format("{}: thread {} doesn't run {}", path.text, name, path.frame),
+                    nearest_hint(path.frame, functions));
+      }
+    }
+    return frames;
+  }
+
+  [[nodiscard]] std::string place_of(std::size_t thread, std::size_t frame) const {
+    const auto numbers = python_frames(thread);
+    const auto number = std::find(numbers.begin(), numbers.end(), frame) - numbers.begin();
+    return fmt::format("thread {}, frame {}, {}", name_of(stacks_.snapshot.threads[thread]), number,
+                       code_of(thread, frame)->qualified_name);
+  }
+
+  Result<FoundObject> from_frame(const ObjectPath& path, std::string& where) {
+    const auto frames = find_frames(path);
+    if (!frames) return fail(frames.error());
+    const std::string& name = path.steps.front().text;
+    PathResolver resolver(objects_, runtime_.interpreters.front());
+    std::vector<std::string> known;
+    RemoteAddr globals;
+    for (const std::size_t i : frames->frames) {
+      const auto found = read_variables(reader_, stacks_.frames[frames->thread][i]);
+      if (!found) return fail(path.text, found.error());
+      if (!globals) globals = found->globals;
+      for (const FrameVariable& variable : found->variables) {
+        if (variable.name != name) {
+          known.push_back(variable.name);
+          continue;
+        }
+        where = place_of(frames->thread, i);
+        return resolver.follow(path, {variable.value, {}, name, {}}, 1);
+      }
+    }
+    const auto global =
+        globals ? dict_item(reader_, globals, name) : Result<RemoteAddr>(RemoteAddr{});
+    if (global && *global) {
+      where = "the globals of " + place_of(frames->thread, frames->frames.front());
+      return resolver.follow(path, {*global, {}, name, {}}, 1);
+    }
+    const std::string place = frames->frames.size() == 1
+                                  ? place_of(frames->thread, frames->frames.front())
+                                  : "thread " + name_of(stacks_.snapshot.threads[frames->thread]);
+    return fail(ErrorKind::Usage,
+                fmt::format("{}: {} has no variable '{}'", path.text, place, name),
+                nearest_hint(name, known));
+  }
+
+  /// All variables of the innermost of the frames.
+  Result<void> list_frame(const ObjectPath& path, InspectedValue& value) {
+    const auto frames = find_frames(path);
+    if (!frames) return fail(frames.error());
+    const std::size_t frame = frames->frames.front();
+    const auto found = read_variables(reader_, stacks_.frames[frames->thread][frame]);
+    if (!found) return fail(path.text, found.error());
+    value.origin = place_of(frames->thread, frame);
+    for (const FrameVariable& variable : found->variables) {
+      if (value.items.size() < options_.values.max_items) {
+        add_item(variable.name, variable.name, {}, variable.value, value);
+      } else {
+        ++value.items_left_out;
+      }
+    }
+    return {};
+  }
+
+  const Target& target_;
+  const InspectOptions& options_;
+  const Log& log_;
+  PageCache cache_;
+  TextBudget text_budget_;
+  Reader reader_;
+  ObjectReader objects_;
+  ReprBudget list_budget_;
+  RawRuntime runtime_;
+  LocatedSnapshot stacks_;
+  bool stood_still_ = false;
+};
+
+std::vector<Request> parse(const std::vector<std::string>& paths, const InspectOptions& options) {
+  const bool in_frame = !options.thread.empty() || !options.frame.empty();
+  std::vector<Request> requests;
+  for (const std::string& text : paths) {
+    Request request{text, parse_path(text)};
+    if (request.path && in_frame && !request.path->in_frame) {
+      request.path->in_frame = true;
+      request.path->thread = options.thread;
+      request.path->frame = options.frame;
+    }
+    requests.push_back(std::move(request));
+  }
+  if (requests.empty()) {
+    // Everything that is there at all.
+    ObjectPath all;
+    all.in_frame = in_frame;
+    all.thread = options.thread;
+    all.frame = options.frame;
+    requests.push_back({"__main__", in_frame ? Result<ObjectPath>(all) : parse_path("__main__")});
+    if (in_frame) requests.back().text = fmt::format("{}/{}", options.thread, options.frame);
+  }
+  return requests;
+}
+
+}  // namespace
+
+Inspector::Inspector(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Inspector::Inspector(Inspector&&) noexcept = default;
+Inspector& Inspector::operator=(Inspector&&) noexcept = default;
+Inspector::~Inspector() = default;
+
+Result<Inspector> Inspector::attach(pid_t pid, const InspectOptions& options) {
+  auto target = pyscope::attach(pid, Log(options.log));
+  if (!target) return fail(std::move(target).error());
+  return Inspector(std::make_unique<State>(State{options, *std::move(target)}));
+}
+
+Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const {
+  const InspectOptions& options = state_->options;
+  const Target& target = state_->target;
+  const Process& process = *target.process;
+  const Log log(options.log);
+  const std::vector<Request> requests = parse(paths, options);
+
+  Inspection inspection;
+  inspection.captured_at = std::chrono::system_clock::now();
+  const ThreadSource holder{.list = nullptr, .hold = ThreadHold::stop};
+  PausedThreads paused(holder);
+  bool all_held = false;
+  if (options.pause) {
+    std::vector<pid_t> tids;
+    for (const Task& task : process.tasks(false))
+      tids.push_back(task.tid);
+    paused.hold(tids, log);
+    all_held = std::all_of(tids.begin(), tids.end(), [&](pid_t tid) { return paused.holds(tid); });
+    for (const pid_t tid : tids) {
+      if (!paused.holds(tid)) log("thread {} isn't held: {}", tid, paused.refusal(tid));
+    }
+  }
+
+  constexpr int kMostReadings = 6;
+  Result<std::vector<InspectedValue>> last = fail(ErrorKind::Failed, "nothing was read");
+  for (int i = 0; i < kMostReadings; ++i) {
+    Reading reading(target, options, log);
+    auto values = reading.read(requests);
+    if (!values) {
+      if (process.ended()) return fail(ended_while_read(process));
+      if (!may_settle(values.error()) || i + 1 == kMostReadings) return fail(values.error());
+      continue;
+    }
+    bool settled = all_held || reading.stood_still();
+    if (!settled && last) {
+      settled = true;
+      for (std::size_t n = 0; n < values->size(); ++n) {
+        (*values)[n].consistent = same((*values)[n], (*last)[n]);
+        settled = settled && (*values)[n].consistent;
+      }
+    }
+    last = std::move(values);
+    if (settled) break;
+    log("a value changed while it was read, reading {}", i + 1);
+  }
+  if (paused.threads() > 0) {
+    const bool in_time = paused.release();
+    inspection.paused_us = paused.microseconds();
+    if (all_held && !in_time && last) {
+      for (InspectedValue& value : *last)
+        value.consistent = false;
+    }
+  }
+  if (process.ended()) return fail(ended_while_read(process));
+  if (!runs_same_program(target)) {
+    return fail(ErrorKind::NoSuchProcess,
+                fmt::format("process {} runs another program now than the one that was attached to",
+                            process.pid()),
+                "try again");
+  }
+  inspection.values = *std::move(last);
+  return inspection;
+}
+
+int exit_status(const Inspection& inspection) {
+  int status = 0;
+  bool any_read = false;
+  for (const InspectedValue& value : inspection.values) {
+    any_read = any_read || !value.error;
+    if (!value.error && value.consistent) continue;
+    if (status == 0) {
+      status = exit_status(value.error ? value.error->kind : ErrorKind::Malformed);
+    }
+  }
+  return status != 0 && any_read ? exit_status(ErrorKind::Malformed) : status;
+}
+
+}  // namespace pyscope

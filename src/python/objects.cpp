@@ -1,0 +1,242 @@
+// The layouts are those of builds with a GIL, and the same in 3.13, 3.14 and 3.15, unless
+// PythonLayout has them.
+#include "python/objects.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+namespace pyscope {
+namespace {
+
+// PyTypeObject (Include/cpython/object.h).
+constexpr std::uint64_t kTypeMembers = 240;
+constexpr std::uint64_t kTypeBase = 256;
+constexpr std::uint64_t kTypeDict = 264;
+constexpr std::uint64_t kTypeDictOffset = 288;
+constexpr std::uint64_t kTypeMro = 344;
+// PyHeapTypeObject: ht_qualname lies before ht_cached_keys.
+constexpr std::uint64_t kQualifiedNameBeforeKeys = 8;
+
+constexpr std::uint64_t kTypeStaticBuiltin = 1U << 1U;
+constexpr std::uint64_t kTypeImmutable = 1U << 8U;
+constexpr std::uint64_t kTypeHeap = 1U << 9U;
+
+// PyMemberDef: name, type, offset, flags, doc; and the types that are objects.
+constexpr std::uint64_t kMemberSize = 40;
+constexpr std::int32_t kObjectMember = 16;  // Py_T_OBJECT_EX
+constexpr std::int32_t kOldObjectMember = 6;
+
+constexpr std::size_t kMostBases = 64;
+
+std::string_view last_part(std::string_view name) {
+  return name.substr(name.rfind('.') + 1);
+}
+
+bool is_c_code(std::uint64_t flags) {
+  return (flags & kTypeStaticBuiltin) != 0 || (flags & kTypeHeap) == 0 ||
+         (flags & kTypeImmutable) != 0;
+}
+
+}  // namespace
+
+Result<const ObjectType*> ObjectReader::type_of(RemoteAddr object) {
+  if (!object.is_plausible_pointer()) {
+    return fail(ErrorKind::Malformed, fmt::format("{:#x} is not an object", object.raw()));
+  }
+  const auto type = reader_.type_of(object);
+  if (!type) return fail(type.error());
+  return describe_type(*type);
+}
+
+Result<const ObjectType*> ObjectReader::describe_type(RemoteAddr at) {
+  if (!at.is_plausible_pointer()) {
+    return fail(ErrorKind::Malformed, fmt::format("{:#x} is not a type", at.raw()));
+  }
+  if (const auto known = types_.find(at.raw()); known != types_.end()) return &known->second;
+  ObjectType type;
+  type.at = at;
+  // What is a type is told by the type of its type: all metaclasses have this flag.
+  const auto metatype = reader_.type_of(at);
+  const auto meta_flags =
+      metatype && *metatype ? reader_.type_flags(*metatype) : Result<std::uint64_t>(0U);
+  if (!meta_flags || (*meta_flags & kTypeSubclass) == 0) {
+    return fail(ErrorKind::Malformed, fmt::format("{:#x} is not a type", at.raw()));
+  }
+  const auto flags = reader_.type_flags(at);
+  const auto basic_size = reader_.value<std::uint64_t>(at, reader_.layout().type_basicsize);
+  const auto dict_offset = reader_.value<std::int64_t>(at, kTypeDictOffset);
+  const auto repr = reader_.field<std::uint64_t>(at, Field::TypeTpRepr);
+  auto name = reader_.type_name(at);
+  if (!flags || !basic_size || !dict_offset || !repr || !name) {
+    return fail(ErrorKind::Malformed, fmt::format("the type at {:#x} can't be read", at.raw()));
+  }
+  type.flags = *flags;
+  type.basic_size = *basic_size;
+  type.dict_offset = *dict_offset;
+  type.repr = RemoteAddr{*repr};
+  type.exact = is_c_code(type.flags);
+  type.full_name = *name;
+  if (!type.exact) {
+    // ht_qualname, and the module from the class's own dict.
+    const auto qualified =
+        reader_.pointer(at, reader_.layout().type_cached_keys - kQualifiedNameBeforeKeys);
+    if (qualified && *qualified) {
+      if (std::string text = text_of(*qualified); !text.empty()) type.full_name = std::move(text);
+    }
+    const std::string module = text_of(class_attribute(at, "__module__"));
+    type.name = last_part(type.full_name);
+    if (!module.empty() && module != "builtins") type.full_name = module + "." + type.full_name;
+  } else {
+    type.name = last_part(type.full_name);
+  }
+  read_bases(type);
+  return &types_.emplace(at.raw(), std::move(type)).first->second;
+}
+
+void ObjectReader::read_bases(ObjectType& type) {
+  for (RemoteAddr base = type.at; base && type.bases.size() < kMostBases;) {
+    type.bases.push_back(base);
+    const auto flags = reader_.type_flags(base);
+    if (!flags) break;
+    if (type.builtin.empty() && is_c_code(*flags)) {
+      type.builtin = reader_.type_name(base).value_or("");
+      type.builtin_repr =
+          RemoteAddr{reader_.field<std::uint64_t>(base, Field::TypeTpRepr).value_or(0)};
+    }
+    const auto next = reader_.pointer(base, kTypeBase);
+    if (!next) break;
+    base = *next;
+  }
+  const auto mro = reader_.pointer(type.at, kTypeMro);
+  const auto count = mro && *mro ? reader_.field<std::uint64_t>(*mro, Field::TupleObSize)
+                                 : Result<std::uint64_t>(0U);
+  if (mro && count && *count > 0 && *count <= kMostBases) {
+    std::vector<std::uint64_t> classes(*count);
+    if (reader_.memory().read(*mro + reader_.offsets()[Field::TupleObItem],
+                              std::as_writable_bytes(std::span{classes}))) {
+      for (const std::uint64_t at : classes) {
+        if (RemoteAddr{at}.is_plausible_pointer()) type.mro.emplace_back(at);
+      }
+    }
+  }
+  if (type.mro.empty() || type.mro.front() != type.at) type.mro = type.bases;
+}
+
+RemoteAddr ObjectReader::class_dict(RemoteAddr type) {
+  return reader_.pointer(type, kTypeDict).value_or(RemoteAddr{});
+}
+
+RemoteAddr ObjectReader::class_attribute(RemoteAddr type, std::string_view name) {
+  const RemoteAddr dict = class_dict(type);
+  return dict ? dict_item(reader_, dict, name).value_or(RemoteAddr{}) : RemoteAddr{};
+}
+
+Result<RemoteAddr> ObjectReader::module_dict(RemoteAddr module) {
+  return reader_.pointer(module, reader_.layout().module_dict);
+}
+
+std::vector<NamedObject> ObjectReader::attributes(RemoteAddr object, const ObjectType& type,
+                                                  std::size_t most) {
+  std::vector<NamedObject> found;
+  // Slots: their definitions lie behind the type object.
+  for (auto base = type.bases.rbegin(); base != type.bases.rend(); ++base) {
+    const auto flags = reader_.type_flags(*base);
+    if (!flags || (*flags & kTypeHeap) == 0 || (*flags & kTypeImmutable) != 0) continue;
+    const auto metatype = reader_.type_of(*base);
+    const auto meta_size =
+        metatype ? reader_.value<std::uint64_t>(*metatype, reader_.layout().type_basicsize)
+                 : Result<std::uint64_t>(0U);
+    constexpr std::uint64_t kObjectSize = 16;
+    const auto count = reader_.value<std::uint64_t>(*base, kObjectSize);  // ob_size
+    constexpr std::uint64_t kMostSlots = 256;
+    constexpr std::uint64_t kMaxTypeSize = 1U << 16U;
+    if (!meta_size || !count || *count > kMostSlots || *meta_size > kMaxTypeSize) continue;
+    for (std::uint64_t i = 0; i < *count && found.size() < most; ++i) {
+      const RemoteAddr member = *base + *meta_size + i * kMemberSize;
+      const auto name_at = reader_.value<std::uint64_t>(member, 0);
+      const auto kind = reader_.value<std::int32_t>(member, 8);
+      const auto offset = reader_.value<std::uint64_t>(member, 16);
+      if (!name_at || !kind || !offset || (*kind != kObjectMember && *kind != kOldObjectMember) ||
+          *offset > type.basic_size) {
+        continue;
+      }
+      const auto value = reader_.pointer(object, *offset);
+      if (!value || !*value) continue;
+      found.emplace_back(reader_.c_string(RemoteAddr{*name_at}).value_or("?"), *value);
+    }
+  }
+  Result<DictPrefix> dict = DictPrefix{};
+  if ((type.flags & kTypeManagedDict) != 0) {
+    const auto before = static_cast<std::uint64_t>(-reader_.layout().managed_dict);
+    const auto at = reader_.pointer(RemoteAddr{object.raw() - before}, 0);
+    if (at && *at) {
+      dict = read_dict_prefix(reader_, *at, most);
+    } else if (at && (type.flags & kTypeInlineValues) != 0) {
+      constexpr std::uint64_t kValid = 3;
+      constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
+      const auto keys = reader_.pointer(type.at, reader_.layout().type_cached_keys);
+      if (keys && *keys && type.basic_size < kMaxBasicSize) {
+        const RemoteAddr values = object + type.basic_size;
+        if (reader_.value<std::uint8_t>(values, kValid).value_or(0) == 1) {
+          dict = read_inline_values(reader_, values, *keys, most);
+        }
+      }
+    }
+  } else if (type.dict_offset > 0) {
+    const auto at = reader_.pointer(object, static_cast<std::uint64_t>(type.dict_offset));
+    if (at && *at) dict = read_dict_prefix(reader_, *at, most);
+  }
+  if (dict) {
+    for (const auto& [key, value] : dict->items) {
+      if (found.size() >= most) break;
+      found.emplace_back(text_of(key), value);
+    }
+  }
+  return found;
+}
+
+RemoteAddr ObjectReader::attribute(RemoteAddr object, const ObjectType& type,
+                                   std::string_view name) {
+  constexpr std::size_t kMost = 65'536;
+  const auto all = attributes(object, type, kMost);
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const NamedObject& known) { return known.first == name; });
+  return found == all.end() ? RemoteAddr{} : found->second;
+}
+
+RemoteAddr ObjectReader::member(RemoteAddr object, const ObjectType& type, std::string_view name) {
+  constexpr std::uint64_t kMostMembers = 64;
+  constexpr std::uint64_t kExceptionArgs = 24;
+  // An attribute of the C structure that is behind a function only because it may be set.
+  if (name == "args" && (type.flags & kTypeExceptionSubclass) != 0) {
+    return reader_.pointer(object, kExceptionArgs).value_or(RemoteAddr{});
+  }
+  for (const RemoteAddr base : type.mro) {
+    const auto members = reader_.value<std::uint64_t>(base, kTypeMembers);
+    if (!members || *members == 0) continue;
+    for (std::uint64_t i = 0; i < kMostMembers; ++i) {
+      const RemoteAddr definition{*members + i * kMemberSize};
+      const auto name_at = reader_.value<std::uint64_t>(definition, 0);
+      if (!name_at || *name_at == 0) break;
+      const auto text = reader_.c_string(RemoteAddr{*name_at});
+      if (!text || *text != name) continue;
+      const auto kind = reader_.value<std::int32_t>(definition, 8);
+      const auto offset = reader_.value<std::uint64_t>(definition, 16);
+      if (!kind || !offset || (*kind != kObjectMember && *kind != kOldObjectMember) ||
+          *offset >= type.basic_size) {
+        return {};
+      }
+      return reader_.pointer(object, *offset).value_or(RemoteAddr{});
+    }
+  }
+  return {};
+}
+
+std::string ObjectReader::text_of(RemoteAddr str_object) {
+  if (!str_object.is_plausible_pointer()) return {};
+  constexpr std::size_t kMost = 1024;
+  return read_str(reader_, str_object, kMost).value_or(std::string{});
+}
+
+}  // namespace pyscope

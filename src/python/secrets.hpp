@@ -1,0 +1,40 @@
+// What is masked unless it is asked for: values that are named like secrets, and the user part of
+// URLs.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pyscope {
+
+inline constexpr std::string_view kMask = "***";
+
+class SecretNames {
+ public:
+  /// The usual ones and these, which match as the usual ones do: as part of a name, in any case.
+  explicit SecretNames(const std::vector<std::string>& more = {});
+
+  /// True for names of variables, attributes and keys whose values are not for every eye.
+  [[nodiscard]] bool matches(std::string_view name) const;
+  /// The same for a name whose value is a number: `max_tokens` is no secret, a `pin` may be.
+  [[nodiscard]] bool matches_number(std::string_view name) const;
+
+ private:
+  [[nodiscard]] bool matches(std::string_view name, std::string_view but) const;
+
+  std::vector<std::string> more_;  // in lower case
+};
+
+/// "postgresql://ann:hunter2@db/shop" as "postgresql://***@db/shop", wherever in the text. With
+/// `cut`, more of the text was left out at its end, and a user part that may go on there is masked
+/// as well. True if anything was masked.
+bool mask_url_users(std::string& text, bool cut = false);
+bool mask_url_users(std::u32string& text, bool cut = false);
+
+/// A command line without its secrets: `--password=x`, `--password x`, `API_KEY=x`, URLs. Only by
+/// names: what follows a one-letter option isn't known to be one.
+[[nodiscard]] std::vector<std::string> mask_command(std::vector<std::string> command,
+                                                    const SecretNames& names);
+
+}  // namespace pyscope
