@@ -77,6 +77,20 @@ class Reading {
     return values;
   }
 
+  /// For paths whose first name is no module's: the frames that have a variable of this name.
+  void point_to_frames(const std::vector<Request>& requests, std::vector<InspectedValue>& values) {
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      const auto& path = requests[i].path;
+      if (!values[i].error || !path || path->in_frame) continue;
+      if (PathResolver(objects_, runtime_.interpreters.front()).knows_start(*path)) continue;
+      if (stacks_.frames.empty() && !read_stacks({})) return;
+      const auto places = frames_with(path->steps.front().text, path->text);
+      if (places.empty()) continue;
+      values[i].error->hint =
+          fmt::format("it is a variable of a running function: {}", fmt::join(places, " or "));
+    }
+  }
+
   /// True if nobody can have changed anything in the meantime: nobody had a GIL.
   [[nodiscard]] bool stood_still() const { return stood_still_; }
 
@@ -108,7 +122,7 @@ class Reading {
     }
     const bool one = std::all_of(threads.begin(), threads.end(),
                                  [&](const std::string& t) { return t == threads.front(); });
-    if (known && one) options.threads = {threads.front()};
+    if (known && one && !threads.empty()) options.threads = {threads.front()};
     const Process& process = *target_.process;
     ProcessFacts facts = process.facts();
     facts.tasks = process.tasks(true);
@@ -155,7 +169,8 @@ class Reading {
     } else {
       value.address = found->object.raw();
       ReprBudget budget = generous_budget();
-      repr = ReprWriter(objects_, options_.values, budget).write(found->object, found->name);
+      const ValueLimits limits = options_.list ? limits_of_a_line() : options_.values;
+      repr = ReprWriter(objects_, limits, budget).write(found->object, found->name);
       const bool secret = !options_.values.show_secrets &&
                           SecretNames(options_.values.secret_names).matches(found->name);
       if (!secret) value.value = read_plain_value(objects_, found->object, options_.values);
@@ -185,13 +200,18 @@ class Reading {
     value.items_left_out = found.left_out;
   }
 
-  void add_item(const std::string& name, const std::string& key, const std::string& origin,
-                RemoteAddr object, InspectedValue& value) {
-    // A line for each.
+  /// Of a value that is one among many.
+  [[nodiscard]] ValueLimits limits_of_a_line() const {
     ValueLimits limits = options_.values;
     limits.max_string = std::min<std::size_t>(limits.max_string, 60);
     limits.max_items = std::min<std::size_t>(limits.max_items, 4);
     limits.max_depth = std::min<std::size_t>(limits.max_depth, 1);
+    return limits;
+  }
+
+  void add_item(const std::string& name, const std::string& key, const std::string& origin,
+                RemoteAddr object, InspectedValue& value) {
+    const ValueLimits limits = limits_of_a_line();
     Repr repr = ReprWriter(objects_, limits, list_budget_).write(object, key);
     InspectedItem item;
     item.name = name;
@@ -354,6 +374,28 @@ class Reading {
                 nearest_hint(name, known));
   }
 
+  /// Paths that begin at variables of this name, for the first few that there are.
+  std::vector<std::string> frames_with(const std::string& name, const std::string& path) {
+    constexpr std::size_t kMost = 3;
+    std::vector<std::string> places;
+    const auto& threads = stacks_.snapshot.threads;
+    for (std::size_t t = 0; t < threads.size() && places.size() < kMost; ++t) {
+      for (const std::size_t i : python_frames(t)) {
+        const auto found = read_variables(reader_, stacks_.frames[t][i]);
+        // The names of a module were looked at before.
+        if (!found || found->is_namespace) continue;
+        const bool has =
+            std::any_of(found->variables.begin(), found->variables.end(),
+                        [&](const FrameVariable& variable) { return variable.name == name; });
+        if (!has) continue;
+        const std::string thread = threads[t].name.value_or(fmt::to_string(threads[t].tid));
+        places.push_back(fmt::format("{}/{}:{}", thread, code_of(t, i)->qualified_name, path));
+        break;
+      }
+    }
+    return places;
+  }
+
   /// All variables of the innermost of the frames.
   Result<void> list_frame(const ObjectPath& path, InspectedValue& value) {
     const auto frames = find_frames(path);
@@ -464,7 +506,10 @@ Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const 
       }
     }
     last = std::move(values);
-    if (settled) break;
+    if (settled || i + 1 == kMostReadings) {
+      reading.point_to_frames(requests, *last);
+      break;
+    }
     log("a value changed while it was read, reading {}", i + 1);
   }
   if (paused.threads() > 0) {

@@ -20,7 +20,7 @@ ValueLimits default_limits() {
   ValueLimits limits;
   limits.max_string = 10'000;
   limits.max_items = 200;
-  limits.max_depth = 8;
+  limits.max_depth = 6;
   return limits;
 }
 

@@ -125,6 +125,8 @@ class InspectJson : private JsonFields<Writer> {
   }
 };
 
+constexpr std::size_t kMostListedColumns = 120;
+
 std::string size_text(const InspectedItem& item) {
   return item.size ? fmt::format("{}", *item.size) : std::string{};
 }
@@ -132,6 +134,7 @@ std::string size_text(const InspectedItem& item) {
 /// The lines of what is there: name, type, size and value, one below the other.
 void append_items(std::string& out, const InspectedValue& value, const Painter& painter) {
   constexpr std::size_t kMostColumns = 32;
+  constexpr std::size_t kMostValueColumns = 80;
   std::size_t names = 0;
   std::size_t types = 0;
   std::size_t sizes = 0;
@@ -159,7 +162,7 @@ void append_items(std::string& out, const InspectedValue& value, const Painter& 
       out.append(size.size() < sizes ? sizes - size.size() : 0, ' ');
       out += size + "  ";
     }
-    out += escape(item.repr);
+    out += clip(escape(item.repr), kMostValueColumns);
     if (!item.origin.empty()) {
       painter.append(out, Style::Note, fmt::format("  (of {})", escape(item.origin)));
     }
@@ -183,7 +186,8 @@ std::string render_text(const InspectedValue& value, const InspectTextOptions& o
       painter.append(out, Style::Line, escape(value.path));
       out += " = ";
     }
-    out += escape(value.repr);
+    // Of what is in it, the lines below say more.
+    out += value.items.empty() ? escape(value.repr) : clip(escape(value.repr), kMostListedColumns);
     if (!value.detail.empty()) {
       painter.append(out, Style::Note, fmt::format("  ({})", escape(value.detail)));
     }

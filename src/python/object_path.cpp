@@ -318,6 +318,17 @@ RemoteAddr PathResolver::in_module(std::string_view module_name, std::string_vie
   return dict_item(reader_, *dict, name).value_or(RemoteAddr{});
 }
 
+bool PathResolver::knows_start(const ObjectPath& path) {
+  std::string prefix;
+  for (const PathStep& step : path.steps) {
+    if (step.kind != PathStep::Kind::Attribute) break;
+    prefix += prefix.empty() ? step.text : "." + step.text;
+    if (module(prefix)) return true;
+  }
+  const std::string& name = path.steps.front().text;
+  return in_module("__main__", name) || in_module("builtins", name);
+}
+
 Result<FoundObject> PathResolver::from_modules(const ObjectPath& path) {
   if (!interpreter_.modules) {
     return fail(ErrorKind::Malformed, "the interpreter's sys.modules could not be found");

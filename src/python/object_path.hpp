@@ -61,6 +61,8 @@ class PathResolver {
 
   /// From a module: the longest part of the path that is one, or else from a name in __main__.
   [[nodiscard]] Result<FoundObject> from_modules(const ObjectPath& path);
+  /// Whether the path's first name is a module, or a name of __main__ or of the builtins.
+  [[nodiscard]] bool knows_start(const ObjectPath& path);
   /// From an object that the first step of the path led to.
   [[nodiscard]] Result<FoundObject> follow(const ObjectPath& path, FoundObject start,
                                            std::size_t steps_taken);

@@ -342,13 +342,16 @@ Result<void> ReprWriter::put_instance(RemoteAddr object, const ObjectType& type,
   }
   put("<" + type.name + " at ");
   put_address(object);
-  if (!found.empty() && depth >= limits_.max_depth) {
+  // Objects lead to all others, so their attributes count as three levels; the first one's are
+  // shown whatever the limit is.
+  constexpr std::size_t kLevels = 3;
+  if (!found.empty() && depth > 0 && depth + kLevels > limits_.max_depth + 1) {
     put(" …");
     truncated_ = true;
   } else {
     for (std::size_t i = 0; i < std::min(found.size(), limits_.max_items); ++i) {
       put(" " + found[i].first + "=");
-      put_named(found[i].first, found[i].second, depth + 1);
+      put_named(found[i].first, found[i].second, depth + kLevels);
     }
     if (found.size() > limits_.max_items) {
       put(" …");

@@ -185,6 +185,9 @@ TEST_CASE("a path may begin at a variable of a frame", "[live]") {
   CHECK(complaint({"worker-1/9:row"}).find("has ") != std::string::npos);
   CHECK(complaint({"worker-1/ftch:row"}).find("fetch") != std::string::npos);
   CHECK(complaint({"worker-1/fetch:rows"}).find("row") != std::string::npos);
+  CHECK(complaint({"local_of_main"}).find("MainThread/main:local_of_main") != std::string::npos);
+  CHECK(complaint({"step.x"}).find("worker-1/serve:step.x or worker-2/serve:step.x") !=
+        std::string::npos);
   CHECK(complaint({"--frame", "serve", "row"}).find("2 threads run serve") != std::string::npos);
 
   const std::string listed =

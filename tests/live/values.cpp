@@ -6,7 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "memory/page_cache.hpp"
 #include "pyscope/render.hpp"
+#include "python/object_items.hpp"
+#include "python/object_path.hpp"
+#include "python/plain_value.hpp"
 #include "read_snapshot.hpp"
 #include "recording.hpp"
 #include "support/catch.hpp"
@@ -133,10 +137,36 @@ TEST_CASE("what is named like a secret is masked unless it is asked for", "[live
   CHECK(masked.at("harmless") == "'ok'");
   CHECK(masked.at("session") == "{'Authorization': '***', 'user': 'ann', 'none_token': None}");
   CHECK(masked.at("client") == "namespace(private_key='***', name='n')");
+  CHECK(masked.at("headers") == "[(b'host', b'h'), (b'cookie', '***'), ('x-api-key', '***')]");
+  CHECK(masked.at("url") == "'see postgres://***@db/shop?x=1'");
+  CHECK(masked.at("raw") == "b'redis://***@cache/0'");
+  CHECK(masked.at("url_without_user") == "'https://host/ann@x'");
+  CHECK(masked.at("environment") == "{'PWD': '/srv', 'OLDPWD': '/', 'DB_PASSWORD': '***'}");
+  CHECK(masked.at("max_tokens") == "4096");
+  CHECK(masked.at("pin") == "1234");
+  CHECK(repr({"--locals", "--secret", "pin"}).at("pin") == "'***'");
+  CHECK(repr({"--locals", "--secret", "x", "--secret", "PIN"}).at("pin") == "'***'");
   const json shown = repr({"--locals", "--show-secrets"});
   CHECK(shown.at("password") == "'hunter2'");
+  CHECK(shown.at("url") == "'see postgres://ann:pass@db/shop?x=1'");
+  CHECK(shown.at("headers") == "[(b'host', b'h'), (b'cookie', b'c=1'), ('x-api-key', 'k')]");
   CHECK(shown.at("session") == "{'Authorization': 'Bearer x', 'user': 'ann', 'none_token': None}");
   CHECK(shown.at("client") == "namespace(private_key=b'k', name='n')");
+}
+
+TEST_CASE("a command line is shown without its secrets", "[live]") {
+  const Interpreter interpreter = interpreters().front();
+  Target target(interpreter, "values.py", {"secrets", "--password", "hunter2", "--dsn=pg://u:p@h"});
+  (void)target.read();
+  REQUIRE(all_sleep(target.pid()));
+  const auto words = [&](const std::vector<std::string>& options) {
+    const auto command =
+        dump(target.pid(), options).json.at("command").get<std::vector<std::string>>();
+    return std::vector<std::string>(command.end() - 3, command.end());
+  };
+  CHECK(words({}) == std::vector<std::string>{"--password", "***", "--dsn=pg://***@h"});
+  CHECK(words({"--show-secrets"}) ==
+        std::vector<std::string>{"--password", "hunter2", "--dsn=pg://u:p@h"});
 }
 
 TEST_CASE("what is too much is cut and says how much there is", "[live]") {
@@ -231,5 +261,22 @@ TEST_CASE("values in memory that makes no sense are never the end of it", "[live
     if (!snapshot) continue;
     CHECK_FALSE(pyscope::render_text(*snapshot, {}).empty());
     CHECK(json::accept(pyscope::render_json(*snapshot, pyscope::JsonStyle::Compact)));
+    // The same for paths.
+    const pyscope::PageCache cache(altered);
+    const pyscope::Reader reader(cache, runtime.offsets);
+    pyscope::ObjectReader objects(reader);
+    const auto found = pyscope::read_interpreters(reader, runtime.at);
+    if (!found) continue;
+    pyscope::PathResolver resolver(objects, found->interpreters.front());
+    for (const auto* text :
+         {"__main__", "Color", "Color.RED._value_", "Order", "keep[0]", "sys", "sys.modules",
+          "sys.modules['os']", "threading._active", "Slots.u", "nothing"}) {
+      const auto path = pyscope::parse_path(text);
+      REQUIRE(path);
+      const auto object = resolver.from_modules(*path);
+      if (!object || object->plain) continue;
+      CHECK(pyscope::list_items(objects, object->object, 50).items.size() <= 50);
+      (void)pyscope::read_plain_value(objects, object->object, {});
+    }
   }
 }

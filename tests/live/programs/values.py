@@ -329,6 +329,13 @@ def secrets():
     def leak(password, api_key, harmless):
         session = {"Authorization": "Bearer x", "user": "ann", "none_token": None}
         client = types.SimpleNamespace(private_key=b"k", name="n")
+        headers = [(b"host", b"h"), (b"cookie", b"c=1"), ("x-api-key", "k")]
+        url = "see postgres://ann:pass@db/shop?x=1"
+        raw = b"redis://:pass@cache/0"
+        url_without_user = "https://host/ann@x"
+        environment = {"PWD": "/srv", "OLDPWD": "/", "DB_PASSWORD": "p"}
+        max_tokens = 4096
+        pin = 1234
         say(None)
         os.read(never, 1)
 
