@@ -70,8 +70,9 @@ void append_escaped(std::string& out, char32_t c, char quote) {
   }
 }
 
-/// The shortest digits that mean this number, as repr() has them.
-std::string float_text(double value, bool always_point) {
+/// The shortest digits that mean this number among those of its width, as repr() has them.
+template <class Float>
+std::string float_text(Float value, bool always_point, int most_digits = 16) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   std::array<char, 64> buffer{};
@@ -92,7 +93,7 @@ std::string float_text(double value, bool always_point) {
   std::string digits{text.substr(0, e)};
   std::erase(digits, '.');
   const auto count = static_cast<int>(digits.size());
-  if (exponent < -4 || exponent >= 16) {
+  if (exponent < -4 || exponent >= most_digits) {
     out += digits[0];
     if (count > 1) out += "." + digits.substr(1);
     return out + fmt::format("e{}{:02}", exponent < 0 ? '-' : '+', std::abs(exponent));
@@ -422,6 +423,20 @@ struct ReprDecoders {
         {"re.Pattern", pattern, ""},
         {"functools.partial", partial, "..."},
         {"_asyncio.Task", task, "..."},
+        {"numpy.ndarray", numpy_array, ""},
+        {"numpy.bool", numpy_scalar<0>, ""},
+        {"numpy.int8", numpy_scalar<1>, ""},
+        {"numpy.uint8", numpy_scalar<2>, ""},
+        {"numpy.int16", numpy_scalar<3>, ""},
+        {"numpy.uint16", numpy_scalar<4>, ""},
+        {"numpy.int32", numpy_scalar<5>, ""},
+        {"numpy.uint32", numpy_scalar<6>, ""},
+        {"numpy.int64", numpy_scalar<7>, ""},
+        {"numpy.uint64", numpy_scalar<8>, ""},
+        {"numpy.longlong", numpy_scalar<9>, ""},
+        {"numpy.ulonglong", numpy_scalar<10>, ""},
+        {"numpy.float32", numpy_scalar<11>, ""},
+        {"numpy.float64", numpy_scalar<12>, ""},
         {"_asyncio.Future", future, "..."},
     });
     const auto* found = std::find_if(kEntries.begin(), kEntries.end(),
@@ -780,6 +795,7 @@ struct ReprDecoders {
       for (std::size_t i = 0; i < values.size(); ++i) {
         w.put(i > 0 ? ", " : "");
         if constexpr (std::is_floating_point_v<T>) {
+          // Python makes a double of it first.
           w.put(float_text(static_cast<double>(values[i]), true));
         } else {
           w.put(std::to_string(values[i]));
@@ -1163,6 +1179,148 @@ struct ReprDecoders {
       w.write_object(*exception ? *exception : *result, depth + 1);
     }
     w.put(">");
+    return {};
+  }
+  // numpy (numpy/core/include/numpy/ndarraytypes.h and arrayscalars.h): numbers by their type_num,
+  // and the name of the type; what isn't here isn't decoded.
+  struct NumpyNumber {
+    std::string_view name;
+    std::size_t size;
+    std::string (*text)(const std::byte*);
+  };
+  template <class T>
+  static std::string numpy_text(const std::byte* bytes) {
+    T value{};
+    std::memcpy(&value, bytes, sizeof value);
+    if constexpr (std::is_same_v<T, bool>) {
+      std::uint8_t byte = 0;
+      std::memcpy(&byte, bytes, 1);
+      return byte != 0 ? "True" : "False";
+    } else if constexpr (std::is_same_v<T, float>) {
+      // numpy changes to exponents sooner than Python does.
+      constexpr int kMostDigits = 6;
+      return float_text(value, true, kMostDigits);
+    } else if constexpr (std::is_same_v<T, double>) {
+      return float_text(value, true);
+    } else {
+      return std::to_string(value);
+    }
+  }
+  static const NumpyNumber* numpy_number(std::int32_t type_num) {
+    static constexpr auto kNumbers = std::to_array<NumpyNumber>({
+        {"bool", 1, numpy_text<bool>},
+        {"int8", 1, numpy_text<std::int8_t>},
+        {"uint8", 1, numpy_text<std::uint8_t>},
+        {"int16", 2, numpy_text<std::int16_t>},
+        {"uint16", 2, numpy_text<std::uint16_t>},
+        {"int32", 4, numpy_text<std::int32_t>},
+        {"uint32", 4, numpy_text<std::uint32_t>},
+        {"int64", 8, numpy_text<std::int64_t>},  // long
+        {"uint64", 8, numpy_text<std::uint64_t>},
+        {"int64", 8, numpy_text<std::int64_t>},
+        {"uint64", 8, numpy_text<std::uint64_t>},
+        {"float32", 4, numpy_text<float>},
+        {"float64", 8, numpy_text<double>},
+    });
+    if (type_num < 0 || static_cast<std::size_t>(type_num) >= kNumbers.size()) return nullptr;
+    return &kNumbers[static_cast<std::size_t>(type_num)];
+  }
+  static Result<void> numpy_array(ReprWriter& w, RemoteAddr at, const ObjectType& type,
+                                  std::size_t depth) {
+    // PyArrayObject_fields; PyArray_Descr begins with typeobj, kind, type, byteorder, type_num.
+    constexpr std::size_t kMostDimensions = 64;
+    const auto data = w.reader_.value<std::uint64_t>(at, 16);
+    const auto count = w.reader_.value<std::int32_t>(at, 24);
+    const auto dimensions_at = w.reader_.value<std::uint64_t>(at, 32);
+    const auto strides_at = w.reader_.value<std::uint64_t>(at, 40);
+    const auto descriptor = w.reader_.pointer(at, 56);
+    if (!data) return fail(data.error());
+    if (!count) return fail(count.error());
+    if (!dimensions_at) return fail(dimensions_at.error());
+    if (!strides_at) return fail(strides_at.error());
+    if (!descriptor) return fail(descriptor.error());
+    const auto byte_order = w.reader_.value<char>(*descriptor, 26);
+    const auto type_num = w.reader_.value<std::int32_t>(*descriptor, 28);
+    const auto scalar = w.reader_.pointer(*descriptor, 16);
+    if (!byte_order) return fail(byte_order.error());
+    if (!type_num) return fail(type_num.error());
+    if (*count < 0 || static_cast<std::size_t>(*count) > kMostDimensions) {
+      return fail(ErrorKind::Malformed, "an array with a bad number of dimensions");
+    }
+    NumpyShape shape;
+    shape.data = *data;
+    shape.sizes.resize(static_cast<std::size_t>(*count));
+    shape.strides.resize(static_cast<std::size_t>(*count));
+    if (*count > 0) {
+      auto ok = w.reader_.memory().read(RemoteAddr{*dimensions_at},
+                                        std::as_writable_bytes(std::span{shape.sizes}));
+      if (!ok) return ok;
+      ok = w.reader_.memory().read(RemoteAddr{*strides_at},
+                                   std::as_writable_bytes(std::span{shape.strides}));
+      if (!ok) return ok;
+    }
+    const NumpyNumber* number = numpy_number(*type_num);
+    std::string name = "?";
+    if (number != nullptr) {
+      name = number->name;
+    } else if (scalar && *scalar) {
+      if (const auto described = w.objects_.describe_type(*scalar)) name = (*described)->name;
+    }
+    w.put("<" + type.name + " shape=(");
+    for (std::size_t i = 0; i < shape.sizes.size(); ++i)
+      w.put(fmt::format("{}{}", i > 0 ? ", " : "", shape.sizes[i]));
+    w.put(fmt::format("{}) dtype={}", shape.sizes.size() == 1 ? "," : "", name));
+    w.truncated_ = true;  // it isn't what repr() prints
+    // '>' is the order of another machine.
+    if (number != nullptr && *byte_order != '>' && depth < w.limits_.max_depth) {
+      w.put(" ");
+      std::size_t left = w.limits_.max_items;
+      if (auto ok = put_numpy_items(w, shape, *number, 0, shape.data, left); !ok) return ok;
+    }
+    w.put(">");
+    return {};
+  }
+  struct NumpyShape {
+    std::uint64_t data = 0;
+    std::vector<std::int64_t> sizes;
+    std::vector<std::int64_t> strides;
+  };
+  static Result<void> put_numpy_items(ReprWriter& w, const NumpyShape& shape,
+                                      const NumpyNumber& number, std::size_t dimension,
+                                      std::uint64_t at, std::size_t& left) {
+    if (dimension == shape.sizes.size()) {
+      std::array<std::byte, 8> bytes{};
+      const auto ok = w.reader_.memory().read(RemoteAddr{at}, std::span{bytes}.first(number.size));
+      if (!ok) return ok;
+      w.put(number.text(bytes.data()));
+      left -= left > 0 ? 1 : 0;
+      return {};
+    }
+    w.put("[");
+    const std::int64_t size = shape.sizes[dimension];
+    for (std::int64_t i = 0; i < size; ++i) {
+      if (i > 0) w.put(", ");
+      if (left == 0) {
+        w.put_more(static_cast<std::uint64_t>(size - i));
+        break;
+      }
+      // Whatever a torn stride gives, it is only read from.
+      const std::uint64_t item =
+          at + static_cast<std::uint64_t>(i) * static_cast<std::uint64_t>(shape.strides[dimension]);
+      if (auto ok = put_numpy_items(w, shape, number, dimension + 1, item, left); !ok) return ok;
+    }
+    w.put("]");
+    return {};
+  }
+  template <std::int32_t TypeNum>
+  static Result<void> numpy_scalar(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
+    constexpr std::uint64_t kValue = 16;
+    const NumpyNumber& number = *numpy_number(TypeNum);
+    std::array<std::byte, 8> bytes{};
+    if (auto ok = w.reader_.memory().read(at + kValue, std::span{bytes}.first(number.size)); !ok)
+      return ok;
+    const std::string text = number.text(bytes.data());
+    w.put(TypeNum == 0 ? "np." + text + "_" : fmt::format("np.{}({})", number.name, text));
     return {};
   }
   static Result<void> lock(ReprWriter& w, RemoteAddr at, const ObjectType& type, std::size_t) {
