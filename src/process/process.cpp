@@ -180,6 +180,16 @@ Result<std::string> Process::read_link(const char* name) const {
   return target;
 }
 
+bool Process::shares_namespace(const char* kind) const {
+  std::array<char, 64> theirs{};
+  std::array<char, 64> ours{};
+  const auto size =
+      ::readlinkat(directory(), fmt::format("ns/{}", kind).c_str(), theirs.data(), theirs.size());
+  const auto own_size =
+      ::readlink(fmt::format("/proc/self/ns/{}", kind).c_str(), ours.data(), ours.size());
+  return size == own_size && theirs == ours;
+}
+
 Result<std::vector<Mapping>> Process::maps() const {
   auto text = read_file("maps");
   if (!text) {
@@ -333,6 +343,11 @@ std::vector<Task> Process::tasks(bool system_calls) const {
   for (std::size_t part = 1; part < readers; ++part)
     std::move(parts[part].begin(), parts[part].end(), std::back_inserter(tasks));
   return tasks;
+}
+
+std::optional<SystemCall> Process::system_call(pid_t tid) const {
+  return parse_system_call(
+      SmallFile(directory(), fmt::format("task/{}/syscall", tid).c_str()).text());
 }
 
 std::optional<std::uint64_t> Process::switches_at_rest(pid_t tid) const {

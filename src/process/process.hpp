@@ -43,6 +43,9 @@ class Process {
                                               std::size_t limit = 1U << 26U) const;
   [[nodiscard]] Result<std::string> read_link(const char* name) const;
   [[nodiscard]] Result<std::vector<Mapping>> maps() const;
+  /// Whether it lives in the same namespace as we do, of a kind that /proc/PID/ns has: "net",
+  /// "pid", "time". True where the kernel doesn't tell, which is one without such namespaces.
+  [[nodiscard]] bool shares_namespace(const char* kind) const;
 
   /// Opens the file behind a mapping, by every way there is, and only if it is the very file that
   /// is mapped. `head` is what the target's memory holds at the start of the file, which settles it
@@ -56,6 +59,9 @@ class Process {
   /// All threads as they are now; threads that end meanwhile are left out. With system calls only
   /// where `system_calls` says so, since that costs as much again.
   [[nodiscard]] std::vector<Task> tasks(bool system_calls) const;
+
+  /// The system call that a thread is in; empty if it runs, has ended or can't be looked at.
+  [[nodiscard]] std::optional<SystemCall> system_call(pid_t tid) const;
 
   /// How often a thread was switched away from, if it is off the CPU now, blocked or stopped. A
   /// thread for which this gives the same number twice hasn't run in between: the kernel answers

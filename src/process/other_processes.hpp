@@ -1,0 +1,43 @@
+// What is asked of processes other than the target: their names, whose children they are, and which
+// of them have a pipe or a socket open. Only what the caller may read is seen, and only so much as
+// bounds allow: the other end of a pipe isn't worth waiting for.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "process/log.hpp"
+
+namespace pyscope {
+
+/// "sort (pid 4711)", with its command name, which may hold any byte; "process 4711" where that
+/// can't be read.
+[[nodiscard]] std::string name_process(pid_t pid);
+
+struct ChildProcess {
+  pid_t pid = 0;
+  pid_t namespace_pid = 0;  // in its own pid namespace
+};
+
+/// The children of a process that haven't been waited for yet.
+[[nodiscard]] std::vector<ChildProcess> find_children(pid_t parent);
+
+/// A process that has a file open.
+struct Holder {
+  pid_t pid = 0;
+  bool reads = false;  // the descriptor is open for reading
+  bool writes = false;
+};
+
+/// Which processes have the files open whose links in /proc/PID/fd are in `links` ("pipe:[123]").
+/// Processes are looked at in the order of how near their pids are to `near`, as those that share
+/// a pipe were mostly started together: some hundred, and then more until the time is up.
+[[nodiscard]] std::unordered_map<std::string, std::vector<Holder>> find_holders(
+    const std::unordered_set<std::string>& links, pid_t near, const Log& log);
+
+}  // namespace pyscope
