@@ -35,7 +35,8 @@ Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
     const ThreadSource threads{
         .list = [&] { return process.tasks(true); },
         .switches_at_rest = [&](pid_t tid) { return process.switches_at_rest(tid); },
-        .hold = ThreadHold::stop};
+        .hold = ThreadHold::stop,
+        .process = &process};
     auto snapshot = read_snapshot(memory, target->runtime, facts, threads, options, log);
     log("{} system calls to read memory", target->memory->system_calls());
     if (record) {

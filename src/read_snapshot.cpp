@@ -16,6 +16,7 @@
 #include "python/runtime_state.hpp"
 #include "python/secrets.hpp"
 #include "read_stacks.hpp"
+#include "read_waits.hpp"
 
 namespace pyscope {
 namespace {
@@ -81,6 +82,7 @@ class SnapshotReader {
     snapshot_.capture.paused_us = paused_.microseconds();
     snapshot_.capture.paused_threads = paused_.threads();
     drop_ended_threads();
+    describe_waits();
     snapshot_.codes = codes_.codes();
     for (const RawInterpreter& interpreter : raw->interpreters) {
       snapshot_.interpreters.push_back(describe(interpreter));
@@ -477,6 +479,22 @@ class SnapshotReader {
     frame.position = location.position;
     frame.error = location.error;
     return frame;
+  }
+
+  /// After all stacks, so as not to come between them and what proves them.
+  void describe_waits() {
+    std::vector<const Task*> tasks;
+    std::vector<Thread*> blocked;
+    for (Candidate& candidate : candidates_) {
+      if (candidate.thread.state != ThreadState::Blocked) continue;
+      const Task* task = find_task(candidate.raw->native_id);
+      if (task == nullptr) continue;
+      tasks.push_back(task);
+      blocked.push_back(&candidate.thread);
+    }
+    auto waits = read_waits(tasks, memory_, threads_.process, log_);
+    for (std::size_t i = 0; i < blocked.size(); ++i)
+      blocked[i]->wait = std::move(waits[i]);
   }
 
   [[nodiscard]] Interpreter describe(const RawInterpreter& raw) {

@@ -7,6 +7,7 @@
 
 #include "process/facts.hpp"
 #include "process/log.hpp"
+#include "process/process.hpp"
 #include "process/thread_hold.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/memory.hpp"
@@ -31,6 +32,8 @@ struct ThreadSource {
   std::function<std::optional<std::uint64_t>(pid_t)> switches_at_rest = nullptr;
   /// Holds threads still, as ThreadHold::stop; may be empty.
   std::function<Result<ThreadHold>(std::span<const pid_t>, const HoldLimits&)> hold = nullptr;
+  /// What descriptors and children are is asked of it; null where it is no more.
+  const Process* process = nullptr;
 };
 
 /// A snapshot with where it was found: valid as long as the target goes on standing there.

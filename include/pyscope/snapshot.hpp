@@ -104,6 +104,24 @@ enum class Proof : std::uint8_t {
 
 enum class ThreadState : std::uint8_t { Unknown, Running, WaitingForGil, Blocked };
 
+/// What a blocked thread waits for in the kernel. It was waiting for it when the capture began;
+/// what isn't known for that moment is left out.
+struct Wait {
+  /// What kind of thing: "socket", "pipe" (or a FIFO), "file", "device", "file_lock", "epoll",
+  /// "poll" and "select" (several descriptors; a wait for one of one is named by what that is),
+  /// "eventfd", "timerfd", "inotify", "io_uring", "message_queue", "semaphore" (of System V),
+  /// "child", "signal", "sleep", "futex" (a lock of any kind), "other".
+  std::string kind;
+  std::string system_call;  // its name: "recvfrom", "syscall 123"
+  std::optional<int> fd;    // the descriptor, where it is one
+  /// Which one, in words and with the target's own names and addresses: "tcp 10.0.0.2:43210 ->
+  /// 10.0.0.5:5432 established", "/var/lib/app/lock, locked by backup (pid 99)"; empty: not known.
+  std::string target;
+  std::optional<std::uint64_t> timeout_us;  // how long the call waits at the most, from its begin
+  std::optional<std::uint64_t> left_us;     // until its deadline, when it was read
+  friend bool operator==(const Wait&, const Wait&) = default;
+};
+
 struct Thread {
   pid_t tid = 0;            // as the caller sees it; 0 if the thread ended and is only remembered
   pid_t namespace_tid = 0;  // in the target's own pid namespace: what Python calls native id
@@ -118,6 +136,7 @@ struct Thread {
   std::optional<char> os_state;       // R, S, D, T, t, Z, X or I, as in /proc/PID/task/TID/stat
   std::optional<std::uint64_t> cpu_time_us;  // user + system
   std::optional<std::int64_t> system_call;   // number of the system call it is blocked in
+  std::optional<Wait> wait;                  // only where `state` is Blocked; empty: not known
   bool consistent = false;                   // the frames were proven to have existed together
   Proof proof = Proof::None;                 // by what; None if they weren't
   int attempts = 0;           // how often it was read in vain or not while it may have been running

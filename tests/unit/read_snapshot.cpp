@@ -249,6 +249,20 @@ TEST_CASE("before 3.15 a thread that sleeps within the GIL waits for it", "[snap
   CHECK(waits(kFutex, gil.raw() + 64) == false);
 }
 
+TEST_CASE("only blocked threads wait for something", "[snapshot]") {
+  TinyProcess process(GENERATE(13, 14, 15));
+  process.facts.tasks[1].system_call = SystemCall{0, {7}};
+  process.facts.tasks[2].system_call = SystemCall{kFutex, {0x7f00}};
+  const auto snapshot = process.read();
+  REQUIRE(snapshot);
+  CHECK_FALSE(snapshot->threads.at(0).wait);
+  REQUIRE(snapshot->threads.at(1).wait);
+  CHECK(snapshot->threads.at(1).wait->system_call == "read");
+  CHECK(snapshot->threads.at(1).wait->fd == 7);
+  REQUIRE(snapshot->threads.at(2).wait);
+  CHECK(snapshot->threads.at(2).wait->kind == "futex");
+}
+
 TEST_CASE("since 3.15 a thread says itself whether it waits for the GIL", "[snapshot]") {
   TinyProcess process(15);
   process.heap.set(process.loader, Field::ThreadGilRequested, 1);
