@@ -128,6 +128,7 @@ class JsonRenderer : private JsonFields<Writer> {
 
   void write_header(const Snapshot& snapshot);
   void write_thread(const Snapshot& snapshot, const Thread& thread);
+  void write_wait(const std::optional<Wait>& wait);
   void write_frame(const Snapshot& snapshot, const Frame& frame);
   void write_locals(const Locals& locals);
   void write_code(const Snapshot& snapshot, const Frame& frame);
@@ -234,7 +235,7 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
     writer_.Null();
   }
   field("cpu_time_us", thread.cpu_time_us);
-  field("wait", nullptr);
+  write_wait(thread.wait);
   field("consistent", thread.consistent);
   key("proof");
   if (const auto proof = name_of(thread.proof)) {
@@ -251,6 +252,20 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
     write_frame(snapshot, frame);
   }
   writer_.EndArray();
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_wait(const std::optional<Wait>& wait) {
+  if (!wait) return field("wait", nullptr);
+  key("wait");
+  writer_.StartObject();
+  text_field("kind", wait->kind);
+  text_field("syscall", wait->system_call);
+  field("fd", wait->fd ? std::optional<std::int64_t>(*wait->fd) : std::nullopt);
+  text_unless_empty("target", wait->target);
+  field("timeout_us", wait->timeout_us);
+  field("left_us", wait->left_us);
   writer_.EndObject();
 }
 

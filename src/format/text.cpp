@@ -22,12 +22,14 @@
 #include <vector>
 
 #include "format/activity.hpp"
+#include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"
 #include "format/paint.hpp"
 #include "format/recursion.hpp"
 #include "format/summary.hpp"
 #include "format/timestamp.hpp"
+#include "format/wait_text.hpp"
 #include "pyscope/render.hpp"
 
 namespace pyscope {
@@ -47,28 +49,6 @@ std::string with_separators(std::size_t number) {
     digits.insert(at, ",");
   }
   return digits;
-}
-
-std::string format_duration(std::uint64_t us) {
-  constexpr std::uint64_t kMillisecond = 1000;
-  constexpr std::uint64_t kSecond = 1000 * kMillisecond;
-  constexpr std::uint64_t kMinute = 60 * kSecond;
-  constexpr std::uint64_t kHour = 60 * kMinute;
-  constexpr std::uint64_t kDay = 24 * kHour;
-  const auto tenths = [us](std::uint64_t unit, std::string_view name) {
-    const std::uint64_t count = us / (unit / 10);
-    return fmt::format("{}.{} {}", count / 10, count % 10, name);
-  };
-  const auto two_units = [us](std::uint64_t unit, std::string_view name, std::uint64_t part,
-                              std::string_view part_name) {
-    return fmt::format("{} {} {} {}", us / unit, name, us % unit / part, part_name);
-  };
-  if (us < 10 * kMillisecond) return tenths(kMillisecond, "ms");
-  if (us < kSecond) return fmt::format("{} ms", us / kMillisecond);
-  if (us < kMinute) return tenths(kSecond, "s");
-  if (us < kHour) return two_units(kMinute, "min", kSecond, "s");
-  if (us < kDay) return two_units(kHour, "h", kMinute, "min");
-  return two_units(kDay, "d", kHour, "h");
 }
 
 std::uint64_t not_negative(std::int64_t value) {
@@ -115,10 +95,10 @@ std::string name_of(const Thread& thread) {
 /// Threads that are printed as one: they are in the same state and execute the same.
 struct ThreadGroup {
   std::vector<const Thread*> members;
-  std::string words;                  // of their state
+  std::string words;                  // of their state, without what each one waits for
   std::vector<std::uint32_t> frames;  // numbers of FrameTexts, without the shims
   std::size_t moving = 0;             // so many of them changed while they were read
-  ActivityKind kind = ActivityKind::Unknown;
+  Activity activity;                  // of the first of them
 };
 
 class TextRenderer {
@@ -161,7 +141,9 @@ class TextRenderer {
   [[nodiscard]] std::string command_line() const;
 
   [[nodiscard]] std::vector<ThreadGroup> make_groups();
-  [[nodiscard]] std::string state_words(const Thread& thread, const Activity& activity) const;
+  [[nodiscard]] std::string state_words(const Thread& thread, const Activity& activity,
+                                        std::string_view wait) const;
+  [[nodiscard]] std::string heading_words(const ThreadGroup& group) const;
   [[nodiscard]] bool is_os_name_news(const Thread& thread) const;
 
   void reserve_for(const std::vector<ThreadGroup>& groups);
@@ -281,7 +263,17 @@ bool TextRenderer::is_os_name_news(const Thread& thread) const {
   return thread.tid == snapshot_.pid || thread.os_name != process_os_name_;
 }
 
-std::string TextRenderer::state_words(const Thread& thread, const Activity& activity) const {
+/// What a thread waits for, as far as the words for what it does don't say it all.
+std::string details_of(const Thread& thread, const Activity& activity) {
+  const bool matters = activity.kind == ActivityKind::WaitingOutside ||
+                       activity.kind == ActivityKind::Blocked ||
+                       activity.kind == ActivityKind::NoFrames;
+  return matters && thread.wait ? wait_details(*thread.wait) : std::string{};
+}
+
+/// `wait` is put behind the words for what it waits in.
+std::string TextRenderer::state_words(const Thread& thread, const Activity& activity,
+                                      std::string_view wait) const {
   std::string words;
   const auto add = [&words](std::string_view word) {
     if (!words.empty()) words += ", ";
@@ -303,12 +295,17 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
         add("waiting for the GIL");
         break;
       case ThreadState::Blocked:
-        add("blocked");
-        if (thread.os_state == 'D') add("uninterruptible");
         if (activity.kind == ActivityKind::Idle || activity.kind == ActivityKind::WaitingForLock ||
             activity.kind == ActivityKind::WaitingOutside) {
+          add("blocked");
           add(activity.words);
+          words += wait;
+        } else if (thread.wait && thread.wait->kind != "futex") {
+          add(fmt::format("blocked in {}{}", escape(thread.wait->system_call), wait));
+        } else {
+          add("blocked");
         }
+        if (thread.os_state == 'D') add("uninterruptible");
         break;
       case ThreadState::Unknown:
         add("state unknown");
@@ -323,6 +320,20 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
   return words;
 }
 
+/// The words of its threads' state with what they wait for. Where that isn't the same for all of
+/// them, as with many connections to one server, the first one stands for them.
+std::string TextRenderer::heading_words(const ThreadGroup& group) const {
+  const Thread& first = *group.members.front();
+  std::string wait = details_of(first, group.activity);
+  if (wait.empty()) return group.words;
+  const bool same = std::all_of(
+      group.members.begin(), group.members.end(),
+      [&](const Thread* member) { return details_of(*member, group.activity) == wait; });
+  if (!same && !first.wait->fd && first.wait->target.empty()) return group.words;
+  if (!same) wait.insert(0, ", the first");
+  return state_words(first, group.activity, wait);
+}
+
 std::vector<ThreadGroup> TextRenderer::make_groups() {
   const bool grouped =
       options_.grouping == Grouping::Always ||
@@ -332,7 +343,7 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   std::unordered_map<std::string, std::size_t> index;
   for (const Thread& thread : snapshot_.threads) {
     const Activity activity = activities_.find(thread);
-    ThreadGroup group{{&thread}, state_words(thread, activity), {}, 0, activity.kind};
+    ThreadGroup group{{&thread}, state_words(thread, activity, {}), {}, 0, activity};
     group.frames.reserve(thread.frames.size());
     for (const Frame& frame : thread.frames) {
       if (frame.kind == FrameKind::Shim) continue;
@@ -357,7 +368,7 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   }
   if (grouped) {
     std::stable_sort(groups.begin(), groups.end(), [](const ThreadGroup& a, const ThreadGroup& b) {
-      if (a.kind != b.kind) return a.kind < b.kind;
+      if (a.activity.kind != b.activity.kind) return a.activity.kind < b.activity.kind;
       return a.members.size() > b.members.size();
     });
   }
@@ -366,7 +377,7 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
 
 void TextRenderer::append_thread_heading(const ThreadGroup& group) {
   const Thread& thread = *group.members.front();
-  std::string line = fmt::format("Thread {} ({}", name_of(thread), group.words);
+  std::string line = fmt::format("Thread {} ({}", name_of(thread), heading_words(group));
   const auto to = std::back_inserter(line);
   if (is_os_name_news(thread)) {
     fmt::format_to(to, ", os name \"{}\"", clip(escape(*thread.os_name), kMaxNameColumns));
@@ -382,7 +393,7 @@ void TextRenderer::append_thread_heading(const ThreadGroup& group) {
 }
 
 void TextRenderer::append_group_heading(const ThreadGroup& group) {
-  std::string line = fmt::format("{} threads ({}", group.members.size(), group.words);
+  std::string line = fmt::format("{} threads ({}", group.members.size(), heading_words(group));
   std::uint64_t cpu_time_us = 0;
   for (const Thread* thread : group.members) {
     cpu_time_us += thread->cpu_time_us.value_or(0);

@@ -37,6 +37,12 @@ Snapshot full_snapshot() {
   thread.os_name = "python3";
   thread.main = true;
   thread.cpu_time_us = 51234;
+  thread.wait = Wait{.kind = "socket",
+                     .system_call = "recvfrom",
+                     .fd = 12,
+                     .target = "tcp 127.0.0.1:43210 -> 127.0.0.1:5432 established",
+                     .timeout_us = 2'000'000,
+                     .left_us = {}};
   Frame frame = with_source(snapshot, add_frame(snapshot, "Store.fetch", "/srv/app/store.py", 42),
                             "        row = self.sock.recv(4096)\r", 15, 38);
   thread.frames = {frame, shim()};
@@ -66,7 +72,10 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
       "tid": 4711, "ident": 140245551234880, "name": "MainThread", "os_name": "python3",
       "interpreter": 0, "main": true,
       "state": "blocked", "holds_gil": false, "waits_for_gil": false,
-      "os_state": "S", "cpu_time_us": 51234, "wait": null,
+      "os_state": "S", "cpu_time_us": 51234,
+      "wait": {"kind": "socket", "syscall": "recvfrom", "fd": 12,
+               "target": "tcp 127.0.0.1:43210 -> 127.0.0.1:5432 established",
+               "timeout_us": 2000000, "left_us": null},
       "consistent": true, "proof": "gil", "truncated": false,
       "frames": [{
         "kind": "python", "function": "fetch", "qualified_name": "Store.fetch",
@@ -112,6 +121,17 @@ TEST_CASE("facts that are not known are null", "[format]") {
     CHECK(document["threads"][0]["frames"][0][field].is_null());
   }
   CHECK_FALSE(document["threads"][0]["frames"][0].contains("source"));
+}
+
+TEST_CASE("of a wait the unknown is null", "[format]") {
+  Snapshot snapshot = full_snapshot();
+  snapshot.threads[0].wait = Wait{"futex", "futex", {}, "", {}, 5};
+  CHECK(parsed(snapshot)["threads"][0]["wait"] == json{{"kind", "futex"},
+                                                       {"syscall", "futex"},
+                                                       {"fd", nullptr},
+                                                       {"target", nullptr},
+                                                       {"timeout_us", nullptr},
+                                                       {"left_us", 5}});
 }
 
 TEST_CASE("every state has its name", "[format]") {
@@ -233,6 +253,7 @@ TEST_CASE("whatever a target puts into its text the document is valid and safe",
   snapshot.warnings = {evil};
   Thread thread = make_thread(1, evil, ThreadState::Blocked);
   thread.os_name = evil;
+  thread.wait = Wait{evil, evil, 3, evil, {}, {}};
   thread.os_state = '\xff';
   thread.consistent = false;
   thread.inconsistency = evil;
@@ -251,6 +272,9 @@ TEST_CASE("whatever a target puts into its text the document is valid and safe",
   CHECK(read["name"] == safe);
   CHECK(read["os_name"] == safe);
   CHECK(read["os_state"].is_null());
+  CHECK(read["wait"]["kind"] == safe);
+  CHECK(read["wait"]["syscall"] == safe);
+  CHECK(read["wait"]["target"] == safe);
   CHECK(read["inconsistency"] == safe);
   CHECK(read["error"]["message"] == safe);
   CHECK(read["frames"][0]["function"] == safe);

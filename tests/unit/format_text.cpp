@@ -522,3 +522,84 @@ TEST_CASE("of a stack that is not verified it is shown what moved", "[format]") 
   CHECK(text(4).find(mark) == std::string::npos);
   CHECK(text(0).find(mark) == std::string::npos);
 }
+
+TEST_CASE("the heading says what a blocked thread waits for", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Thread thread = make_thread(4711, "w", ThreadState::Blocked);
+  thread.frames = {add_frame(snapshot, "f", "/a.py", 1)};
+  const auto heading = [&](const Wait& wait) {
+    thread.wait = wait;
+    return thread_heading(snapshot, thread);
+  };
+  CHECK(heading({"socket",
+                 "recvfrom",
+                 12,
+                 "tcp 127.0.0.1:43210 -> 127.0.0.1:5432 established",
+                 {},
+                 {}}) ==
+        "Thread 4711 \"w\" (blocked in recvfrom on fd 12: "
+        "tcp 127.0.0.1:43210 -> 127.0.0.1:5432 established)");
+  CHECK(heading({"socket", "poll", 12, "tcp [::1]:1 -> [::1]:2 established", 2'000'000, {}}) ==
+        "Thread 4711 \"w\" (blocked in poll on fd 12: tcp [::1]:1 -> [::1]:2 established, "
+        "for at most 2.0 s)");
+  CHECK(heading({"pipe", "read", 5, "", {}, {}}) == "Thread 4711 \"w\" (blocked in read on fd 5)");
+  CHECK(heading({"child", "wait4", {}, "sort (pid 4712)", {}, {}}) ==
+        "Thread 4711 \"w\" (blocked in wait4: sort (pid 4712))");
+  CHECK(heading({"sleep", "poll", {}, "", 1'500'000, {}}) ==
+        "Thread 4711 \"w\" (blocked in poll, for 1.5 s)");
+  CHECK(heading({"file", "openat", {}, "/run/a\x1b[0m\nb", {}, {}}) ==
+        "Thread 4711 \"w\" (blocked in openat: /run/a\\x1b[0m\\x0ab)");
+  CHECK(heading({"file", "openat", {}, std::string(5000, 'x'), {}, {}}).size() < 220);
+  thread.os_state = 'D';
+  CHECK(heading({"file", "fsync", 4, "/data/log", {}, {}}) ==
+        "Thread 4711 \"w\" (blocked in fsync on fd 4: /data/log, uninterruptible)");
+}
+
+TEST_CASE("a wait that the stack explains is told behind its words", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const std::string lib = "/usr/lib/python3.14/";
+  Thread thread = make_thread(4711, "w", ThreadState::Blocked);
+  thread.frames = {add_frame(snapshot, "Popen.wait", lib + "subprocess.py", 1),
+                   add_frame(snapshot, "build", "/a.py", 1)};
+  thread.wait = Wait{"child", "wait4", {}, "make (pid 4712)", {}, {}};
+  CHECK(thread_heading(snapshot, thread) ==
+        R"(Thread 4711 "w" (blocked, waiting for a child process: make (pid 4712)))");
+  thread.frames = {add_frame(snapshot, "nap", "/a.py", 1)};
+  thread.wait = Wait{"sleep", "clock_nanosleep", {}, "", {}, 12'345'678};
+  thread.system_call = SYS_clock_nanosleep;
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 4711 "w" (blocked, sleeping, 12.3 s left))");
+  // Those who have nothing to do don't need to say on what.
+  thread.frames = {add_frame(snapshot, "EpollSelector.select", lib + "selectors.py", 1)};
+  thread.wait = Wait{"epoll", "epoll_wait", 5, "fd 3 (tcp 0.0.0.0:80 listen)", {}, {}};
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 4711 "w" (blocked, idle in select))");
+  thread.frames = {add_frame(snapshot, "Store.save", "/a.py", 1)};
+  thread.wait = Wait{"futex", "futex", {}, "", {}, {}};
+  thread.system_call = SYS_futex;
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 4711 "w" (blocked, waiting for a lock))");
+}
+
+TEST_CASE("threads that wait in one place for several things are one group", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const Frame frame = add_frame(snapshot, "fetch", "/a.py", 1);
+  const auto add = [&](int fd, const std::string& target) {
+    Thread& thread =
+        snapshot.threads.emplace_back(make_thread(5000 + fd, std::nullopt, ThreadState::Blocked));
+    thread.frames = {frame};
+    thread.wait = Wait{"socket", "recvfrom", fd, target, {}, {}};
+  };
+  add(7, "tcp 10.0.0.1:1 -> 10.0.0.2:80 established");
+  add(7, "tcp 10.0.0.1:1 -> 10.0.0.2:80 established");
+  CHECK(contains(threads_of(snapshot, Grouping::Always),
+                 "\n2 threads (blocked in recvfrom on fd 7: "
+                 "tcp 10.0.0.1:1 -> 10.0.0.2:80 established)\n"));
+  add(8, "tcp 10.0.0.1:2 -> 10.0.0.2:80 established");
+  CHECK(contains(threads_of(snapshot, Grouping::Always),
+                 "\n3 threads (blocked in recvfrom, the first on fd 7: "
+                 "tcp 10.0.0.1:1 -> 10.0.0.2:80 established)\n"));
+  std::uint64_t left_us = 0;
+  for (Thread& thread : snapshot.threads) {
+    thread.system_call = SYS_clock_nanosleep;
+    thread.wait = Wait{"sleep", "clock_nanosleep", {}, "", {}, left_us += 1'000'000};
+  }
+  CHECK(contains(threads_of(snapshot, Grouping::Always), "\n3 threads (blocked, sleeping)\n"));
+}
