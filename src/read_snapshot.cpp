@@ -230,6 +230,9 @@ class SnapshotReader {
           ThreadState::Unknown;  // ended, or a state that no kernel had when this was written
     } else if (thread.waits_for_gil.value_or(false)) {
       thread.state = ThreadState::WaitingForGil;
+    } else if (thread.holds_gil.value_or(false) &&
+               sleeps_on_gil(interpreter, task).value_or(false)) {
+      thread.state = ThreadState::Running;  // it has got the GIL since it was seen asleep
     } else {
       thread.state = asleep ? ThreadState::Blocked : ThreadState::Running;
     }
@@ -241,20 +244,25 @@ class SnapshotReader {
     if (gil == gils_before_.end()) return;
     const GilMoment& moment = gil->second;
     thread.holds_gil = moment.locked == 1 && moment.last_holder == raw.at;
+    const auto slept_on_gil = sleeps_on_gil(interpreter, task);
     if (*thread.holds_gil) {
       thread.waits_for_gil = false;
+    } else if (slept_on_gil.value_or(false)) {
+      // Whatever the GIL is at this other moment: only who waits for it sleeps there.
+      thread.waits_for_gil = true;
     } else if (raw.gil_requested) {
       thread.waits_for_gil = *raw.gil_requested;
     } else {
-      thread.waits_for_gil = sleeps_on_gil(interpreter, moment, task);
+      // Nobody waits for a GIL that nobody has, other than asleep.
+      thread.waits_for_gil = moment.locked == 1 ? slept_on_gil : false;
     }
   }
 
-  // Before 3.15 it shows only in the kernel: a waiter sleeps on a futex inside of the GIL's
-  // condition variable or mutex.
+  // A waiter sleeps on a futex inside of the GIL's condition variable or mutex. Before 3.15 it
+  // shows only there. Empty if it isn't known what the thread sleeps on.
   [[nodiscard]] std::optional<bool> sleeps_on_gil(const RawInterpreter& interpreter,
-                                                  const GilMoment& moment, const Task* task) const {
-    if (moment.locked != 1 || (task != nullptr && task->state == 'R')) return false;
+                                                  const Task* task) const {
+    if (task != nullptr && task->state == 'R') return false;
     if (task == nullptr || !task->system_call) return std::nullopt;
     const PythonLayout& layout = runtime_.offsets.layout();
     const RemoteRange place{interpreter.gil + layout.gil_condition,

@@ -244,9 +244,33 @@ TEST_CASE("before 3.15 a thread that sleeps within the GIL waits for it", "[snap
   CHECK(waits(kFutex + 1, gil.raw() + 64) == false);
   process.facts.tasks[1].system_call.reset();
   CHECK_FALSE(process.read()->threads.at(1).waits_for_gil.has_value());
-  // Nobody waits for a GIL that nobody has.
+  // Nobody waits for a GIL that nobody has, but for those who were seen to sleep there before.
   process.heap.hold_gil(process.interpreter, RemoteAddr{});
-  CHECK(waits(kFutex, gil.raw() + 64) == false);
+  CHECK(waits(kFutex, 0x7f00) == false);
+  CHECK(waits(kFutex, gil.raw() + 64) == true);
+  process.facts.tasks[1].system_call.reset();
+  CHECK(process.read()->threads.at(1).waits_for_gil == false);
+}
+
+TEST_CASE("a thread that was seen to sleep for the GIL waited for it whatever it is now",
+          "[snapshot]") {
+  TinyProcess process(GENERATE(13, 14, 15));
+  const RemoteAddr gil = process.interpreter + process.heap.offsets()[Field::InterpreterGil];
+  process.facts.tasks[1].system_call = SystemCall{kFutex, {gil.raw() + 64}};
+  SECTION("since 3.15 it may say that it does no more") {
+    const auto snapshot = process.read();
+    CHECK(snapshot->threads.at(1).waits_for_gil == true);
+    CHECK(snapshot->threads.at(1).state == ThreadState::WaitingForGil);
+    CHECK_FALSE(snapshot->threads.at(1).wait);
+  }
+  SECTION("it has got the GIL since") {
+    process.heap.hold_gil(process.interpreter, process.loader);
+    const auto snapshot = process.read();
+    CHECK(snapshot->threads.at(1).holds_gil == true);
+    CHECK(snapshot->threads.at(1).waits_for_gil == false);
+    CHECK(snapshot->threads.at(1).state == ThreadState::Running);
+    CHECK_FALSE(snapshot->threads.at(1).wait);
+  }
 }
 
 TEST_CASE("only blocked threads wait for something", "[snapshot]") {
