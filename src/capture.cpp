@@ -4,6 +4,8 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <unordered_map>
+#include <vector>
 
 #include "attach.hpp"
 #include "memory/image_memory.hpp"
@@ -12,6 +14,28 @@
 #include "source/source_lines.hpp"
 
 namespace pyscope {
+namespace {
+
+std::vector<RecordedWait> waits_of(const Snapshot& snapshot) {
+  std::vector<RecordedWait> waits;
+  for (const Thread& thread : snapshot.threads) {
+    if (thread.wait) waits.push_back({thread.tid, *thread.wait});
+  }
+  return waits;
+}
+
+void put_waits(const std::vector<RecordedWait>& waits, Snapshot& snapshot) {
+  std::unordered_map<pid_t, const Wait*> by_tid;
+  for (const RecordedWait& recorded : waits)
+    by_tid.emplace(recorded.tid, &recorded.wait);
+  for (Thread& thread : snapshot.threads) {
+    const auto found = by_tid.find(thread.tid);
+    if (found != by_tid.end() && thread.state == ThreadState::Blocked) thread.wait = *found->second;
+  }
+}
+
+}  // namespace
+
 Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
   const Log log(options.log);
   constexpr int kMaxAttaches = 3;
@@ -41,7 +65,9 @@ Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
     log("{} system calls to read memory", target->memory->system_calls());
     if (record) {
       // Also when it failed: that is the case that one wants to look at.
-      auto ok = write_recording(options.record_path, {target->runtime.at, facts, recorder.image()});
+      auto ok = write_recording(options.record_path,
+                                {target->runtime.at, facts, recorder.image(),
+                                 snapshot ? waits_of(*snapshot) : std::vector<RecordedWait>{}});
       if (!ok) return fail(std::move(ok).error());
     }
     if (process.ended()) return fail(ended_while_read(process));
@@ -75,8 +101,10 @@ Result<Snapshot> replay(const std::string& path, const CaptureOptions& options) 
   auto offsets = DebugOffsets::decode(table);
   if (!offsets) return fail(std::move(offsets).error());
   const Runtime runtime{recording->runtime, *std::move(offsets)};
-  return read_snapshot(recording->memory, runtime, recording->facts,
-                       {.list = [&] { return recording->facts.tasks; }}, options, log);
+  auto snapshot = read_snapshot(recording->memory, runtime, recording->facts,
+                                {.list = [&] { return recording->facts.tasks; }}, options, log);
+  if (snapshot) put_waits(recording->waits, *snapshot);
+  return snapshot;
 }
 
 }  // namespace pyscope

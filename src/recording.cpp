@@ -58,13 +58,49 @@ std::uint64_t parse_address(const std::string& word) {
   return value;
 }
 
+/// As a word of a line, which can't be empty.
+std::string to_word(std::string_view value) {
+  return value.empty() ? std::string(kEmptyWord) : encode(value);
+}
+
+template <class T>
+std::string to_word(const std::optional<T>& value) {
+  return value ? fmt::to_string(*value) : std::string(kEmptyWord);
+}
+
+std::string read_text(std::istringstream& line) {
+  std::string word;
+  line >> word;
+  return word == kEmptyWord ? std::string{} : decode(word);
+}
+
+template <class T>
+std::optional<T> read_number(std::istringstream& line) {
+  std::string word;
+  line >> word;
+  T value{};
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  return error == std::errc{} ? std::optional(value) : std::nullopt;
+}
+
+void read_wait(std::istringstream& line, Recording& recording) {
+  RecordedWait recorded;
+  line >> recorded.tid;
+  recorded.wait.kind = read_text(line);
+  recorded.wait.system_call = read_text(line);
+  recorded.wait.fd = read_number<int>(line);
+  recorded.wait.target = read_text(line);
+  recorded.wait.timeout_us = read_number<std::uint64_t>(line);
+  recorded.wait.left_us = read_number<std::uint64_t>(line);
+  recording.waits.push_back(std::move(recorded));
+}
+
 void read_task(std::istringstream& line, ProcessFacts& facts) {
   Task task;
   std::string state;
-  std::string name;
-  line >> task.tid >> task.namespace_tid >> state >> task.cpu_time_us >> name;
+  line >> task.tid >> task.namespace_tid >> state >> task.cpu_time_us;
   task.state = state.empty() ? '?' : state.front();
-  if (name != kEmptyWord) task.os_name = decode(name);
+  task.os_name = read_text(line);
   SystemCall call;
   if (line >> call.number) {
     std::string argument;
@@ -89,8 +125,7 @@ Result<void> write_recording(const std::string& path, const Recording& recording
     text += fmt::format("command {}\n", encode(word));
   for (const Task& task : facts.tasks) {
     text += fmt::format("task {} {} {} {} {}", task.tid, task.namespace_tid, task.state,
-                        task.cpu_time_us,
-                        task.os_name.empty() ? std::string(kEmptyWord) : encode(task.os_name));
+                        task.cpu_time_us, to_word(task.os_name));
     if (task.system_call) {
       text += fmt::format(" {}", task.system_call->number);
       for (const std::uint64_t argument : task.system_call->arguments) {
@@ -98,6 +133,11 @@ Result<void> write_recording(const std::string& path, const Recording& recording
       }
     }
     text += '\n';
+  }
+  for (const auto& [tid, wait] : recording.waits) {
+    text += fmt::format("wait {} {} {} {} {} {} {}\n", tid, to_word(wait.kind),
+                        to_word(wait.system_call), to_word(wait.fd), to_word(wait.target),
+                        to_word(wait.timeout_us), to_word(wait.left_us));
   }
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << text;
@@ -144,6 +184,8 @@ Result<Recording> read_recording(const std::string& path) {
       recording.facts.command.push_back(decode(word));
     } else if (key == "task") {
       read_task(line, recording.facts);
+    } else if (key == "wait") {
+      read_wait(line, recording);
     } else if (key == "memory") {
       std::uint64_t size = 0;
       line >> word >> size;

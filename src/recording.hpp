@@ -3,18 +3,29 @@
 // line, then the memory as "memory ADDRESS SIZE" lines, each followed by its bytes.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
+#include <vector>
 
 #include "memory/image_memory.hpp"
 #include "process/facts.hpp"
 #include "pyscope/error.hpp"
+#include "pyscope/snapshot.hpp"
 
 namespace pyscope {
+
+/// What a thread waited for, as the kernel said it while there was a process to ask.
+struct RecordedWait {
+  pid_t tid = 0;
+  Wait wait;
+};
 
 struct Recording {
   RemoteAddr runtime;
   ProcessFacts facts;
   ImageMemory memory;
+  std::vector<RecordedWait> waits = {};
 };
 
 [[nodiscard]] Result<void> write_recording(const std::string& path, const Recording& recording);

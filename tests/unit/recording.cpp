@@ -55,6 +55,8 @@ Recording make_recording() {
   facts.captured_at = std::chrono::system_clock::time_point(std::chrono::microseconds(1'800'001));
   facts.tasks = {make_task(4711, "python3"), make_task(4712, "loader")};
   facts.tasks[1].system_call = SystemCall{202, {0x7f8a'e400'0b60, 0x189, 0, 0, 0, ~0ULL}};
+  recording.waits = {{4711, {"socket", "recvfrom", 12, "unix stream /run/a b%\n", {}, {}}},
+                     {4712, {"sleep", "clock_nanosleep", {}, "", 2'000'000, 1}}};
   put(recording.memory, 0x1000, "first");
   put(recording.memory, 0x7ffd'0000'0ff0, "across the end of a page");
   return recording;
@@ -114,6 +116,11 @@ TEST_CASE("a recording is read as it was written", "[recording]") {
   CHECK(task.system_call->number == 202);
   CHECK(task.system_call->arguments == written.facts.tasks[1].system_call->arguments);
   CHECK_FALSE(read.facts.tasks[0].system_call);
+  REQUIRE(read.waits.size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(read.waits[i].tid == written.waits[i].tid);
+    CHECK(read.waits[i].wait == written.waits[i].wait);
+  }
 }
 
 TEST_CASE("a system call without a number is recorded too", "[recording]") {
