@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -306,7 +305,7 @@ class WaitReader {
   }
 
   /// What the system call tells without a question to the kernel.
-  void read_arguments(BlockedCall& call) const {
+  void read_arguments(BlockedCall& call) {
     Wait& wait = call.wait;
     wait.timeout_us = arguments_.timeout_us(call);
     switch (call.subject()) {
@@ -354,11 +353,13 @@ class WaitReader {
         break;
     }
     // To wait for one of one is to wait for that one.
-    if (call.descriptor_count == 1) wait.fd = call.descriptors.front();
+    if (call.descriptor_count == 1 && call.descriptors.size() == 1) {
+      wait.fd = call.descriptors.front();
+    }
   }
 
   /// clock_nanosleep sleeps for a time, or until one.
-  void read_deadline(BlockedCall& call) const {
+  void read_deadline(BlockedCall& call) {
     if (call.known->timeout != TimeoutForm::ClockTimespec ||
         (call.argument(1) & TIMER_ABSTIME) == 0) {
       return;
@@ -367,7 +368,7 @@ class WaitReader {
     const auto clock = static_cast<clockid_t>(to_int(call.argument(0)));
     // Clocks of a thread's CPU time are the target's own; those since boot may be shifted.
     if (!deadline || process_ == nullptr || clock < 0 ||
-        (clock != CLOCK_REALTIME && !process_->shares_namespace("time"))) {
+        (clock != CLOCK_REALTIME && !shares_clocks())) {
       return;
     }
     if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME) return;
@@ -378,8 +379,13 @@ class WaitReader {
     call.wait.left_us = *deadline > now_us ? *deadline - now_us : 0;
   }
 
+  [[nodiscard]] bool shares_clocks() {
+    if (!shares_clocks_) shares_clocks_ = process_->shares_namespace("time");
+    return *shares_clocks_;
+  }
+
   static void list_unknown_descriptors(BlockedCall& call) {
-    if (call.descriptor_count < 2) return;
+    if (call.wait.fd || call.descriptors.empty()) return;
     std::vector<std::string> named;
     for (std::size_t i = 0; i < std::min(call.descriptors.size(), Descriptors::kMostNamed); ++i)
       named.push_back(fmt::format("fd {}", call.descriptors[i]));
@@ -461,15 +467,14 @@ class WaitReader {
     if (call.known->timeout == TimeoutForm::Milliseconds) {
       now->arguments.at(call.known->timeout_argument) = call.argument(call.known->timeout_argument);
     }
-    // A wait that a stop interrupted goes on as restart_syscall, with the same arguments.
-    return now->arguments == call.call->arguments &&
-           (now->number == call.call->number || now->number == SYS_restart_syscall);
+    return now->number == call.call->number && now->arguments == call.call->arguments;
   }
 
   const Process* process_;
   const Log& log_;
   Arguments arguments_;
   std::vector<BlockedCall> calls_;
+  std::optional<bool> shares_clocks_;
 };
 
 }  // namespace

@@ -213,6 +213,7 @@ void Descriptors::look_at(int fd, Entry& entry) {
     if (::fstatat(process_.directory(), fmt::format("fd/{}", fd).c_str(), &info,
                   AT_SYMLINK_NOFOLLOW) == 0) {
       entry.reads = (info.st_mode & S_IRUSR) != 0;
+      entry.writes = (info.st_mode & S_IWUSR) != 0;
     }
   }
 }
@@ -333,12 +334,18 @@ void Descriptors::resolve_other_ends() {
   for (auto& [fd, entry] : entries_) {
     const auto found = holders.find(entry.is_pipe ? entry.link : peer_link(entry));
     if (found == holders.end()) continue;
-    const char* preposition = entry.is_pipe && entry.reads ? "from" : "to";
-    const std::string who = name_holders(
-        found->second, process_.pid(),
-        !entry.is_pipe ? [](const Holder&) { return true; }
-        : entry.reads  ? [](const Holder& holder) { return holder.writes; }
-                       : [](const Holder& holder) { return holder.reads; });
+    // Whoever has the other end: of a socket anybody, of a pipe who writes what is read here.
+    const char* preposition = "to";
+    bool (*fits)(const Holder&) = [](const Holder&) { return true; };
+    if (entry.is_pipe && entry.reads && entry.writes) {
+      preposition = "with";
+    } else if (entry.is_pipe && entry.reads) {
+      preposition = "from";
+      fits = [](const Holder& holder) { return holder.writes; };
+    } else if (entry.is_pipe) {
+      fits = [](const Holder& holder) { return holder.reads; };
+    }
+    const std::string who = name_holders(found->second, process_.pid(), fits);
     if (!who.empty()) entry.descriptor.target += fmt::format(" {} {}", preposition, who);
   }
 }

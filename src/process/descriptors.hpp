@@ -63,9 +63,10 @@ class Descriptors {
   struct Entry {
     std::string link;
     Descriptor descriptor;
-    std::uint64_t inode = 0;   // of a socket
-    bool is_pipe = false;      // or a FIFO
-    bool reads = false;        // what it is open for
+    std::uint64_t inode = 0;  // of a socket
+    bool is_pipe = false;     // or a FIFO
+    bool reads = false;       // what the pipe is open for
+    bool writes = false;
     bool direct = false;       // wanted itself, and not only watched by an epoll instance
     std::vector<int> watched;  // by an epoll instance
   };

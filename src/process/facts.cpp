@@ -1,5 +1,6 @@
 #include "process/facts.hpp"
 
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -67,6 +68,20 @@ std::optional<SystemCall> parse_system_call(std::string_view text) {
     }
   }
   return call;
+}
+
+std::optional<std::int64_t> restarted_call(std::string_view wchan) {
+  const auto is_in = [&](std::string_view function) {
+    return wchan.find(function) != std::string_view::npos;
+  };
+  // poll_schedule_timeout, hrtimer_nanosleep, futex_do_wait; older kernels have other names around
+  // these words.
+#ifdef SYS_poll
+  if (is_in("poll")) return SYS_poll;
+#endif
+  if (is_in("nanosleep")) return SYS_clock_nanosleep;  // which the C library makes of both
+  if (is_in("futex")) return SYS_futex;
+  return std::nullopt;
 }
 
 std::optional<std::uint64_t> count_switches(std::string_view status) {

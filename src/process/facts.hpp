@@ -54,6 +54,11 @@ struct ProcStat {
 /// /proc/PID/task/TID/syscall: empty for "running" and for what can't be parsed.
 [[nodiscard]] std::optional<SystemCall> parse_system_call(std::string_view text);
 
+/// The number of the system call that goes on as restart_syscall after its thread was stopped, by
+/// where it sleeps: the text of /proc/PID/task/TID/wchan. Empty if that doesn't tell; only poll,
+/// futex and the sleeps for a time are restarted so.
+[[nodiscard]] std::optional<std::int64_t> restarted_call(std::string_view wchan);
+
 /// How often a thread was switched away from, of its own will or not, by the text of
 /// /proc/PID/task/TID/status; empty if that doesn't say.
 [[nodiscard]] std::optional<std::uint64_t> count_switches(std::string_view status);

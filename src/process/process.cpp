@@ -76,6 +76,12 @@ class SmallFile {
   ssize_t size_ = -1;
 };
 
+/// Puts the number of the call that goes on in the place of restart_syscall's, where `wchan`, the
+/// path of that file of the thread below `directory`, tells it.
+void find_restarted_call(int directory, const char* wchan, SystemCall& call) {
+  call.number = restarted_call(SmallFile(directory, wchan).text()).value_or(call.number);
+}
+
 Error no_such_process(pid_t pid) {
   return {ErrorKind::NoSuchProcess, fmt::format("there is no process {}", pid),
           "list the Python processes with: pgrep -a python"};
@@ -295,8 +301,11 @@ std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) c
   if (system_calls && task.state != 'R') {
     if (const SmallFile call(list, name("syscall")); call) {
       task.system_call = parse_system_call(call.text());
-      // "running": it woke up since its state was read.
-      if (!task.system_call) task.state = 'R';
+      if (!task.system_call) {
+        task.state = 'R';  // "running": it woke up since its state was read
+      } else if (task.system_call->number == SYS_restart_syscall) {
+        find_restarted_call(list, name("wchan"), *task.system_call);
+      }
     }
   }
   return task;
@@ -346,8 +355,12 @@ std::vector<Task> Process::tasks(bool system_calls) const {
 }
 
 std::optional<SystemCall> Process::system_call(pid_t tid) const {
-  return parse_system_call(
-      SmallFile(directory(), fmt::format("task/{}/syscall", tid).c_str()).text());
+  const std::string folder = fmt::format("task/{}/", tid);
+  auto call = parse_system_call(SmallFile(directory(), (folder + "syscall").c_str()).text());
+  if (call && call->number == SYS_restart_syscall) {
+    find_restarted_call(directory(), (folder + "wchan").c_str(), *call);
+  }
+  return call;
 }
 
 std::optional<std::uint64_t> Process::switches_at_rest(pid_t tid) const {

@@ -69,7 +69,7 @@ constexpr auto kBlockingCalls = std::to_array<BlockingCall>({
     {SYS_io_getevents, "io_getevents", "file", None, TimeoutForm::Timespec, 4},
     {SYS_io_submit, "io_submit", "file"},
     {SYS_getdents64, "getdents64", "file", Descriptor},
-    // The kernel began a wait anew after the process was stopped or traced; which one isn't told.
+    // A wait that goes on after the process was stopped or traced, where it isn't known which.
     {SYS_restart_syscall, "restart_syscall", "other"},
     {SYS_semtimedop, "semtimedop", "semaphore", None, TimeoutForm::Timespec, 3},
     {SYS_clock_nanosleep, "clock_nanosleep", "sleep", Clock, TimeoutForm::ClockTimespec, 2},

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -123,6 +124,27 @@ TEST_CASE("the text form says in the heading what a thread waits for", "[live]")
   check_heading("accept", "blocked, idle in socket.accept)");
   check_heading("lock", "blocked, waiting for a lock)");
   check_heading("sleep", "blocked, sleeping, 16 min ");
+}
+
+TEST_CASE("a wait that goes on after the target was stopped is told as before", "[live]") {
+  Target target = start(any_interpreter());
+  const json expected = target.read();
+  REQUIRE(all_sleep(target.pid()));
+  const auto is = [&](char state) {
+    return eventually([&] {
+      const auto tasks = task_activity(target.pid());
+      return std::all_of(tasks.begin(), tasks.end(),
+                         [&](const TaskActivity& task) { return task.state == state; });
+    });
+  };
+  REQUIRE(::kill(target.pid(), SIGSTOP) == 0);
+  REQUIRE(is('T'));
+  REQUIRE(::kill(target.pid(), SIGCONT) == 0);
+  REQUIRE(all_sleep(target.pid()));
+  const json dumped = dump(target.pid()).json;
+  const bool with_peers = kernel_tells_peers();
+  for (const auto& [name, wait] : expected.items())
+    check_wait(thread_of(dumped, name), wait, with_peers);
 }
 
 TEST_CASE("hundreds of connections are told apart", "[live]") {

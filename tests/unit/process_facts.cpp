@@ -1,3 +1,5 @@
+#include <sys/syscall.h>
+
 #include <catch2/catch.hpp>
 #include <string>
 #include <string_view>
@@ -110,4 +112,15 @@ TEST_CASE("switches of both kinds are counted together", "[process]") {
     CAPTURE(text);
     CHECK_FALSE(count_switches(text));
   }
+}
+
+TEST_CASE("a call that goes on after a stop is told by where it sleeps", "[process]") {
+  CHECK(restarted_call("poll_schedule_timeout.constprop.0") == SYS_poll);
+  CHECK(restarted_call("do_sys_poll") == SYS_poll);
+  CHECK(restarted_call("hrtimer_nanosleep") == SYS_clock_nanosleep);
+  CHECK(restarted_call("futex_do_wait") == SYS_futex);
+  CHECK(restarted_call("futex_wait_queue_me") == SYS_futex);
+  CHECK_FALSE(restarted_call("0"));
+  CHECK_FALSE(restarted_call(""));
+  CHECK_FALSE(restarted_call("do_signal_stop"));
 }

@@ -86,6 +86,9 @@ TEST_CASE("the descriptors of a poll are those of its array", "[waits]") {
   put(std::vector<int>(64, 9));
   CHECK(poll(100, 0xffffffff).target == "fd 9, fd 9, fd 9, fd 9 and 96 more");
   CHECK(poll(std::numeric_limits<std::uint64_t>::max(), 0).kind == "poll");
+  // All that are read are left out, and one isn't read.
+  put(std::vector<int>(64, -1));
+  CHECK(poll(65, 0xffffffff) == Wait{"poll", "poll", {}, "", {}, {}});
   memory.unmap(kPlace);
   CHECK(poll(2, 0xffffffff) == Wait{"poll", "poll", {}, "", {}, {}});
 }

@@ -193,7 +193,7 @@ def pipes(workspace):
     other = workspace + "/other fifo"
     os.mkfifo(other)
     end = os.open(other, os.O_RDWR)
-    target = f"FIFO {other} from this process itself"
+    target = f"FIFO {other} with this process itself"
     blocks("fifo", os.read, end, 1, kind="pipe", syscall="read", fd=end, target=target)
 
 
