@@ -2,9 +2,33 @@
 
 #include <fmt/core.h>
 
+#include <cmath>
 #include <tuple>
 
 namespace pyscope::cli {
+
+std::optional<std::chrono::microseconds> parse_duration(std::string_view text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{}) return std::nullopt;
+  const std::string_view unit{end, static_cast<std::size_t>(text.data() + text.size() - end)};
+  double seconds = 0;
+  if (unit.empty() || unit == "s") {
+    seconds = 1;
+  } else if (unit == "ms") {
+    seconds = 0.001;
+  } else if (unit == "m") {
+    seconds = 60;
+  } else if (unit == "h") {
+    seconds = 3600;
+  }
+  constexpr double kShortest = 0.001;
+  constexpr double kLongest = 86'400;
+  seconds *= number;
+  // Written so that a NaN is none.
+  if (!(seconds >= kShortest && seconds <= kLongest)) return std::nullopt;
+  return std::chrono::microseconds(std::llround(seconds * 1e6));
+}
 
 void add_value_options(CLI::App& verb, ValueArguments& arguments, const ValueLimits& defaults) {
   verb.add_option("--max-string", arguments.max_string,

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,9 @@ template <class T>
   if (error != std::errc{} || end != text.data() + text.size() || value <= 0) return std::nullopt;
   return value;
 }
+
+/// "0.5" (seconds), "500ms", "2s", "1m", "1h": from a millisecond to a day.
+[[nodiscard]] std::optional<std::chrono::microseconds> parse_duration(std::string_view text);
 
 struct ValueArguments {
   std::string max_string;

@@ -4,7 +4,6 @@
 #include <fmt/core.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <ctime>
 
@@ -22,12 +21,6 @@ ValueLimits default_limits() {
   limits.max_items = 200;
   limits.max_depth = 6;
   return limits;
-}
-
-volatile std::sig_atomic_t interrupted = 0;
-
-void interrupt(int /*signal*/) {
-  interrupted = 1;
 }
 
 class InspectVerb {
@@ -58,13 +51,10 @@ class InspectVerb {
   }
 
   /// Prints a line whenever a value changes, until it is interrupted or the process ends.
-  int watch(const Inspector& inspector, std::chrono::duration<double> interval) {
-    struct sigaction action {};
-    action.sa_handler = interrupt;
-    ::sigaction(SIGINT, &action, nullptr);
-    ::sigaction(SIGTERM, &action, nullptr);
+  int watch(const Inspector& inspector, std::chrono::microseconds interval) {
+    const InterruptCatcher interrupts;
     std::vector<std::string> last(arguments_.paths.size());
-    while (interrupted == 0) {
+    while (!interrupts.caught()) {
       const auto inspection = inspector.read(arguments_.paths);
       if (!inspection) return report(inspection.error());
       for (std::size_t i = 0; i < inspection->values.size(); ++i) {
@@ -84,7 +74,7 @@ class InspectVerb {
         if (!arguments_.json) now.insert(0, time_of_day(inspection->captured_at) + "  ");
         if (!write_out(now)) return exit_status(ErrorKind::Failed);
       }
-      sleep(interval);
+      sleep_unless_interrupted(interval);
     }
     return 0;
   }
@@ -120,14 +110,6 @@ class InspectVerb {
         std::chrono::duration_cast<std::chrono::milliseconds>(since).count() % 1000;
     return fmt::format("{:%H:%M:%S}.{:03}",
                        fmt::localtime(std::chrono::system_clock::to_time_t(time)), milliseconds);
-  }
-
-  static void sleep(std::chrono::duration<double> interval) {
-    const auto whole = std::chrono::duration_cast<std::chrono::seconds>(interval);
-    const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(interval - whole);
-    const timespec time{.tv_sec = static_cast<std::time_t>(whole.count()),
-                        .tv_nsec = static_cast<long>(rest.count())};
-    ::nanosleep(&time, nullptr);  // a signal ends it
   }
 
   const InspectArguments& arguments_;
@@ -184,23 +166,18 @@ int run_inspect(const InspectArguments& arguments) {
     return report_usage(
         arguments, fmt::format("--color takes auto, always or never, not '{}'", arguments.color));
   }
-  std::optional<std::chrono::duration<double>> interval;
+  std::optional<std::chrono::microseconds> interval;
   if (!arguments.watch.empty()) {
-    constexpr double kShortest = 0.001;
-    constexpr double kLongest = 86'400;
-    double seconds = 0;
-    const char* end = arguments.watch.data() + arguments.watch.size();
-    const auto parsed = std::from_chars(arguments.watch.data(), end, seconds);
-    if (parsed.ec != std::errc{} || parsed.ptr != end || !(seconds >= kShortest) ||
-        !(seconds <= kLongest)) {
+    interval = parse_duration(arguments.watch);
+    if (!interval) {
       return report_usage(
-          arguments,
-          fmt::format("--watch takes seconds, from 0.001 to 86400, not '{}'", arguments.watch));
+          arguments, fmt::format("--watch takes a time from 1ms to a day, such as 0.5, 500ms or "
+                                 "2s, not '{}'",
+                                 arguments.watch));
     }
     if (arguments.list || arguments.paths.empty()) {
       return report_usage(arguments, "--watch and --list exclude each other");
     }
-    interval = std::chrono::duration<double>(seconds);
   }
   InspectOptions options;
   options.thread = arguments.thread;

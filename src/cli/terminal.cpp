@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 namespace pyscope::cli {
 namespace {
@@ -43,6 +44,34 @@ bool write_out(const std::string& text) {
     rest.remove_prefix(static_cast<std::size_t>(n));
   }
   return true;
+}
+
+namespace {
+volatile std::sig_atomic_t interrupted = 0;
+}  // namespace
+
+InterruptCatcher::InterruptCatcher() {
+  interrupted = 0;
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = 1; };
+  ::sigaction(SIGINT, &action, &interrupt_);
+  ::sigaction(SIGTERM, &action, &terminate_);
+}
+
+InterruptCatcher::~InterruptCatcher() {
+  ::sigaction(SIGINT, &interrupt_, nullptr);
+  ::sigaction(SIGTERM, &terminate_, nullptr);
+}
+
+bool InterruptCatcher::caught() const {
+  return interrupted != 0;
+}
+
+void sleep_unless_interrupted(std::chrono::microseconds time) {
+  constexpr std::int64_t kMicrosecondsInSecond = 1'000'000;
+  const timespec rest{.tv_sec = static_cast<std::time_t>(time.count() / kMicrosecondsInSecond),
+                      .tv_nsec = static_cast<long>(time.count() % kMicrosecondsInSecond * 1000)};
+  ::nanosleep(&rest, nullptr);
 }
 
 void print_error(const Error& error) {

@@ -205,6 +205,10 @@ struct PythonLayout {
   std::int64_t managed_dict = -24;        // PyObject to its managed dict pointer
   std::uint64_t rlock_count_missing = 0;  // what a held RLock's counter lacks: 1 since 3.14
 
+  /// The opcodes that end a loop, in all their forms (Include/opcode_ids.h). ENTER_EXECUTOR is what
+  /// a JIT puts in their place.
+  std::span<const std::uint8_t> backward_jumps = {};
+
   GeneratorLayout generator = {};
   TaskLayout task = {};
 

@@ -79,6 +79,8 @@ constexpr std::array kFields = {RuntimeSize,
                                 GcCollecting};
 static_assert(DebugOffsets::kHeaderSize + 8 * kFields.size() == 584);
 
+constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({77, 78, 249, 70});
+
 }  // namespace
 
 const PythonLayout kLayout313 = {
@@ -92,6 +94,7 @@ const PythonLayout kLayout313 = {
     .tagged_references = false,
     .code_first_traceable = 184,
     .type_cached_keys = 880,
+    .backward_jumps = kBackwardJumps,
     .task = {.state = 96, .coroutine = 120, .name = 128},
 };
 

@@ -102,6 +102,8 @@ constexpr std::array kFields = {RuntimeSize,
                                 DebuggerScriptPathSize};
 static_assert(DebugOffsets::kHeaderSize + 8 * kFields.size() == 760);
 
+constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({75, 76, 175, 176, 253, 255});
+
 }  // namespace
 
 const PythonLayout kLayout314 = {
@@ -115,6 +117,7 @@ const PythonLayout kLayout314 = {
     .code_first_traceable = 192,
     .type_cached_keys = 880,
     .rlock_count_missing = 1,
+    .backward_jumps = kBackwardJumps,
 };
 
 }  // namespace pyscope

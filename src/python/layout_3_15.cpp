@@ -118,6 +118,8 @@ constexpr std::array kFields = {RuntimeSize,
                                 DebuggerScriptPathSize};
 static_assert(DebugOffsets::kHeaderSize + 8 * kFields.size() == 888);
 
+constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({74, 75, 181, 182, 252, 254});
+
 }  // namespace
 
 const PythonLayout kLayout315 = {
@@ -131,6 +133,7 @@ const PythonLayout kLayout315 = {
     .code_first_traceable = 192,
     .type_cached_keys = 888,
     .rlock_count_missing = 1,
+    .backward_jumps = kBackwardJumps,
     .generator = {.suspended = 1, .executing = 4, .completed = 5},
     .bytearray_escapes_quotes = false,
 };
