@@ -102,6 +102,38 @@ enum class Proof : std::uint8_t {
 
 enum class ThreadState : std::uint8_t { Unknown, Running, WaitingForGil, Blocked };
 
+/// What is known of who holds a lock.
+enum class Held : std::uint8_t {
+  Unknown,        // not every thread's stack could be searched
+  ByThread,       // recorded in the lock, or found in a stack that is verified
+  LastSeen,       // that thread may hold it: it was seen to use it
+  ByNobodyFound,  // no thread of the process is seen to: taken and never given back, held by a
+                  // thread that ended, or by another process
+  NotALock,       // it isn't held: the thread waits for something to happen
+};
+
+/// The object that a blocked thread waits for, as the programmer knows it: the queue, not the lock
+/// inside of it.
+struct LockWait {
+  std::string type;  // "threading.Lock", "queue.Queue", "threading.Thread" (until it ends),
+                     // "import lock"
+  std::uint64_t address = 0;  // id() of the object; 0: not known
+  std::string name;  // as the waiting code knows it: "self._lock", "orders.LOCK", a variable; that
+                     // of the module for an import lock; empty: not found
+  std::string owner_object;  // whose attribute the name is: "<Store at 0x7f…>"; may be empty
+  Held held = Held::Unknown;
+  pid_t held_by = 0;  // tid of that thread, for ByThread and LastSeen; else 0
+  /// Index into the holder's frames: the function that took it; empty: not known.
+  std::optional<std::uint32_t> holder_frame;
+  /// The line of that function's `with` statement, or `import` statement; empty if it was taken in
+  /// another way.
+  std::optional<std::int32_t> taken_at;
+  /// Index into the waiting thread's frames: who called what waits.
+  std::optional<std::uint32_t> waiting_frame;
+  bool timed = false;  // the wait ends by itself
+  friend bool operator==(const LockWait&, const LockWait&) = default;
+};
+
 struct Thread {
   pid_t tid = 0;            // as the caller sees it; 0 if the thread ended and is only remembered
   pid_t namespace_tid = 0;  // in the target's own pid namespace: what Python calls native id
@@ -116,6 +148,7 @@ struct Thread {
   std::optional<char> os_state;       // R, S, D, T, t, Z, X or I, as in /proc/PID/task/TID/stat
   std::optional<std::uint64_t> cpu_time_us;  // user + system
   std::optional<std::int64_t> system_call;   // number of the system call it is blocked in
+  std::optional<LockWait> lock;              // what it waits for, if that is an object of Python
   bool consistent = false;                   // the frames were proven to have existed together
   Proof proof = Proof::None;                 // by what; None if they weren't
   int attempts = 0;           // how often it was read in vain or not while it may have been running
@@ -146,6 +179,13 @@ struct CaptureStats {
   std::size_t paused_threads = 0;
 };
 
+/// Threads that wait for each other for ever: each for what the next one holds, and the last for
+/// the first. A single one waits for what it holds itself. The locks are in their Thread::lock.
+/// Only what was the same twice, at an interval in which none of them ran.
+struct Deadlock {
+  std::vector<std::uint32_t> threads;  // indices into Snapshot::threads
+};
+
 struct Snapshot {
   std::chrono::system_clock::time_point captured_at;
   std::string host;
@@ -159,6 +199,7 @@ struct Snapshot {
   CaptureStats capture;
   std::vector<Interpreter> interpreters;  // oldest (the main one) first
   std::vector<Thread> threads;            // by interpreter, then in the order of their creation
+  std::vector<Deadlock> deadlocks;
   std::vector<Code> codes;
   std::vector<SourceLine> sources;
   std::vector<Locals> locals;
