@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <limits>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -14,6 +16,7 @@
 #include "python/locals.hpp"
 #include "python/reader.hpp"
 #include "python/runtime_state.hpp"
+#include "read_locks.hpp"
 #include "read_stacks.hpp"
 
 namespace pyscope {
@@ -80,6 +83,7 @@ class SnapshotReader {
     snapshot_.capture.paused_us = paused_.microseconds();
     snapshot_.capture.paused_threads = paused_.threads();
     drop_ended_threads();
+    read_locks();
     snapshot_.codes = codes_.codes();
     for (const RawInterpreter& interpreter : raw->interpreters) {
       snapshot_.interpreters.push_back(describe(interpreter));
@@ -243,11 +247,14 @@ class SnapshotReader {
                                                   const GilMoment& moment, const Task* task) const {
     if (moment.locked != 1 || (task != nullptr && task->state == 'R')) return false;
     if (task == nullptr || !task->system_call) return std::nullopt;
-    const PythonLayout& layout = runtime_.offsets.layout();
-    const RemoteRange place{interpreter.gil + layout.gil_condition,
-                            layout.gil_conditions_end - layout.gil_condition};
     return task->system_call->number == kFutex &&
-           place.contains(RemoteAddr{task->system_call->arguments[0]});
+           gil_place(interpreter).contains(RemoteAddr{task->system_call->arguments[0]});
+  }
+
+  [[nodiscard]] RemoteRange gil_place(const RawInterpreter& interpreter) const {
+    const PythonLayout& layout = runtime_.offsets.layout();
+    return {interpreter.gil + layout.gil_condition,
+            layout.gil_conditions_end - layout.gil_condition};
   }
 
   void read_names(const RawRuntime& raw) {
@@ -297,11 +304,14 @@ class SnapshotReader {
                   fmt::format("process {} has no Python thread {}", facts_.pid, unknown),
                   fmt::format("list its threads: pyscope dump {} --frames 1", facts_.pid));
     }
-    std::erase_if(candidates_, [&](const Candidate& candidate) {
-      return std::none_of(
-          options_.threads.begin(), options_.threads.end(),
-          [&](const std::string& wanted) { return matches(candidate.thread, wanted); });
-    });
+    const auto others = std::stable_partition(
+        candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
+          return std::any_of(
+              options_.threads.begin(), options_.threads.end(),
+              [&](const std::string& wanted) { return matches(candidate.thread, wanted); });
+        });
+    others_.assign(std::make_move_iterator(others), std::make_move_iterator(candidates_.end()));
+    candidates_.erase(others, candidates_.end());
     return {};
   }
 
@@ -467,6 +477,79 @@ class SnapshotReader {
     return frame;
   }
 
+  /// What blocked threads wait for, who holds it, and the deadlocks.
+  void read_locks() {
+    std::vector<LockThread> threads;
+    std::vector<GraphThread> graph;
+    std::vector<pid_t> tids;
+    bool any = false;
+    for (const auto* part : {&candidates_, &others_}) {
+      for (const Candidate& candidate : *part) {
+        auto futex = part == &candidates_ ? futex_of(candidate) : std::nullopt;
+        any = any || futex;
+        threads.push_back(
+            {candidate.thread.ident, &candidate.stack.walk, candidate.thread.consistent, futex});
+        graph.push_back({*candidate.raw, candidate.thread.tid});
+      }
+    }
+    if (!any) return;
+    std::vector<std::optional<FoundLock>> found;
+    {
+      const PageCache cache(memory_);
+      const Reader reader(cache, runtime_.offsets);
+      found = find_locks(memory_, reader, codes_, threads);
+    }
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+      if (found[i]) candidates_[i].thread.lock = describe(candidates_[i], *found[i], graph);
+    }
+    for (const auto& cycle :
+         find_deadlocks(memory_, runtime_, codes_, threads_, graph, found, log_)) {
+      Deadlock& deadlock = snapshot_.deadlocks.emplace_back();
+      for (const std::size_t index : cycle)
+        deadlock.threads.push_back(static_cast<std::uint32_t>(index));
+    }
+  }
+
+  /// The futex that a thread sleeps on, unless that is the GIL's.
+  std::optional<FutexWait> futex_of(const Candidate& candidate) {
+    if (candidate.thread.state != ThreadState::Blocked) return std::nullopt;
+    const Task* task = find_task(candidate.raw->native_id);
+    if (task == nullptr || !task->system_call) return std::nullopt;
+    auto wait = futex_wait(*task->system_call);
+    if (wait && gil_place(*candidate.interpreter).contains(wait->word)) return std::nullopt;
+    return wait;
+  }
+
+  LockWait describe(const Candidate& waiter, const FoundLock& found,
+                    std::span<const GraphThread> graph) {
+    LockWait lock;
+    lock.type = found.type;
+    lock.address = found.at.raw();
+    lock.name = found.name;
+    lock.owner_object = found.owner_object;
+    lock.held = found.held;
+    lock.timed = found.timed;
+    if (found.waiting_frame) lock.waiting_frame = shown_frame(waiter, *found.waiting_frame);
+    if (!found.holder) return lock;
+    lock.held_by = graph[*found.holder].tid;
+    if (!found.holder_frame || *found.holder >= candidates_.size()) return lock;
+    const Candidate& holder = candidates_[*found.holder];
+    lock.holder_frame = shown_frame(holder, *found.holder_frame);
+    const RemoteAddr code = holder.stack.walk.frames[*found.holder_frame].executable;
+    if (found.taken_at_unit && codes_.knows(code)) {
+      lock.taken_at = codes_.location(code, *found.taken_at_unit).position.line;
+    }
+    return lock;
+  }
+
+  /// The index among the frames of the model; nothing for one that isn't shown.
+  static std::optional<std::uint32_t> shown_frame(const Candidate& candidate, std::size_t raw) {
+    const auto& shown = candidate.raw_frames;
+    const auto found = std::lower_bound(shown.begin(), shown.end(), raw);
+    if (found == shown.end() || *found != raw) return std::nullopt;
+    return static_cast<std::uint32_t>(found - shown.begin());
+  }
+
   [[nodiscard]] Interpreter describe(const RawInterpreter& raw) {
     Interpreter interpreter{
         .id = raw.id, .gil_held_by = {}, .collecting_garbage = raw.collecting_garbage};
@@ -492,6 +575,7 @@ class SnapshotReader {
   std::unordered_map<pid_t, Task> tasks_;  // by the tid in the target's namespace
   bool listed_again_ = false;
   std::vector<Candidate> candidates_;
+  std::vector<Candidate> others_;                     // threads that weren't asked for
   std::unordered_map<std::uint64_t, pid_t> holders_;  // thread state to tid, of all threads
 };
 
