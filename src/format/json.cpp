@@ -1,6 +1,7 @@
 // The JSON form, schema pyscope.dump/1; docs/schema/ says what each field means. What comes out is
 // valid whatever the snapshot holds: text is escaped to UTF-8, and numbers that can't be are null.
 
+#include <fmt/format.h>
 #include <rapidjson/prettywriter.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "format/escape.hpp"
+#include "format/lock_text.hpp"
 #include "format/timestamp.hpp"
 #include "pyscope/render.hpp"
 
@@ -47,6 +49,21 @@ std::optional<std::string_view> name_of(Proof proof) {
       return "at_rest";
     case Proof::Paused:
       return "paused";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string_view> name_of(Held held) {
+  switch (held) {
+    case Held::ByThread:
+      return "proven";
+    case Held::LastSeen:
+      return "likely";
+    case Held::ByNobodyFound:
+      return "nobody";
+    case Held::Unknown:
+    case Held::NotALock:
+      return std::nullopt;
   }
   return std::nullopt;
 }
@@ -185,6 +202,15 @@ class JsonRenderer {
       field(name, nullptr);
     }
   }
+  /// null for 0.
+  void address_field(std::string_view name, std::uint64_t address) {
+    key(name);
+    if (address != 0) {
+      ascii(fmt::format("{:#x}", address));
+    } else {
+      writer_.Null();
+    }
+  }
   void error_field(std::string_view code, std::string_view message) {
     key("error");
     writer_.StartObject();
@@ -196,6 +222,8 @@ class JsonRenderer {
 
   void write_header(const Snapshot& snapshot);
   void write_thread(const Snapshot& snapshot, const Thread& thread);
+  void write_lock(const Snapshot& snapshot, const LockWait& lock);
+  void write_deadlock(const Snapshot& snapshot, const Deadlock& deadlock);
   void write_frame(const Snapshot& snapshot, const Frame& frame);
   void write_locals(const Locals& locals);
   void write_code(const Snapshot& snapshot, const Frame& frame);
@@ -225,6 +253,12 @@ void JsonRenderer<Writer>::write(const Snapshot& snapshot) {
   writer_.StartArray();
   for (const Thread& thread : snapshot.threads) {
     write_thread(snapshot, thread);
+  }
+  writer_.EndArray();
+  key("deadlocks");
+  writer_.StartArray();
+  for (const Deadlock& deadlock : snapshot.deadlocks) {
+    write_deadlock(snapshot, deadlock);
   }
   writer_.EndArray();
   key("warnings");
@@ -304,6 +338,12 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
   }
   field("cpu_time_us", thread.cpu_time_us);
   field("wait", nullptr);
+  if (thread.lock) {
+    key("lock");
+    write_lock(snapshot, *thread.lock);
+  } else {
+    field("lock", nullptr);
+  }
   field("consistent", thread.consistent);
   key("proof");
   if (const auto proof = name_of(thread.proof)) {
@@ -318,6 +358,57 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
   writer_.StartArray();
   for (const Frame& frame : thread.frames) {
     write_frame(snapshot, frame);
+  }
+  writer_.EndArray();
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_lock(const Snapshot& snapshot, const LockWait& lock) {
+  writer_.StartObject();
+  text_field("type", lock.type);
+  address_field("address", lock.address);
+  text_unless_empty("name", lock.name);
+  text_unless_empty("owner_object", lock.owner_object);
+  key("kind");
+  ascii(lock.held == Held::NotALock ? "event" : "lock");
+  id_field("held_by", lock.held_by);
+  key("holder");
+  if (const auto holder = name_of(lock.held)) {
+    ascii(*holder);
+  } else {
+    writer_.Null();
+  }
+  key("taken_in");
+  if (const Frame* frame = find_holder_frame(snapshot, lock)) {
+    writer_.StartObject();
+    write_code(snapshot, *frame);
+    position_field("line", lock.taken_at);
+    writer_.EndObject();
+  } else {
+    writer_.Null();
+  }
+  field("timeout", lock.timed);
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_deadlock(const Snapshot& snapshot, const Deadlock& deadlock) {
+  writer_.StartObject();
+  key("cycle");
+  writer_.StartArray();
+  for (const std::uint32_t index : deadlock.threads) {
+    if (index >= snapshot.threads.size() || !snapshot.threads[index].lock) continue;
+    const Thread& thread = snapshot.threads[index];
+    writer_.StartObject();
+    id_field("tid", thread.tid);
+    key("waits_for");
+    writer_.StartObject();
+    text_field("type", thread.lock->type);
+    address_field("address", thread.lock->address);
+    writer_.EndObject();
+    id_field("held_by", thread.lock->held_by);
+    writer_.EndObject();
   }
   writer_.EndArray();
   writer_.EndObject();

@@ -24,6 +24,7 @@
 #include "format/activity.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"
+#include "format/lock_text.hpp"
 #include "format/paint.hpp"
 #include "format/recursion.hpp"
 #include "format/summary.hpp"
@@ -101,17 +102,6 @@ bool is_comm_of(std::string_view os_name, std::string_view full_name) {
   return os_name == full_name.substr(0, kCommBytes);
 }
 
-/// 4712 "worker-1": the number to find it by in other tools, and the name.
-std::string name_of(const Thread& thread) {
-  std::string name;
-  if (thread.tid != 0) name = std::to_string(thread.tid);
-  if (thread.name) {
-    if (!name.empty()) name += ' ';
-    name += '"' + clip(escape(*thread.name), kMaxNameColumns) + '"';
-  }
-  return name.empty() ? fmt::format("with ident {}", thread.ident) : name;
-}
-
 /// Threads that are printed as one: they are in the same state and execute the same.
 struct ThreadGroup {
   std::vector<const Thread*> members;
@@ -136,6 +126,7 @@ class TextRenderer {
   }
 
   std::string render() {
+    append_deadlocks();
     append_line(Style::Heading, summarize(snapshot_));
     append_process();
     append_capture();
@@ -155,13 +146,17 @@ class TextRenderer {
     out_ += '\n';
   }
 
+  void append_deadlocks();
   void append_process();
   void append_capture();
   void append_banners();
   [[nodiscard]] std::string command_line() const;
 
   [[nodiscard]] std::vector<ThreadGroup> make_groups();
-  [[nodiscard]] std::string state_words(const Thread& thread, const Activity& activity) const;
+  void name_one_lock(ThreadGroup& group);
+  /// With what is said of what it waits for, if it says anything.
+  [[nodiscard]] std::string state_words(const Thread& thread, const Activity& activity,
+                                        std::string_view wait) const;
   [[nodiscard]] bool is_os_name_news(const Thread& thread) const;
 
   void reserve_for(const std::vector<ThreadGroup>& groups);
@@ -189,6 +184,17 @@ std::string TextRenderer::command_line() const {
   }
   if (line.empty()) line = escape(snapshot_.executable);
   return clip(line, kMaxCommandColumns);
+}
+
+/// Above everything else: whoever finds one here needs to read no further.
+void TextRenderer::append_deadlocks() {
+  for (const Deadlock& deadlock : snapshot_.deadlocks) {
+    const std::vector<std::string> lines = describe_deadlock(snapshot_, deadlock);
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      append_line(i == 0 ? Style::Error : Style::Plain, lines[i]);
+    }
+    out_ += '\n';
+  }
 }
 
 void TextRenderer::append_process() {
@@ -281,7 +287,8 @@ bool TextRenderer::is_os_name_news(const Thread& thread) const {
   return thread.tid == snapshot_.pid || thread.os_name != process_os_name_;
 }
 
-std::string TextRenderer::state_words(const Thread& thread, const Activity& activity) const {
+std::string TextRenderer::state_words(const Thread& thread, const Activity& activity,
+                                      std::string_view wait) const {
   std::string words;
   const auto add = [&words](std::string_view word) {
     if (!words.empty()) words += ", ";
@@ -305,9 +312,15 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
       case ThreadState::Blocked:
         add("blocked");
         if (thread.os_state == 'D') add("uninterruptible");
-        if (activity.kind == ActivityKind::Idle || activity.kind == ActivityKind::WaitingForLock ||
-            activity.kind == ActivityKind::WaitingOutside) {
+        // What it waits for says more than that it waits.
+        if (thread.lock && (thread.lock->held != Held::NotALock ||
+                            activity.kind == ActivityKind::WaitingForLock)) {
+          add(fmt::format("waiting for {}", wait));
+        } else if (activity.kind == ActivityKind::Idle ||
+                   activity.kind == ActivityKind::WaitingForLock ||
+                   activity.kind == ActivityKind::WaitingOutside) {
           add(activity.words);
+          if (thread.lock && !thread.lock->name.empty()) add(fmt::format("on {}", wait));
         }
         break;
       case ThreadState::Unknown:
@@ -332,7 +345,10 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   std::unordered_map<std::string, std::size_t> index;
   for (const Thread& thread : snapshot_.threads) {
     const Activity activity = activities_.find(thread);
-    ThreadGroup group{{&thread}, state_words(thread, activity), {}, 0, activity.kind};
+    const std::string wait = !thread.lock ? std::string()
+                             : grouped    ? summarize_wait(*thread.lock)
+                                          : describe_wait(snapshot_, *thread.lock);
+    ThreadGroup group{{&thread}, state_words(thread, activity, wait), {}, 0, activity.kind};
     group.frames.reserve(thread.frames.size());
     for (const Frame& frame : thread.frames) {
       if (frame.kind == FrameKind::Shim) continue;
@@ -356,6 +372,8 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
     groups.push_back(std::move(group));
   }
   if (grouped) {
+    for (ThreadGroup& group : groups)
+      name_one_lock(group);
     std::stable_sort(groups.begin(), groups.end(), [](const ThreadGroup& a, const ThreadGroup& b) {
       if (a.kind != b.kind) return a.kind < b.kind;
       return a.members.size() > b.members.size();
@@ -364,9 +382,23 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   return groups;
 }
 
+/// Where all threads of a group wait for the same, it is named.
+void TextRenderer::name_one_lock(ThreadGroup& group) {
+  const Thread& first = *group.members.front();
+  if (!first.lock) return;
+  const bool one =
+      std::all_of(group.members.begin(), group.members.end(), [&](const Thread* thread) {
+        return thread->lock && thread->lock->address != 0 &&
+               thread->lock->address == first.lock->address &&
+               thread->lock->held_by == first.lock->held_by;
+      });
+  if (!one && group.members.size() > 1) return;
+  group.words = state_words(first, activities_.find(first), describe_wait(snapshot_, *first.lock));
+}
+
 void TextRenderer::append_thread_heading(const ThreadGroup& group) {
   const Thread& thread = *group.members.front();
-  std::string line = fmt::format("Thread {} ({}", name_of(thread), group.words);
+  std::string line = fmt::format("Thread {} ({}", thread_label(thread), group.words);
   const auto to = std::back_inserter(line);
   if (is_os_name_news(thread)) {
     fmt::format_to(to, ", os name \"{}\"", clip(escape(*thread.os_name), kMaxNameColumns));
@@ -396,7 +428,7 @@ void TextRenderer::append_group_heading(const ThreadGroup& group) {
   line = " ";
   for (std::size_t i = 0; i < group.members.size(); ++i) {
     const Thread& thread = *group.members[i];
-    const std::string member = " " + name_of(thread);
+    const std::string member = " " + thread_label(thread);
     if (i > 0 && display_width(line) + display_width(member) > kMaxMemberColumns) {
       fmt::format_to(std::back_inserter(line), " and {} more",
                      with_separators(group.members.size() - i));

@@ -66,7 +66,7 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
       "tid": 4711, "ident": 140245551234880, "name": "MainThread", "os_name": "python3",
       "interpreter": 0, "main": true,
       "state": "blocked", "holds_gil": false, "waits_for_gil": false,
-      "os_state": "S", "cpu_time_us": 51234, "wait": null,
+      "os_state": "S", "cpu_time_us": 51234, "wait": null, "lock": null,
       "consistent": true, "proof": "gil", "truncated": false,
       "frames": [{
         "kind": "python", "function": "fetch", "qualified_name": "Store.fetch",
@@ -74,7 +74,7 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
         "source": "row = self.sock.recv(4096)"
       }, {"kind": "shim"}]
     }],
-    "warnings": []
+    "deadlocks": [], "warnings": []
   })js");
   const Snapshot snapshot = full_snapshot();
   const auto document = ordered_json::parse(render_json(snapshot, JsonStyle::Compact));
