@@ -49,7 +49,7 @@ std::vector<std::optional<FoundLock>> find_again(const Memory& memory, const Run
   for (std::size_t i = 0; i < threads.size(); ++i) {
     const auto futex = futexes.find(threads[i].tid);
     // Proven by the marks before and after.
-    again.push_back({threads[i].raw.ident, &walks[i], walks[i].error.empty(),
+    again.push_back({threads[i].raw.at, threads[i].raw.ident, &walks[i], walks[i].error.empty(),
                      futex == futexes.end() ? std::nullopt : futex->second});
   }
   return find_locks(memory, reader, codes, again);
@@ -87,15 +87,14 @@ std::vector<std::vector<std::size_t>> find_cycles(
   return cycles;
 }
 
-std::vector<std::vector<std::size_t>> find_deadlocks(
-    const Memory& memory, const Runtime& runtime, CodeTable& codes, const ThreadSource& source,
-    std::span<const GraphThread> threads, std::span<const std::optional<FoundLock>> found,
-    const Log& log) {
+WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTable& codes,
+                          const ThreadSource& source, std::span<const GraphThread> threads,
+                          std::span<const std::optional<FoundLock>> found, const Log& log) {
   std::vector<std::optional<std::size_t>> edges;
   for (const auto& lock : found) {
     edges.push_back(lock && lock->binding ? lock->holder : std::nullopt);
   }
-  auto cycles = find_cycles(edges);
+  const auto cycles = find_cycles(edges);
   if (cycles.empty()) return {};
   if (!source.switches_at_rest) {
     log("{} cycles of threads that wait for each other can't be verified without the process",
@@ -119,24 +118,22 @@ std::vector<std::vector<std::size_t>> find_deadlocks(
         threads[index].tid == 0 ? std::nullopt : source.switches_at_rest(threads[index].tid);
   }
   const auto again = find_again(memory, runtime, codes, source, waiting);
-  std::size_t n = 0;
-  std::erase_if(cycles, [&](const std::vector<std::size_t>& cycle) {
-    const std::size_t first = n;
-    n += cycle.size();
+  WaitCycles result;
+  std::size_t first = 0;  // the cycle's place among `waiting`
+  for (const auto& cycle : cycles) {
+    bool same = true;
     for (std::size_t i = 0; i < cycle.size(); ++i) {
-      const std::size_t next = first + (i + 1) % cycle.size();
       const auto& now = again[first + i];
-      const bool same = now && now->binding && now->lock == found[cycle[i]]->lock &&
-                        now->holder == next && before[cycle[i]] &&
-                        source.switches_at_rest(threads[cycle[i]].tid) == before[cycle[i]];
-      if (!same) {
-        log("threads that seemed to wait for each other have gone on");
-        return true;
-      }
+      const auto& mark = before[cycle[i]];
+      same = same && now && now->binding && now->lock == found[cycle[i]]->lock &&
+             now->holder == first + (i + 1) % cycle.size() && mark &&
+             source.switches_at_rest(threads[cycle[i]].tid) == mark;
     }
-    return false;
-  });
-  return cycles;
+    if (!same) log("threads that seemed to wait for each other have gone on");
+    (same ? result.deadlocks : result.dissolved).push_back(cycle);
+    first += cycle.size();
+  }
+  return result;
 }
 
 }  // namespace pyscope

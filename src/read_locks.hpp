@@ -29,13 +29,20 @@ struct GraphThread {
   pid_t tid = 0;  // as we see it; 0 if the kernel knows no such thread
 };
 
-/// The deadlocks among threads for which these locks were found: indices of threads, each waiting
-/// for what the next one holds. Each cycle is looked for a second time some milliseconds later,
-/// from the thread states on, while the kernel says that none of its threads runs; only what is the
-/// same then is given. Costs nothing where there is no cycle. None if the kernel can't be asked.
-[[nodiscard]] std::vector<std::vector<std::size_t>> find_deadlocks(
-    const Memory& memory, const Runtime& runtime, CodeTable& codes, const ThreadSource& source,
-    std::span<const GraphThread> threads, std::span<const std::optional<FoundLock>> found,
-    const Log& log);
+/// Cycles of indices of threads, each waiting for what the next one holds.
+struct WaitCycles {
+  std::vector<std::vector<std::size_t>> deadlocks;
+  std::vector<std::vector<std::size_t>> dissolved;  // gone when they were looked for again
+};
+
+/// The cycles among threads for which these locks were found. Each is looked for a second time some
+/// milliseconds later, from the thread states on, while the kernel says that none of its threads
+/// runs; only what is the same then is a deadlock. Costs nothing where there is no cycle. None if
+/// the kernel can't be asked.
+[[nodiscard]] WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime,
+                                        CodeTable& codes, const ThreadSource& source,
+                                        std::span<const GraphThread> threads,
+                                        std::span<const std::optional<FoundLock>> found,
+                                        const Log& log);
 
 }  // namespace pyscope

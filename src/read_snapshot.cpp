@@ -83,7 +83,7 @@ class SnapshotReader {
     snapshot_.capture.paused_us = paused_.microseconds();
     snapshot_.capture.paused_threads = paused_.threads();
     drop_ended_threads();
-    read_locks();
+    read_locks(*raw);
     snapshot_.codes = codes_.codes();
     for (const RawInterpreter& interpreter : raw->interpreters) {
       snapshot_.interpreters.push_back(describe(interpreter));
@@ -478,35 +478,67 @@ class SnapshotReader {
   }
 
   /// What blocked threads wait for, who holds it, and the deadlocks.
-  void read_locks() {
+  void read_locks(const RawRuntime& raw) {
     std::vector<LockThread> threads;
     std::vector<GraphThread> graph;
-    std::vector<pid_t> tids;
-    bool any = false;
+    if (std::none_of(candidates_.begin(), candidates_.end(),
+                     [&](const Candidate& candidate) { return futex_of(candidate).has_value(); })) {
+      return;
+    }
+    walk_others(raw);
+    std::vector<const Candidate*> all;
     for (const auto* part : {&candidates_, &others_}) {
       for (const Candidate& candidate : *part) {
-        auto futex = part == &candidates_ ? futex_of(candidate) : std::nullopt;
-        any = any || futex;
-        threads.push_back(
-            {candidate.thread.ident, &candidate.stack.walk, candidate.thread.consistent, futex});
+        all.push_back(&candidate);
+        threads.push_back({candidate.raw->at, candidate.thread.ident, &candidate.stack.walk,
+                           candidate.thread.consistent, futex_of(candidate)});
         graph.push_back({*candidate.raw, candidate.thread.tid});
       }
     }
-    if (!any) return;
     std::vector<std::optional<FoundLock>> found;
     {
       const PageCache cache(memory_);
       const Reader reader(cache, runtime_.offsets);
       found = find_locks(memory_, reader, codes_, threads);
     }
-    for (std::size_t i = 0; i < candidates_.size(); ++i) {
-      if (found[i]) candidates_[i].thread.lock = describe(candidates_[i], *found[i], graph);
-    }
-    for (const auto& cycle :
-         find_deadlocks(memory_, runtime_, codes_, threads_, graph, found, log_)) {
-      Deadlock& deadlock = snapshot_.deadlocks.emplace_back();
+    const WaitCycles cycles =
+        find_deadlocks(memory_, runtime_, codes_, threads_, graph, found, log_);
+    for (const auto& cycle : cycles.dissolved) {
       for (const std::size_t index : cycle)
-        deadlock.threads.push_back(static_cast<std::uint32_t>(index));
+        found[index].reset();
+    }
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+      if (found[i]) candidates_[i].thread.lock = describe(*found[i], i, all);
+    }
+    for (const auto& cycle : cycles.deadlocks) {
+      // Among others than those that were asked for it is no news.
+      if (std::all_of(cycle.begin(), cycle.end(),
+                      [&](std::size_t index) { return index >= candidates_.size(); })) {
+        continue;
+      }
+      Deadlock& deadlock = snapshot_.deadlocks.emplace_back();
+      for (const std::size_t index : cycle) {
+        const Thread& thread = all[index]->thread;
+        deadlock.cycle.push_back({thread.tid, thread.name, describe(*found[index], index, all)});
+      }
+    }
+  }
+
+  /// The stacks of threads that weren't asked for: one of them may hold what one that was waits
+  /// for. Nothing is held still for that.
+  void walk_others(const RawRuntime& raw) {
+    if (others_.empty()) return;
+    std::vector<StackRequest> requests;
+    requests.reserve(others_.size());
+    for (const Candidate& other : others_) {
+      requests.push_back({other.interpreter->gil, *other.raw, other.thread.tid,
+                          other.thread.state == ThreadState::Blocked});
+    }
+    auto readings = read_stacks(memory_, runtime_, raw, gils_before_, requests, codes_, threads_,
+                                CaptureOptions{}, paused_, log_);
+    for (std::size_t i = 0; i < others_.size(); ++i) {
+      others_[i].stack = std::move(readings[i]);
+      others_[i].thread.consistent = others_[i].stack.proof != Proof::None;
     }
   }
 
@@ -520,8 +552,8 @@ class SnapshotReader {
     return wait;
   }
 
-  LockWait describe(const Candidate& waiter, const FoundLock& found,
-                    std::span<const GraphThread> graph) {
+  LockWait describe(const FoundLock& found, std::size_t waiter,
+                    const std::vector<const Candidate*>& all) {
     LockWait lock;
     lock.type = found.type;
     lock.address = found.at.raw();
@@ -529,25 +561,29 @@ class SnapshotReader {
     lock.owner_object = found.owner_object;
     lock.held = found.held;
     lock.timed = found.timed;
-    if (found.waiting_frame) lock.waiting_frame = shown_frame(waiter, *found.waiting_frame);
+    const auto code_of = [&](const RawFrame& frame) -> std::optional<std::uint32_t> {
+      if (!codes_.knows(frame.executable)) return std::nullopt;
+      return codes_.at(frame.executable).index;
+    };
+    if (found.waiting_frame) {
+      const RawFrame& frame = all[waiter]->stack.walk.frames[*found.waiting_frame];
+      lock.waits_in = code_of(frame);
+      if (lock.waits_in) {
+        const auto unit = CodeTable::unit_of(codes_.at(frame.executable), frame.instruction);
+        if (unit) lock.waits_at = codes_.location(frame.executable, *unit).position.line;
+      }
+    }
     if (!found.holder) return lock;
-    lock.held_by = graph[*found.holder].tid;
-    if (!found.holder_frame || *found.holder >= candidates_.size()) return lock;
-    const Candidate& holder = candidates_[*found.holder];
-    lock.holder_frame = shown_frame(holder, *found.holder_frame);
-    const RemoteAddr code = holder.stack.walk.frames[*found.holder_frame].executable;
-    if (found.taken_at_unit && codes_.knows(code)) {
-      lock.taken_at = codes_.location(code, *found.taken_at_unit).position.line;
+    const Candidate& holder = *all[*found.holder];
+    lock.held_by = holder.thread.tid;
+    lock.holder_name = holder.thread.name;
+    if (!found.holder_frame) return lock;
+    const RawFrame& frame = holder.stack.walk.frames[*found.holder_frame];
+    lock.taken_in = code_of(frame);
+    if (lock.taken_in && found.taken_at_unit) {
+      lock.taken_at = codes_.location(frame.executable, *found.taken_at_unit).position.line;
     }
     return lock;
-  }
-
-  /// The index among the frames of the model; nothing for one that isn't shown.
-  static std::optional<std::uint32_t> shown_frame(const Candidate& candidate, std::size_t raw) {
-    const auto& shown = candidate.raw_frames;
-    const auto found = std::lower_bound(shown.begin(), shown.end(), raw);
-    if (found == shown.end() || *found != raw) return std::nullopt;
-    return static_cast<std::uint32_t>(found - shown.begin());
   }
 
   [[nodiscard]] Interpreter describe(const RawInterpreter& raw) {

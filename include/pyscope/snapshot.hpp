@@ -122,14 +122,16 @@ struct LockWait {
                      // of the module for an import lock; empty: not found
   std::string owner_object;  // whose attribute the name is: "<Store at 0x7f…>"; may be empty
   Held held = Held::Unknown;
-  pid_t held_by = 0;  // tid of that thread, for ByThread and LastSeen; else 0
-  /// Index into the holder's frames: the function that took it; empty: not known.
-  std::optional<std::uint32_t> holder_frame;
+  pid_t held_by = 0;                       // tid of that thread, for ByThread and LastSeen; else 0
+  std::optional<std::string> holder_name;  // that thread's name
+  /// Index into Snapshot::codes: the holder's function that took it; empty: not known.
+  std::optional<std::uint32_t> taken_in;
   /// The line of that function's `with` statement, or `import` statement; empty if it was taken in
   /// another way.
   std::optional<std::int32_t> taken_at;
-  /// Index into the waiting thread's frames: who called what waits.
-  std::optional<std::uint32_t> waiting_frame;
+  /// The function that called what waits: index into Snapshot::codes, and the line where it is.
+  std::optional<std::uint32_t> waits_in;
+  std::optional<std::int32_t> waits_at;
   bool timed = false;  // the wait ends by itself
   friend bool operator==(const LockWait&, const LockWait&) = default;
 };
@@ -180,10 +182,15 @@ struct CaptureStats {
 };
 
 /// Threads that wait for each other for ever: each for what the next one holds, and the last for
-/// the first. A single one waits for what it holds itself. The locks are in their Thread::lock.
-/// Only what was the same twice, at an interval in which none of them ran.
+/// what the first does. A single one waits for what it holds itself. Only what was the same twice,
+/// at an interval, and none of them ran while it was looked at for the second time.
 struct Deadlock {
-  std::vector<std::uint32_t> threads;  // indices into Snapshot::threads
+  struct Member {
+    pid_t tid = 0;  // one of Snapshot::threads, or one that wasn't asked for
+    std::optional<std::string> name;
+    LockWait lock;
+  };
+  std::vector<Member> cycle;
 };
 
 struct Snapshot {

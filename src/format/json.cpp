@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "format/escape.hpp"
-#include "format/lock_text.hpp"
 #include "format/timestamp.hpp"
 #include "pyscope/render.hpp"
 
@@ -223,10 +222,10 @@ class JsonRenderer {
   void write_header(const Snapshot& snapshot);
   void write_thread(const Snapshot& snapshot, const Thread& thread);
   void write_lock(const Snapshot& snapshot, const LockWait& lock);
-  void write_deadlock(const Snapshot& snapshot, const Deadlock& deadlock);
+  void write_deadlock(const Deadlock& deadlock);
   void write_frame(const Snapshot& snapshot, const Frame& frame);
   void write_locals(const Locals& locals);
-  void write_code(const Snapshot& snapshot, const Frame& frame);
+  void write_code(const Snapshot& snapshot, std::optional<std::uint32_t> index);
 
   Writer& writer_;
   std::vector<std::optional<SafeCode>> codes_;  // made when first met
@@ -258,7 +257,7 @@ void JsonRenderer<Writer>::write(const Snapshot& snapshot) {
   key("deadlocks");
   writer_.StartArray();
   for (const Deadlock& deadlock : snapshot.deadlocks) {
-    write_deadlock(snapshot, deadlock);
+    write_deadlock(deadlock);
   }
   writer_.EndArray();
   key("warnings");
@@ -380,9 +379,9 @@ void JsonRenderer<Writer>::write_lock(const Snapshot& snapshot, const LockWait& 
     writer_.Null();
   }
   key("taken_in");
-  if (const Frame* frame = find_holder_frame(snapshot, lock)) {
+  if (lock.taken_in && *lock.taken_in < codes_.size()) {
     writer_.StartObject();
-    write_code(snapshot, *frame);
+    write_code(snapshot, lock.taken_in);
     position_field("line", lock.taken_at);
     writer_.EndObject();
   } else {
@@ -393,21 +392,19 @@ void JsonRenderer<Writer>::write_lock(const Snapshot& snapshot, const LockWait& 
 }
 
 template <class Writer>
-void JsonRenderer<Writer>::write_deadlock(const Snapshot& snapshot, const Deadlock& deadlock) {
+void JsonRenderer<Writer>::write_deadlock(const Deadlock& deadlock) {
   writer_.StartObject();
   key("cycle");
   writer_.StartArray();
-  for (const std::uint32_t index : deadlock.threads) {
-    if (index >= snapshot.threads.size() || !snapshot.threads[index].lock) continue;
-    const Thread& thread = snapshot.threads[index];
+  for (const Deadlock::Member& member : deadlock.cycle) {
     writer_.StartObject();
-    id_field("tid", thread.tid);
+    id_field("tid", member.tid);
     key("waits_for");
     writer_.StartObject();
-    text_field("type", thread.lock->type);
-    address_field("address", thread.lock->address);
+    text_field("type", member.lock.type);
+    address_field("address", member.lock.address);
     writer_.EndObject();
-    id_field("held_by", thread.lock->held_by);
+    id_field("held_by", member.lock.held_by);
     writer_.EndObject();
   }
   writer_.EndArray();
@@ -422,7 +419,7 @@ void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& fr
     ascii("shim");
   } else {
     ascii("python");
-    write_code(snapshot, frame);
+    write_code(snapshot, frame.code);
     position_field("line", frame.position.line);
     position_field("end_line", frame.position.end_line);
     position_field("column", frame.position.column);
@@ -472,16 +469,17 @@ void JsonRenderer<Writer>::write_locals(const Locals& locals) {
 }
 
 template <class Writer>
-void JsonRenderer<Writer>::write_code(const Snapshot& snapshot, const Frame& frame) {
-  if (!frame.code || *frame.code >= codes_.size()) {
+void JsonRenderer<Writer>::write_code(const Snapshot& snapshot,
+                                      std::optional<std::uint32_t> index) {
+  if (!index || *index >= codes_.size()) {
     field("function", nullptr);
     field("qualified_name", nullptr);
     field("file", nullptr);
     return;
   }
-  auto& safe = codes_[*frame.code];
+  auto& safe = codes_[*index];
   if (!safe) {
-    const Code& code = snapshot.codes[*frame.code];
+    const Code& code = snapshot.codes[*index];
     safe = SafeCode{{escape(code.function)}, {escape(code.qualified_name)}, {escape(code.file)}};
   }
   key("function");

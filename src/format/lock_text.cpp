@@ -14,15 +14,15 @@ constexpr std::size_t kMaxThreadColumns = 80;
 constexpr std::size_t kMaxNameColumns = 80;
 constexpr std::size_t kMaxPathColumns = 120;
 
-const Thread* find_thread(const Snapshot& snapshot, pid_t tid) {
-  const auto found = std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
-                                  [&](const Thread& thread) { return thread.tid == tid; });
-  return tid == 0 || found == snapshot.threads.end() ? nullptr : &*found;
+std::string label_of(pid_t tid, const std::optional<std::string>& name) {
+  Thread thread;
+  thread.tid = tid;
+  thread.name = name;
+  return thread_label(thread);
 }
 
-std::string label_of(const Snapshot& snapshot, pid_t tid) {
-  const Thread* thread = find_thread(snapshot, tid);
-  return thread == nullptr ? fmt::format("{}", tid) : thread_label(*thread);
+std::string label_of_holder(const LockWait& lock) {
+  return label_of(lock.held_by, lock.holder_name);
 }
 
 bool is_join(const LockWait& lock) {
@@ -46,23 +46,23 @@ std::string describe_object(const LockWait& lock) {
   return text;
 }
 
-/// " in Inventory.reserve (/srv/shop/service.py:40)"; empty if the frame doesn't tell.
-std::string describe_place(const Snapshot& snapshot, const Frame* frame,
+/// " in Inventory.reserve (/srv/shop/service.py:40)"; empty if that isn't known.
+std::string describe_place(const Snapshot& snapshot, std::optional<std::uint32_t> index,
                            std::optional<std::int32_t> line) {
-  if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
-  const Code& code = snapshot.codes[*frame->code];
+  if (!index || *index >= snapshot.codes.size()) return {};
+  const Code& code = snapshot.codes[*index];
   std::string text = fmt::format(" in {} ({}", clip(escape(code.qualified_name), kMaxNameColumns),
                                  clip(escape(code.file), kMaxPathColumns));
   if (line) fmt::format_to(std::back_inserter(text), ":{}", *line);
   return text + ")";
 }
 
-std::string describe_holder(const Snapshot& snapshot, const LockWait& lock) {
+std::string describe_holder(const LockWait& lock) {
   switch (lock.held) {
     case Held::ByThread:
-      return ", held by " + label_of(snapshot, lock.held_by);
+      return ", held by " + label_of_holder(lock);
     case Held::LastSeen:
-      return ", last seen in " + label_of(snapshot, lock.held_by);
+      return ", last seen in " + label_of_holder(lock);
     case Held::ByNobodyFound:
       return ", which no thread is seen to hold";
     case Held::Unknown:
@@ -84,18 +84,9 @@ std::string thread_label(const Thread& thread) {
   return name.empty() ? fmt::format("with ident {}", thread.ident) : name;
 }
 
-const Frame* find_holder_frame(const Snapshot& snapshot, const LockWait& lock) {
-  const Thread* holder = find_thread(snapshot, lock.held_by);
-  if (holder == nullptr || !lock.holder_frame || *lock.holder_frame >= holder->frames.size()) {
-    return nullptr;
-  }
-  return &holder->frames[*lock.holder_frame];
-}
-
-std::string describe_wait(const Snapshot& snapshot, const LockWait& lock) {
-  std::string text = is_join(lock)
-                         ? fmt::format("thread {} to end", label_of(snapshot, lock.held_by))
-                         : describe_object(lock) + describe_holder(snapshot, lock);
+std::string describe_wait(const LockWait& lock) {
+  std::string text = is_join(lock) ? fmt::format("thread {} to end", label_of_holder(lock))
+                                   : describe_object(lock) + describe_holder(lock);
   if (lock.timed) text += ", with a timeout";
   return text;
 }
@@ -108,29 +99,20 @@ std::string summarize_wait(const LockWait& lock) {
 
 std::vector<std::string> describe_deadlock(const Snapshot& snapshot, const Deadlock& deadlock) {
   std::vector<std::string> lines;
-  const bool alone = deadlock.threads.size() == 1;
+  const bool alone = deadlock.cycle.size() == 1;
   lines.push_back(alone ? std::string("Found a deadlock of a thread with itself:")
-                        : fmt::format("Found a deadlock of {} threads:", deadlock.threads.size()));
-  for (const std::uint32_t index : deadlock.threads) {
-    if (index >= snapshot.threads.size() || !snapshot.threads[index].lock) continue;
-    const Thread& thread = snapshot.threads[index];
-    const LockWait& lock = *thread.lock;
-    const Frame* waiting = lock.waiting_frame && *lock.waiting_frame < thread.frames.size()
-                               ? &thread.frames[*lock.waiting_frame]
-                               : nullptr;
-    lines.push_back(
-        fmt::format("  Thread {} waits{}", thread_label(thread),
-                    describe_place(snapshot, waiting,
-                                   waiting == nullptr ? std::nullopt : waiting->position.line)));
+                        : fmt::format("Found a deadlock of {} threads:", deadlock.cycle.size()));
+  for (const Deadlock::Member& member : deadlock.cycle) {
+    const LockWait& lock = member.lock;
+    lines.push_back(fmt::format("  Thread {} waits{}", label_of(member.tid, member.name),
+                                describe_place(snapshot, lock.waits_in, lock.waits_at)));
     if (is_join(lock)) {
-      lines.push_back(fmt::format("    for thread {} to end", label_of(snapshot, lock.held_by)));
+      lines.push_back(fmt::format("    for thread {} to end", label_of_holder(lock)));
       continue;
     }
     lines.push_back(fmt::format("    for {},", describe_object(lock)));
-    const Frame* taken = find_holder_frame(snapshot, lock);
-    // Without a `with` statement all that is known is the function.
-    const std::string place = describe_place(snapshot, taken, lock.taken_at);
-    const std::string who = alone ? std::string("itself") : label_of(snapshot, lock.held_by);
+    const std::string place = describe_place(snapshot, lock.taken_in, lock.taken_at);
+    const std::string who = alone ? std::string("itself") : label_of_holder(lock);
     lines.push_back(
         fmt::format("    held by {}{}{}", who, place.empty() ? "" : ", which took it", place));
   }

@@ -11,12 +11,9 @@ namespace pyscope {
 /// 4712 "worker-1": the number to find it by in other tools, and the name. Escaped.
 [[nodiscard]] std::string thread_label(const Thread& thread);
 
-/// The function of the holder that took a lock; nullptr if it isn't known or isn't shown.
-[[nodiscard]] const Frame* find_holder_frame(const Snapshot& snapshot, const LockWait& lock);
-
 /// What is waited for: threading.Lock 0x7f… "self.lock" of <Inventory at 0x7f…>, held by 4712
 /// "worker-1". Escaped.
-[[nodiscard]] std::string describe_wait(const Snapshot& snapshot, const LockWait& lock);
+[[nodiscard]] std::string describe_wait(const LockWait& lock);
 
 /// The same without what may be another object for each thread with the same stack.
 [[nodiscard]] std::string summarize_wait(const LockWait& lock);

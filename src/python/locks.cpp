@@ -16,9 +16,23 @@
 namespace pyscope {
 namespace {
 
-// struct wait_entry (Python/parking_lot.c), on the stack of the thread that waits: what it waits
-// for, then the sem_t that it sleeps on, whose first word is the futex.
+// struct wait_entry (Python/parking_lot.c), on the stack of the thread that waits: the address that
+// it waits for, the sem_t that it sleeps on, whose first word is the futex, the links of the list
+// of those that wait, and whether it is being woken up. The record of a thread that was woken up
+// has left the list: what lies there is no wait any more.
 constexpr std::uint64_t kParkedOnBeforeSemaphore = 8;
+struct WaitRecord {
+  std::uint64_t parked_on = 0;
+  std::array<std::uint64_t, 4> semaphore{};
+  std::uint64_t next = 0;
+  std::uint64_t previous = 0;
+  std::uint64_t is_unparking = 0;  // a bool; the rest is padding
+
+  [[nodiscard]] bool waits() const {
+    return next != 0 && previous != 0 && (is_unparking & 0xFFU) == 0;
+  }
+};
+static_assert(sizeof(WaitRecord) == 64);
 
 // lockobject, rlockobject, simplequeueobject: the byte or the sem_t that is parked on.
 constexpr std::uint64_t kLockByte = 16;
@@ -170,6 +184,7 @@ struct CodeFacts {
   std::vector<bool> with;  // for each of these: it ends a `with` statement
   bool has_with = false;
   std::optional<std::vector<std::string>> names;  // co_names
+  bool acquires = false;                          // "acquire" is among them
 };
 
 /// An object that a frame's `with` statement will call __exit__ of.
@@ -197,14 +212,19 @@ class LockFinder {
   std::vector<std::optional<FoundLock>> find() {
     std::vector<std::optional<FoundLock>> found(threads_.size());
     sleeps_.resize(threads_.size());
+    callers_.resize(threads_.size());
     read_ahead();
     find_sleeps();
     for (std::size_t i = 0; i < threads_.size(); ++i) {
       if (sleeps_[i]) found[i] = describe(i);
     }
     for (std::size_t i = 0; i < threads_.size(); ++i) {
-      if (found[i]) find_holder(i, *found[i]);
+      if (!found[i]) continue;
+      find_holder(i, *found[i]);
+      // Nobody waits for a lock that knows its owner and is his own: it has got it meanwhile.
+      if (found[i]->holder == i && sleeps_[i]->kind != Sleep::Kind::Lock) found[i].reset();
     }
+    drop_those_that_moved(found);
     return found;
   }
 
@@ -439,33 +459,98 @@ class LockFinder {
 
   void find_sleeps() {
     std::vector<std::size_t> who;
-    std::vector<std::uint64_t> words;
     for (std::size_t i = 0; i < threads_.size(); ++i) {
       const auto& futex = threads_[i].futex;
       if (futex && futex->word.raw() > kParkedOnBeforeSemaphore) who.push_back(i);
     }
     // Not through the cache: from each thread's stack this is all that is needed.
-    words.resize(who.size());
+    std::vector<WaitRecord> records(who.size());
     std::vector<ReadRequest> requests;
     for (std::size_t n = 0; n < who.size(); ++n) {
       requests.push_back({RemoteAddr{threads_[who[n]].futex->word.raw() - kParkedOnBeforeSemaphore},
-                          std::as_writable_bytes(std::span{&words[n], 1})});
+                          std::as_writable_bytes(std::span{&records[n], 1})});
     }
     memory_.read_many(requests);
     constexpr std::uint64_t kLargest = 72;  // a thread handle
     std::vector<RemoteAddr> candidates;
     for (std::size_t n = 0; n < who.size(); ++n) {
-      if (requests[n].status != ReadStatus::Ok || words[n] < kLargest) {
-        words[n] = 0;
+      WaitRecord& record = records[n];
+      if (requests[n].status != ReadStatus::Ok || !record.waits() || record.parked_on < kLargest) {
+        record.parked_on = 0;
         continue;
       }
-      candidates.emplace_back(words[n] - kLockByte);
-      candidates.emplace_back(words[n] - kHandleExiting);
+      candidates.emplace_back(record.parked_on - kLockByte);
+      candidates.emplace_back(record.parked_on - kHandleExiting);
     }
     reader_.prefetch(candidates, kLargest);
     for (std::size_t n = 0; n < who.size(); ++n) {
-      if (words[n] != 0) sleeps_[who[n]] = find_parked(words[n]);
-      if (!sleeps_[who[n]]) sleeps_[who[n]] = find_semaphore(who[n]);
+      auto& sleep = sleeps_[who[n]];
+      if (records[n].parked_on != 0) sleep = find_parked(records[n].parked_on);
+      if (sleep) parked_.emplace(who[n], records[n].parked_on);
+      if (!sleep) sleep = find_semaphore(who[n]);
+    }
+  }
+
+  /// The stacks were read before the locks were. What is true of both held still in between: a
+  /// thread that waits is still parked, and all are where they were seen.
+  void drop_those_that_moved(std::vector<std::optional<FoundLock>>& found) const {
+    struct Look {
+      std::uint64_t frame = 0;
+      std::uint64_t instruction = 0;
+      WaitRecord record;
+      std::array<std::size_t, 3> requests{};  // their indices; kNone: not asked for
+    };
+    constexpr std::size_t kNone = ~std::size_t{0};
+    const bool all = std::any_of(found.begin(), found.end(), [](const auto& lock) {
+      return lock && lock->held == Held::ByNobodyFound;
+    });
+    std::vector<Look> looks(threads_.size());
+    std::vector<ReadRequest> requests;
+    const auto ask = [&](std::uint64_t at, auto& into) {
+      requests.push_back({RemoteAddr{at}, std::as_writable_bytes(std::span{&into, 1})});
+      return requests.size() - 1;
+    };
+    const DebugOffsets& offsets = reader_.offsets();
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      looks[i].requests.fill(kNone);
+      if (!all && !found[i]) continue;
+      const LockThread& thread = threads_[i];
+      looks[i].requests[0] =
+          ask(thread.state.raw() + offsets[Field::ThreadCurrentFrame], looks[i].frame);
+      if (const auto& stack = frames(i); !stack.empty() && !stack.front().is_entry()) {
+        looks[i].requests[1] =
+            ask(stack.front().at.raw() + offsets[Field::FrameInstrPtr], looks[i].instruction);
+      }
+      if (parked_.contains(i)) {
+        looks[i].requests[2] =
+            ask(thread.futex->word.raw() - kParkedOnBeforeSemaphore, looks[i].record);
+      }
+    }
+    memory_.read_many(requests);
+    const auto moved = [&](std::size_t i) {
+      const Look& look = looks[i];
+      for (const std::size_t request : look.requests) {
+        if (request != kNone && requests[request].status != ReadStatus::Ok) return true;
+      }
+      const auto& stack = frames(i);
+      // What 3.15 puts at the end of each chain isn't in the walk.
+      if (!stack.empty() && look.frame != stack.front().at.raw()) return true;
+      if (look.requests[1] != kNone && look.instruction != stack.front().instruction.raw()) {
+        return true;
+      }
+      return look.requests[2] != kNone &&
+             (!look.record.waits() || look.record.parked_on != parked_.at(i));
+    };
+    bool any_moved = false;
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      if (looks[i].requests[0] == kNone) continue;
+      const bool has = moved(i);
+      any_moved = any_moved || has;
+      if (has) found[i].reset();
+    }
+    if (!any_moved) return;
+    for (auto& lock : found) {
+      if (lock && lock->held == Held::ByNobodyFound) lock->held = Held::Unknown;
     }
   }
 
@@ -563,6 +648,7 @@ class LockFinder {
     FoundLock found;
     found.lock = sleep.at;
     found.waiting_frame = run.caller;
+    callers_[thread] = run.caller;
     found.timed = threads_[thread].futex->timed;
     found.at = sleep.kind == Sleep::Kind::Thread ? RemoteAddr{} : sleep.at;
     found.type = sleep.kind == Sleep::Kind::Lock            ? "threading.Lock"
@@ -594,16 +680,26 @@ class LockFinder {
     return found;
   }
 
+  /// The module of a class; empty if it can't be read.
+  const std::string& module_of(RemoteAddr type) {
+    const auto [known, fresh] = modules_of_types_.try_emplace(type.raw());
+    if (fresh) {
+      const auto dict = reader_.pointer(type, kTypeDict);
+      const RemoteAddr module = dict && *dict
+                                    ? dict_item(reader_, *dict, "__module__").value_or(RemoteAddr{})
+                                    : RemoteAddr{};
+      if (module) known->second = read_str(reader_, module).value_or("");
+    }
+    return known->second;
+  }
+
   /// The class of an object of the standard library, "queue.LifoQueue", or what the table says for
   /// one that is a class of the program.
-  [[nodiscard]] std::string label_of(RemoteAddr object, std::string_view type) const {
+  [[nodiscard]] std::string label_of(RemoteAddr object, std::string_view type) {
     const std::size_t dot = type.rfind('.');
     const auto at = reader_.type_of(object);
     if (dot == std::string_view::npos || !at || !*at) return std::string(type);
-    const auto dict = reader_.pointer(*at, kTypeDict);
-    if (!dict || !*dict) return std::string(type);
-    const RemoteAddr module = dict_item(reader_, *dict, "__module__").value_or(RemoteAddr{});
-    const std::string name = module ? read_str(reader_, module).value_or("") : std::string{};
+    const std::string& name = module_of(*at);
     // Of the package itself or of one of its modules: multiprocessing.synchronize.
     const std::string_view package = type.substr(0, dot);
     if (!name.starts_with(package) ||
@@ -656,10 +752,13 @@ class LockFinder {
     }
   }
 
-  [[nodiscard]] std::string key_text(RemoteAddr key) const {
+  [[nodiscard]] const std::string& key_text(RemoteAddr key) {
+    const auto [known, fresh] = key_texts_.try_emplace(key.raw());
     constexpr std::size_t kMostCharacters = 256;
-    return key.is_plausible_pointer() ? read_str(reader_, key, kMostCharacters).value_or("")
-                                      : std::string{};
+    if (fresh && key.is_plausible_pointer()) {
+      known->second = read_str(reader_, key, kMostCharacters).value_or("");
+    }
+    return known->second;
   }
 
   template <class Matches>
@@ -743,19 +842,25 @@ class LockFinder {
   }
 
   bool name_in_imported_module(RemoteAddr globals, const Sleep& sleep, FoundLock& found) {
-    constexpr int kMostModules = 32;
-    int n = 0;
-    // A copy: looking further adds namespaces.
-    const Names names = names_in(globals);
-    for (const auto& [value, key] : names) {
-      const RemoteAddr module{value};
-      if (c_type_name(module) != "module") continue;
-      if (++n > kMostModules) return false;
-      const RemoteAddr dict =
-          reader_.pointer(module, reader_.layout().module_dict).value_or(RemoteAddr{});
-      if (dict && name_in_module(dict, sleep, found)) return true;
+    const auto& modules = modules_in(globals);
+    return std::any_of(modules.begin(), modules.end(),
+                       [&](RemoteAddr dict) { return name_in_module(dict, sleep, found); });
+  }
+
+  /// The namespaces of the modules that a module has among its names.
+  const std::vector<RemoteAddr>& modules_in(RemoteAddr globals) {
+    const auto [known, fresh] = imported_.try_emplace(globals.raw());
+    if (fresh) {
+      constexpr std::size_t kMostModules = 32;
+      for (const auto& [value, key] : names_in(globals)) {
+        if (known->second.size() == kMostModules) break;
+        const RemoteAddr module{value};
+        if (c_type_name(module) != "module") continue;
+        const auto dict = reader_.pointer(module, reader_.layout().module_dict);
+        if (dict && *dict) known->second.push_back(*dict);
+      }
     }
-    return false;
+    return known->second;
   }
 
   // --- Who has it
@@ -808,10 +913,10 @@ class LockFinder {
 
   /// The `with` statement of a holder that is known.
   void find_where_taken(RemoteAddr lock, FoundLock& found) {
-    for (const Manager& manager : managers()) {
-      if (manager.thread != found.holder || manager.lock != lock) continue;
-      found.holder_frame = manager.frame;
-      found.taken_at_unit = manager.handler;
+    for (const Manager* manager : managers_of_lock(lock)) {
+      if (manager->thread != found.holder) continue;
+      found.holder_frame = manager->frame;
+      found.taken_at_unit = manager->handler;
       // The outermost one took it; the others only counted it up.
     }
   }
@@ -865,10 +970,10 @@ class LockFinder {
   void find_semaphore_user(FoundLock& found) {
     if (!found.type.ends_with("Semaphore")) return;
     const Manager* user = nullptr;
-    for (const Manager& manager : managers()) {
-      if (manager.at != found.at) continue;
-      if (user != nullptr && user->thread != manager.thread) return;
-      user = &manager;
+    // What isn't known to stand for a lock stands for itself.
+    for (const Manager* manager : managers_of_lock(found.at)) {
+      if (user != nullptr && user->thread != manager->thread) return;
+      user = manager;
     }
     if (user != nullptr) hold_by(*user, Held::LastSeen, found);
   }
@@ -884,12 +989,11 @@ class LockFinder {
     const Manager* holder = nullptr;
     const Manager* likely = nullptr;
     bool several = false;
-    for (const Manager& manager : managers()) {
-      if (manager.lock != lock) continue;
-      const bool proven = manager.certain && threads_[manager.thread].verified;
+    for (const Manager* manager : managers_of_lock(lock)) {
+      const bool proven = manager->certain && threads_[manager->thread].verified;
       const Manager*& best = proven ? holder : likely;
-      several = several || (proven && best != nullptr && best->thread != manager.thread);
-      best = &manager;
+      several = several || (proven && best != nullptr && best->thread != manager->thread);
+      best = manager;
     }
     if (holder != nullptr && !several) {
       hold_by(*holder, Held::ByThread, found);
@@ -902,23 +1006,14 @@ class LockFinder {
     }
     if (const auto user = find_acquirer(lock, found.at)) {
       found.held = Held::LastSeen;
-      found.holder = user->first;
-      found.holder_frame = user->second;
+      found.holder = user->thread;
+      found.holder_frame = user->frame;
       return;
     }
     found.held = complete_ ? Held::ByNobodyFound : Held::Unknown;
   }
 
-  /// All `with` statements that threads are in.
-  const std::vector<Manager>& managers() {
-    if (!managers_) {
-      managers_.emplace();
-      find_managers();
-      resolve_managers();
-    }
-    return *managers_;
-  }
-
+  /// Fills managers_: all `with` statements that threads are in.
   void find_managers() {
     struct Place {
       std::size_t thread;
@@ -991,6 +1086,18 @@ class LockFinder {
     for (Manager& manager : *managers_)
       resolve(manager);
     std::erase_if(*managers_, [&](const Manager& manager) { return is_given_back(manager); });
+    for (const Manager& manager : *managers_)
+      managers_by_lock_[manager.lock.raw()].push_back(&manager);
+  }
+
+  /// Those that stand for a lock, in the order of the threads and from the inside outwards.
+  const std::vector<const Manager*>& managers_of_lock(RemoteAddr lock) {
+    if (!managers_) {
+      managers_.emplace();
+      find_managers();
+      resolve_managers();
+    }
+    return managers_by_lock_[lock.raw()];
   }
 
   void resolve(Manager& manager) {
@@ -1054,63 +1161,101 @@ class LockFinder {
     return false;
   }
 
+  /// A frame of a function that calls acquire() and names an object.
+  struct Use {
+    std::size_t thread = 0;
+    std::size_t frame = 0;
+  };
+
   /// The only thread that uses the lock in a function that calls acquire(), but for where it waits
   /// for it; with the frame.
-  [[nodiscard]] std::optional<std::pair<std::size_t, std::size_t>> find_acquirer(
-      RemoteAddr lock, RemoteAddr object) {
+  [[nodiscard]] std::optional<Use> find_acquirer(RemoteAddr lock, RemoteAddr object) {
     const auto [known, fresh] = acquirers_.try_emplace(lock.raw());
     if (!fresh) return known->second;
-    std::optional<std::pair<std::size_t, std::size_t>> only;
-    for (std::size_t t = 0; t < threads_.size(); ++t) {
-      const auto& stack = frames(t);
-      std::size_t first = 0;
-      if (sleeps_[t] && sleeps_[t]->at == lock) {
-        first = find_run(t).caller.value_or(stack.size()) + 1;
-      }
-      constexpr std::size_t kMostFrames = 64;
-      for (std::size_t f = first; f < std::min(stack.size(), first + kMostFrames); ++f) {
-        if (stack[f].is_entry() || !uses(stack[f], lock, object)) continue;
-        if (only && only->first != t) return known.value() = std::nullopt;
-        if (!only) only.emplace(t, f);
-        break;
+    if (!uses_) {
+      uses_.emplace();
+      find_uses();
+    }
+    std::optional<Use> only;
+    std::vector<RemoteAddr> names{lock};
+    if (object != lock) names.push_back(object);
+    for (const RemoteAddr name : names) {
+      const auto uses = uses_->find(name.raw());
+      if (uses == uses_->end()) continue;
+      for (const Use& use : uses->second) {
+        // Where it waits for this lock isn't where it took it.
+        if (sleeps_[use.thread] && sleeps_[use.thread]->at == lock &&
+            use.frame <= callers_[use.thread].value_or(use.frame)) {
+          continue;
+        }
+        if (only && only->thread != use.thread) return std::nullopt;
+        if (!only) only = use;
       }
     }
-    return known.value() = only;
+    return acquirers_[lock.raw()] = only;
   }
 
-  /// Whether the function names both the lock and acquire().
-  [[nodiscard]] bool uses(const RawFrame& frame, RemoteAddr lock, RemoteAddr object) {
-    CodeFacts* facts = facts_of(frame.executable);
-    if (facts == nullptr || facts->wait != nullptr) return false;
-    if (!facts->names) {
-      const auto names = reader_.pointer(frame.executable, kCodeNames);
-      facts->names = names && *names ? read_names(*names) : std::vector<std::string>{};
-    }
-    const std::vector<std::string>& names = *facts->names;
-    const auto mentions = [&](std::string_view name) {
-      return std::find(names.begin(), names.end(), name) != names.end();
-    };
-    if (!mentions("acquire")) return false;
-    const auto matches = [&](RemoteAddr value) {
-      return value && (value == lock || value == object);
-    };
-    constexpr std::uint32_t kMostVariables = 64;
-    for (std::uint32_t i = 0; i < std::min(facts->slots, kMostVariables); ++i) {
-      if (matches(variable(frame.at, i))) return true;
-    }
-    if (const RemoteAddr self = variable(frame, "self")) {
-      for (const auto& [key, value] : attributes(self)) {
-        if (matches(value) && mentions(key_text(key))) return true;
+  void find_uses() {
+    std::vector<Use> frames_found;
+    std::vector<RemoteRange> ranges;
+    for (std::size_t t = 0; t < threads_.size(); ++t) {
+      const auto& stack = frames(t);
+      constexpr std::size_t kMostFrames = 64;
+      for (std::size_t f = 0; f < std::min(stack.size(), kMostFrames); ++f) {
+        if (stack[f].is_entry()) continue;
+        CodeFacts* facts = facts_of(stack[f].executable);
+        if (facts == nullptr || facts->wait != nullptr) continue;
+        if (!facts->names) {
+          const auto names = reader_.pointer(stack[f].executable, kCodeNames);
+          facts->names = names && *names ? read_names(*names) : std::vector<std::string>{};
+          facts->acquires = mentions(*facts, "acquire");
+        }
+        if (!facts->acquires) continue;
+        frames_found.push_back({t, f});
+        ranges.push_back(slots_range(stack[f].at, *facts));
       }
     }
-    const RemoteAddr globals = reader_.pointer(frame.at, kFrameGlobals).value_or(RemoteAddr{});
-    if (!globals) return false;
-    const Names& known = names_in(globals);
-    for (const RemoteAddr value : {lock, object}) {
-      const auto name = known.find(value.raw());
-      if (name != known.end() && mentions(key_text(name->second))) return true;
+    reader_.memory().fetch(ranges);
+    for (const Use& use : frames_found)
+      add_uses(use);
+  }
+
+  static bool mentions(const CodeFacts& facts, std::string_view name) {
+    return std::find(facts.names->begin(), facts.names->end(), name) != facts.names->end();
+  }
+
+  /// Variables of the function, attributes of `self` and globals that its code names.
+  void add_uses(const Use& use) {
+    const RawFrame& frame = frames(use.thread)[use.frame];
+    const CodeFacts& facts = *facts_of(frame.executable);
+    const auto add = [&](RemoteAddr value) {
+      if (!value) return;
+      constexpr std::size_t kMost = std::size_t{1} << 20U;
+      if (++used_ < kMost) (*uses_)[value.raw()].push_back(use);
+    };
+    constexpr std::uint32_t kMostVariables = 64;
+    for (std::uint32_t i = 0; i < std::min(facts.slots, kMostVariables); ++i)
+      add(variable(frame.at, i));
+    if (const RemoteAddr self = variable(frame, "self")) {
+      for (const auto& [key, value] : attributes(self)) {
+        if (mentions(facts, key_text(key))) add(value);
+      }
     }
-    return false;
+    for (const RemoteAddr value : named_globals(frame, facts))
+      add(value);
+  }
+
+  const std::vector<RemoteAddr>& named_globals(const RawFrame& frame, const CodeFacts& facts) {
+    const auto [known, fresh] = named_globals_.try_emplace(frame.executable.raw());
+    if (fresh) {
+      const RemoteAddr globals = reader_.pointer(frame.at, kFrameGlobals).value_or(RemoteAddr{});
+      for (const std::string& name : *facts.names) {
+        if (globals) {
+          known->second.push_back(dict_item(reader_, globals, name).value_or(RemoteAddr{}));
+        }
+      }
+    }
+    return known->second;
   }
 
   const Memory& memory_;
@@ -1119,12 +1264,21 @@ class LockFinder {
   std::span<const LockThread> threads_;
   bool complete_ = false;
   tsl::robin_map<std::uint64_t, std::size_t> by_ident_;
-  std::vector<std::optional<Sleep>> sleeps_;             // by thread
-  std::unordered_map<std::size_t, RemoteAddr> owners_;   // by thread
-  std::unordered_map<std::uint64_t, CodeFacts> facts_;   // by code object
-  std::unordered_map<std::uint64_t, Names> namespaces_;  // by dict
+  std::vector<std::optional<Sleep>> sleeps_;               // by thread
+  std::unordered_map<std::size_t, std::uint64_t> parked_;  // by thread: what its record names
+  std::unordered_map<std::size_t, RemoteAddr> owners_;     // by thread
+  std::unordered_map<std::uint64_t, CodeFacts> facts_;     // by code object
+  std::unordered_map<std::uint64_t, Names> namespaces_;    // by dict
+  std::unordered_map<std::uint64_t, std::vector<RemoteAddr>> imported_;  // by namespace
+  std::unordered_map<std::uint64_t, std::string> modules_of_types_;
+  std::unordered_map<std::uint64_t, std::string> key_texts_;
+  std::vector<std::optional<std::size_t>> callers_;  // by thread: the frame that waits
   std::optional<std::vector<Manager>> managers_;
-  tsl::robin_map<std::uint64_t, std::optional<std::pair<std::size_t, std::size_t>>> acquirers_;
+  std::unordered_map<std::uint64_t, std::vector<const Manager*>> managers_by_lock_;
+  std::optional<std::unordered_map<std::uint64_t, std::vector<Use>>> uses_;   // by object
+  std::size_t used_ = 0;                                                      // in all of them
+  std::unordered_map<std::uint64_t, std::vector<RemoteAddr>> named_globals_;  // by code object
+  tsl::robin_map<std::uint64_t, std::optional<Use>> acquirers_;               // by lock
 };
 
 }  // namespace

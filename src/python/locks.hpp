@@ -26,6 +26,7 @@ struct FutexWait {
 /// A thread as the search sees it. All threads of a process take part, since each may hold what
 /// another one waits for; one whose stack wasn't read has an empty walk that isn't complete.
 struct LockThread {
+  RemoteAddr state;                 // its thread state
   std::uint64_t ident = 0;          // threading.get_ident()
   const FrameWalk* walk = nullptr;  // never null
   bool verified = false;            // the walk is proven to have existed at one moment

@@ -113,24 +113,51 @@ TEST_CASE("a deadlock is the first thing that is said", "[live]") {
 
 TEST_CASE("programs that are busy with locks are never called deadlocked", "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
-  CAPTURE(interpreter);
-  Target target(interpreter, "locks.py", {"healthy"});
+  const std::string kind = GENERATE("healthy", "handing_over");
+  CAPTURE(interpreter, kind);
+  Target target(interpreter, "locks.py", {kind});
   (void)target.read();
   for (int i = 0; i < 60; ++i) {
     const Dump dumped = dump(target.pid());
     CHECK((dumped.status == 0 || dumped.status == 6));
     CHECK(dumped.json.at("deadlocks").empty());
+    for (const json& thread : dumped.json.at("threads")) {
+      // Neither of the programs takes anything twice.
+      if (thread.at("lock").is_object()) {
+        CHECK(thread.at("lock").at("held_by") != thread.at("tid"));
+      }
+    }
   }
 }
 
-TEST_CASE("of threads that weren't asked for nothing is claimed", "[live]") {
+TEST_CASE("the holder is found among threads that weren't asked for", "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "locks.py", {"sleeping"});
   const json truth = target.read();
   REQUIRE(all_sleep(target.pid()));
   const json dumped = dump(target.pid(), {"--thread", "waiter"}).json;
-  const json& lock = dumped.at("threads").at(0).at("lock");
+  CHECK(dumped.at("threads").size() == 1);
+  check_wait(dumped, truth.at("waits").at(0));
+  const std::string text =
+      run_pyscope({"dump", std::to_string(target.pid()), "--thread", "waiter"}).out;
+  CAPTURE(text);
+  CHECK(text.find("held by " + truth.at("waits").at(0).at("held_by").dump() + " \"sleeper\")") !=
+        std::string::npos);
+  // Frames that aren't read may be what matters.
+  const json cut = dump(target.pid(), {"--frames", "1"}).json;
+  const json& lock = thread_of(cut, "waiter").at("lock");
   CHECK(lock.at("address") == truth.at("waits").at(0).at("address"));
   CHECK(lock.at("holder") != "nobody");
+}
+
+TEST_CASE("a deadlock is told whichever of its threads is asked for", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "locks.py", {"three"});
+  const json truth = target.read();
+  REQUIRE(all_sleep(target.pid()));
+  const json dumped = dump(target.pid(), {"--thread", "second"}).json;
+  CHECK(dumped.at("threads").size() == 1);
+  CHECK(cycles(tids_of(dumped.at("deadlocks"))) == cycles(truth.at("deadlocks")));
 }

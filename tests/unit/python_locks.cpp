@@ -15,6 +15,7 @@ using test::PythonHeap;
 namespace {
 
 constexpr RemoteAddr kNowhere{0x7e0000000000};
+constexpr RemoteAddr kBucket{0x555500001000};  // of the parking lot: never looked at
 constexpr std::uint64_t kImmutable = 1U << 8U;
 constexpr std::uint64_t kIdent = 0x7f0000aaa000;
 constexpr std::uint64_t kOther = 0x7f0000bbb000;
@@ -32,6 +33,8 @@ struct TwoThreads {
     lock = heap.object(lock_type, 32);
     heap.memory.put(lock + 16, std::uint8_t{3});
     record = heap.allocate(80);
+    heap.put(record, 48, kBucket);
+    heap.put(record, 56, kBucket);
     park(lock + 16);
 
     const RemoteAddr code = heap.code({.name = "wait", .qualified_name = "Store.wait"});
@@ -47,7 +50,10 @@ struct TwoThreads {
                     heap.layout().with_except_start);
     holding = with_frame(with_code, kInside);
     keep(lock);
-    walks.resize(2);
+    states = {heap.allocate(heap.offsets()[Field::ThreadSize]),
+              heap.allocate(heap.offsets()[Field::ThreadSize])};
+    heap.set(states[0], Field::ThreadCurrentFrame, waiting);
+    heap.set(states[1], Field::ThreadCurrentFrame, holding);
     follow();
   }
 
@@ -110,8 +116,8 @@ struct TwoThreads {
     }
     codes.load(executables);
     const std::vector<LockThread> threads{
-        {kIdent, &walks[0], true, FutexWait{record + 16, timed}},
-        {kOther, &walks[1], verified, std::nullopt},
+        {states[0], kIdent, &walks[0], true, FutexWait{record + 16, timed}},
+        {states[1], kOther, &walks[1], verified, std::nullopt},
     };
     auto found = find_locks(heap.memory, reading.reader, codes, threads);
     REQUIRE(found.size() == 2);
@@ -128,6 +134,7 @@ struct TwoThreads {
   RemoteAddr with_code;
   RemoteAddr waiting;
   RemoteAddr holding;
+  std::vector<RemoteAddr> states;
   std::vector<FrameWalk> walks;
 };
 
@@ -205,6 +212,36 @@ TEST_CASE("a wait record that names no lock gives no answer", "[locks]") {
   CHECK_FALSE(process.find());
 }
 
+TEST_CASE("a record of a wait that is over gives no answer", "[locks]") {
+  TwoThreads process(GENERATE(13, 14, 15));
+  PythonHeap& heap = process.heap;
+  REQUIRE(process.find());
+  heap.memory.put(process.record + 64, std::uint8_t{1});  // is_unparking
+  CHECK_FALSE(process.find());
+  heap.memory.put(process.record + 64, std::uint8_t{0});
+  heap.put(process.record, GENERATE(48, 56), RemoteAddr{});  // taken off the list
+  CHECK_FALSE(process.find());
+}
+
+TEST_CASE("of what moves while it is looked at nothing is said", "[locks]") {
+  TwoThreads process(GENERATE(13, 14, 15));
+  PythonHeap& heap = process.heap;
+  SECTION("the thread that waits goes on") {
+    heap.set(process.waiting, Field::FrameInstrPtr, heap.first_unit(process.with_code));
+    CHECK_FALSE(process.find());
+  }
+  SECTION("it is in another frame") {
+    heap.set(process.states[0], Field::ThreadCurrentFrame, process.holding);
+    CHECK_FALSE(process.find());
+  }
+  SECTION("another thread may have taken the lock meanwhile") {
+    process.go_to(TwoThreads::kOutside);
+    heap.set(process.states[1], Field::ThreadCurrentFrame, process.waiting);
+    REQUIRE(process.find());
+    CHECK(process.find()->held == Held::Unknown);
+  }
+}
+
 TEST_CASE("an RLock is held by who it says, if there is such a thread", "[locks]") {
   TwoThreads process(GENERATE(13, 14, 15));
   PythonHeap& heap = process.heap;
@@ -232,6 +269,9 @@ TEST_CASE("an RLock is held by who it says, if there is such a thread", "[locks]
   CHECK_FALSE(held_by(kOther).holder_frame);
   CHECK(held_by(0x7f0000ccc000).held == Held::ByNobodyFound);
   CHECK(held_by(0).held == Held::Unknown);
+  // Its own owner doesn't wait for it.
+  heap.memory.put(lock + 24, kIdent);
+  CHECK_FALSE(process.find());
 }
 
 TEST_CASE("a thread handle counts if it is that of a running thread", "[locks]") {

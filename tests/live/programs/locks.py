@@ -683,6 +683,28 @@ def healthy():
     return 0, []
 
 
+def handing_over():
+    """Two that wake each other up, over and over."""
+    turn = [threading.Semaphore(1), threading.Semaphore(0)]
+
+    def left():
+        begin()
+        while True:
+            with A:
+                turn[0].acquire()
+                turn[1].release()
+
+    def right():
+        begin()
+        while True:
+            with B:
+                turn[1].acquire()
+                turn[0].release()
+
+    start(left, right)
+    return 0, []
+
+
 def crowd():
     """Many that wait, each in a frame of its own."""
     locks = [threading.Lock() for _ in range(int(sys.argv[2]))]
