@@ -57,9 +57,10 @@ std::string describe_place(const Snapshot& snapshot, std::optional<std::uint32_t
   return text + ")";
 }
 
-std::string describe_holder(const LockWait& lock) {
+std::string describe_holder(const Thread& waiter, const LockWait& lock) {
   switch (lock.held) {
     case Held::ByThread:
+      if (lock.held_by == waiter.tid) return ", which it holds itself";
       return ", held by " + label_of_holder(lock);
     case Held::LastSeen:
       return ", last seen in " + label_of_holder(lock);
@@ -84,9 +85,11 @@ std::string thread_label(const Thread& thread) {
   return name.empty() ? fmt::format("with ident {}", thread.ident) : name;
 }
 
-std::string describe_wait(const LockWait& lock) {
+std::string describe_wait(const Thread& thread) {
+  if (!thread.lock) return {};
+  const LockWait& lock = *thread.lock;
   std::string text = is_join(lock) ? fmt::format("thread {} to end", label_of_holder(lock))
-                                   : describe_object(lock) + describe_holder(lock);
+                                   : describe_object(lock) + describe_holder(thread, lock);
   if (lock.timed) text += ", with a timeout";
   return text;
 }

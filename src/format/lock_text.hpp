@@ -12,8 +12,8 @@ namespace pyscope {
 [[nodiscard]] std::string thread_label(const Thread& thread);
 
 /// What is waited for: threading.Lock 0x7f… "self.lock" of <Inventory at 0x7f…>, held by 4712
-/// "worker-1". Escaped.
-[[nodiscard]] std::string describe_wait(const LockWait& lock);
+/// "worker-1". Escaped; empty for a thread that waits for no object.
+[[nodiscard]] std::string describe_wait(const Thread& thread);
 
 /// The same without what may be another object for each thread with the same stack.
 [[nodiscard]] std::string summarize_wait(const LockWait& lock);

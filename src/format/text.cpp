@@ -347,7 +347,7 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
     const Activity activity = activities_.find(thread);
     const std::string wait = !thread.lock ? std::string()
                              : grouped    ? summarize_wait(*thread.lock)
-                                          : describe_wait(*thread.lock);
+                                          : describe_wait(thread);
     ThreadGroup group{{&thread}, state_words(thread, activity, wait), {}, 0, activity.kind};
     group.frames.reserve(thread.frames.size());
     for (const Frame& frame : thread.frames) {
@@ -393,7 +393,7 @@ void TextRenderer::name_one_lock(ThreadGroup& group) {
                thread->lock->held_by == first.lock->held_by;
       });
   if (!one && group.members.size() > 1) return;
-  group.words = state_words(first, activities_.find(first), describe_wait(*first.lock));
+  group.words = state_words(first, activities_.find(first), describe_wait(first));
 }
 
 void TextRenderer::append_thread_heading(const ThreadGroup& group) {

@@ -75,6 +75,7 @@ constexpr std::uint64_t kTypeHeap = 1U << 9U;
 constexpr std::uint32_t kMostSlots = 4096;
 constexpr std::size_t kMostNames = 4096;       // of a namespace, or of a code object
 constexpr std::size_t kMostAttributes = 1024;  // of an instance
+constexpr std::size_t kMostLookedAtInAll = std::size_t{1} << 22U;  // names and attributes
 constexpr std::uint64_t kTypicalInstance = 256;
 constexpr std::uint64_t kBeforeInstance = 32;  // the garbage collector's words and the managed dict
 
@@ -373,7 +374,8 @@ class LockFinder {
   }
 
   /// The keys and values in an instance's dict, or within it.
-  [[nodiscard]] std::vector<std::pair<RemoteAddr, RemoteAddr>> attributes(RemoteAddr object) const {
+  [[nodiscard]] std::vector<std::pair<RemoteAddr, RemoteAddr>> attributes(RemoteAddr object) {
+    if (looked_at_left_ == 0) return {};
     const auto type = reader_.type_of(object);
     const auto flags = type && *type ? reader_.type_flags(*type) : Result<std::uint64_t>(0U);
     if (!flags) return {};
@@ -401,8 +403,15 @@ class LockFinder {
         if (dict && *dict) found = read_dict_prefix(reader_, *dict, kMostAttributes);
       }
     }
-    auto all = found ? std::move(found->items) : std::vector<std::pair<RemoteAddr, RemoteAddr>>{};
-    return all;
+    if (!found || !spend(found->items.size() + 1)) return {};
+    return std::move(found->items);
+  }
+
+  /// A target can have any number of namespaces that are one piece of memory.
+  bool spend(std::size_t items) {
+    const bool enough = items <= looked_at_left_;
+    looked_at_left_ -= std::min(items, looked_at_left_);
+    return enough;
   }
 
   using Names = std::unordered_map<std::uint64_t, RemoteAddr>;  // from a value to its key
@@ -412,7 +421,8 @@ class LockFinder {
   const Names& names_in(RemoteAddr dict) {
     const auto [known, fresh] = namespaces_.try_emplace(dict.raw());
     if (fresh) {
-      if (const auto items = read_dict_prefix(reader_, dict, kMostNames)) {
+      const auto items = read_dict_prefix(reader_, dict, std::min(kMostNames, looked_at_left_));
+      if (items && spend(items->items.size())) {
         for (const auto& [key, value] : items->items)
           known->second.emplace(value.raw(), key);
       }
@@ -1268,7 +1278,8 @@ class LockFinder {
   std::unordered_map<std::size_t, std::uint64_t> parked_;  // by thread: what its record names
   std::unordered_map<std::size_t, RemoteAddr> owners_;     // by thread
   std::unordered_map<std::uint64_t, CodeFacts> facts_;     // by code object
-  std::unordered_map<std::uint64_t, Names> namespaces_;    // by dict
+  std::size_t looked_at_left_ = kMostLookedAtInAll;
+  std::unordered_map<std::uint64_t, Names> namespaces_;                  // by dict
   std::unordered_map<std::uint64_t, std::vector<RemoteAddr>> imported_;  // by namespace
   std::unordered_map<std::uint64_t, std::string> modules_of_types_;
   std::unordered_map<std::uint64_t, std::string> key_texts_;

@@ -75,6 +75,8 @@ TEST_CASE("a thread's heading says what it waits for and who has it", "[format]"
       "threading.Lock 0x7f5f8c025110 \"self.lock\" of <Inventory at 0x7f5f8c4bdc50>";
   CHECK(words_of(make_lock(Held::ByThread, 20439)) ==
         "blocked, waiting for " + object + ", held by 20439 \"stock-sync\"");
+  CHECK(words_of(make_lock(Held::ByThread, 20440)) ==
+        "blocked, waiting for " + object + ", which it holds itself");
   CHECK(words_of(make_lock(Held::LastSeen, 20439)) ==
         "blocked, waiting for " + object + ", last seen in 20439 \"stock-sync\"");
   CHECK(words_of(make_lock(Held::ByNobodyFound)) ==

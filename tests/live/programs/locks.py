@@ -42,12 +42,12 @@ def begin():
         _said.notify_all()
 
 
-def say(type_, thing, name, **more):
-    """What this thread is about to wait for."""
+def say(type_, thing, name, tid=None, **more):
+    """What this thread is about to wait for, or the one with this tid."""
     if thing is not None:
         more["address"] = hex(id(thing))
     with _said:
-        waits.append({"tid": threading.get_native_id(), "type": type_, "name": name, **more})
+        waits.append({"tid": tid or threading.get_native_id(), "type": type_, "name": name, **more})
         _said.notify_all()
 
 
@@ -479,6 +479,34 @@ def given_back():
             pass
 
     start(waiter, holder, third)
+    return 2, []
+
+
+def notified():
+    """Woken up, a thread waits for the condition's lock."""
+    ready = threading.Semaphore(0)
+    conditions = threading.Condition(), threading.Condition(threading.Lock())
+
+    def on(condition, number):
+        def waiter():
+            begin()
+            with condition:
+                ready.release()
+                condition.wait()
+
+        def holder():
+            with condition:
+                condition.notify()
+                say("threading.Condition", condition, "condition", tid=tids[f"waiter-{number}"], held_by=holder.__name__, holder="proven", kind="lock")
+                block()
+
+        waiter.__name__, holder.__name__ = f"waiter-{number}", f"holder-{number}"
+        start(waiter)
+        ready.acquire()
+        start(holder)
+
+    for number, condition in enumerate(conditions):
+        on(condition, number)
     return 2, []
 
 
