@@ -115,6 +115,7 @@ const PythonLayout kLayout314 = {
     .code_first_traceable = 192,
     .type_cached_keys = 880,
     .rlock_count_missing = 1,
+    .with_except_start = 43,
 };
 
 }  // namespace pyscope
