@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <limits>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -15,6 +17,7 @@
 #include "python/reader.hpp"
 #include "python/runtime_state.hpp"
 #include "python/secrets.hpp"
+#include "read_locks.hpp"
 #include "read_stacks.hpp"
 #include "read_waits.hpp"
 
@@ -83,6 +86,7 @@ class SnapshotReader {
     snapshot_.capture.paused_threads = paused_.threads();
     drop_ended_threads();
     describe_waits();
+    read_locks(*raw);
     snapshot_.codes = codes_.codes();
     for (const RawInterpreter& interpreter : raw->interpreters) {
       snapshot_.interpreters.push_back(describe(interpreter));
@@ -264,11 +268,14 @@ class SnapshotReader {
                                                   const Task* task) const {
     if (task != nullptr && task->state == 'R') return false;
     if (task == nullptr || !task->system_call) return std::nullopt;
-    const PythonLayout& layout = runtime_.offsets.layout();
-    const RemoteRange place{interpreter.gil + layout.gil_condition,
-                            layout.gil_conditions_end - layout.gil_condition};
     return task->system_call->number == kFutex &&
-           place.contains(RemoteAddr{task->system_call->arguments[0]});
+           gil_place(interpreter).contains(RemoteAddr{task->system_call->arguments[0]});
+  }
+
+  [[nodiscard]] RemoteRange gil_place(const RawInterpreter& interpreter) const {
+    const PythonLayout& layout = runtime_.offsets.layout();
+    return {interpreter.gil + layout.gil_condition,
+            layout.gil_conditions_end - layout.gil_condition};
   }
 
   void read_names(const RawRuntime& raw) {
@@ -318,11 +325,14 @@ class SnapshotReader {
                   fmt::format("process {} has no Python thread {}", facts_.pid, unknown),
                   fmt::format("list its threads: pyscope dump {} --frames 1", facts_.pid));
     }
-    std::erase_if(candidates_, [&](const Candidate& candidate) {
-      return std::none_of(
-          options_.threads.begin(), options_.threads.end(),
-          [&](const std::string& wanted) { return matches(candidate.thread, wanted); });
-    });
+    const auto others = std::stable_partition(
+        candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
+          return std::any_of(
+              options_.threads.begin(), options_.threads.end(),
+              [&](const std::string& wanted) { return matches(candidate.thread, wanted); });
+        });
+    others_.assign(std::make_move_iterator(others), std::make_move_iterator(candidates_.end()));
+    candidates_.erase(others, candidates_.end());
     return {};
   }
 
@@ -489,6 +499,115 @@ class SnapshotReader {
     return frame;
   }
 
+  /// What blocked threads wait for, who holds it, and the deadlocks.
+  void read_locks(const RawRuntime& raw) {
+    std::vector<LockThread> threads;
+    std::vector<GraphThread> graph;
+    if (std::none_of(candidates_.begin(), candidates_.end(),
+                     [&](const Candidate& candidate) { return futex_of(candidate).has_value(); })) {
+      return;
+    }
+    walk_others(raw);
+    std::vector<const Candidate*> all;
+    for (const auto* part : {&candidates_, &others_}) {
+      for (const Candidate& candidate : *part) {
+        all.push_back(&candidate);
+        threads.push_back({candidate.raw->at, candidate.thread.ident, &candidate.stack.walk,
+                           candidate.thread.consistent, futex_of(candidate)});
+        graph.push_back({*candidate.raw, candidate.thread.tid});
+      }
+    }
+    std::vector<std::optional<FoundLock>> found;
+    {
+      const PageCache cache(memory_);
+      const Reader reader(cache, runtime_.offsets);
+      found = find_locks(memory_, reader, codes_, threads);
+    }
+    const WaitCycles cycles =
+        find_deadlocks(memory_, runtime_, codes_, threads_, graph, found, log_);
+    for (const auto& cycle : cycles.dissolved) {
+      for (const std::size_t index : cycle)
+        found[index].reset();
+    }
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+      if (found[i]) candidates_[i].thread.lock = describe(*found[i], i, all);
+    }
+    for (const auto& cycle : cycles.deadlocks) {
+      // Among others than those that were asked for it is no news.
+      if (std::all_of(cycle.begin(), cycle.end(),
+                      [&](std::size_t index) { return index >= candidates_.size(); })) {
+        continue;
+      }
+      Deadlock& deadlock = snapshot_.deadlocks.emplace_back();
+      for (const std::size_t index : cycle) {
+        const Thread& thread = all[index]->thread;
+        deadlock.cycle.push_back({thread.tid, thread.name, describe(*found[index], index, all)});
+      }
+    }
+  }
+
+  /// The stacks of threads that weren't asked for: one of them may hold what one that was waits
+  /// for. Nothing is held still for that.
+  void walk_others(const RawRuntime& raw) {
+    if (others_.empty()) return;
+    std::vector<StackRequest> requests;
+    requests.reserve(others_.size());
+    for (const Candidate& other : others_) {
+      requests.push_back({other.interpreter->gil, *other.raw, other.thread.tid,
+                          other.thread.state == ThreadState::Blocked});
+    }
+    auto readings = read_stacks(memory_, runtime_, raw, gils_before_, requests, codes_, threads_,
+                                CaptureOptions{}, paused_, log_);
+    for (std::size_t i = 0; i < others_.size(); ++i) {
+      others_[i].stack = std::move(readings[i]);
+      others_[i].thread.consistent = others_[i].stack.proof != Proof::None;
+    }
+  }
+
+  /// The futex that a thread sleeps on, unless that is the GIL's.
+  std::optional<FutexWait> futex_of(const Candidate& candidate) {
+    if (candidate.thread.state != ThreadState::Blocked) return std::nullopt;
+    const Task* task = find_task(candidate.raw->native_id);
+    if (task == nullptr || !task->system_call) return std::nullopt;
+    auto wait = futex_wait(*task->system_call);
+    if (wait && gil_place(*candidate.interpreter).contains(wait->word)) return std::nullopt;
+    return wait;
+  }
+
+  LockWait describe(const FoundLock& found, std::size_t waiter,
+                    const std::vector<const Candidate*>& all) {
+    LockWait lock;
+    lock.type = found.type;
+    lock.address = found.at.raw();
+    lock.name = found.name;
+    lock.owner_object = found.owner_object;
+    lock.held = found.held;
+    lock.timed = found.timed;
+    const auto code_of = [&](const RawFrame& frame) -> std::optional<std::uint32_t> {
+      if (!codes_.knows(frame.executable)) return std::nullopt;
+      return codes_.at(frame.executable).index;
+    };
+    if (found.waiting_frame) {
+      const RawFrame& frame = all[waiter]->stack.walk.frames[*found.waiting_frame];
+      lock.waits_in = code_of(frame);
+      if (lock.waits_in) {
+        const auto unit = CodeTable::unit_of(codes_.at(frame.executable), frame.instruction);
+        if (unit) lock.waits_at = codes_.location(frame.executable, *unit).position.line;
+      }
+    }
+    if (!found.holder) return lock;
+    const Candidate& holder = *all[*found.holder];
+    lock.held_by = holder.thread.tid;
+    lock.holder_name = holder.thread.name;
+    if (!found.holder_frame) return lock;
+    const RawFrame& frame = holder.stack.walk.frames[*found.holder_frame];
+    lock.taken_in = code_of(frame);
+    if (lock.taken_in && found.taken_at_unit) {
+      lock.taken_at = codes_.location(frame.executable, *found.taken_at_unit).position.line;
+    }
+    return lock;
+  }
+
   /// After all stacks, so as not to come between them and what proves them.
   void describe_waits() {
     std::vector<const Task*> tasks;
@@ -530,6 +649,7 @@ class SnapshotReader {
   std::unordered_map<pid_t, Task> tasks_;  // by the tid in the target's namespace
   bool listed_again_ = false;
   std::vector<Candidate> candidates_;
+  std::vector<Candidate> others_;                     // threads that weren't asked for
   std::unordered_map<std::uint64_t, pid_t> holders_;  // thread state to tid, of all threads
 };
 

@@ -104,6 +104,40 @@ enum class Proof : std::uint8_t {
 
 enum class ThreadState : std::uint8_t { Unknown, Running, WaitingForGil, Blocked };
 
+/// What is known of who holds a lock.
+enum class Held : std::uint8_t {
+  Unknown,        // not every thread's stack could be searched
+  ByThread,       // recorded in the lock, or found in a stack that is verified
+  LastSeen,       // that thread may hold it: it was seen to use it
+  ByNobodyFound,  // no thread of the process is seen to: taken and never given back, held by a
+                  // thread that ended, or by another process
+  NotALock,       // it isn't held: the thread waits for something to happen
+};
+
+/// The object that a blocked thread waits for, as the programmer knows it: the queue, not the lock
+/// inside of it.
+struct LockWait {
+  std::string type;  // "threading.Lock", "queue.Queue", "threading.Thread" (until it ends),
+                     // "import lock"
+  std::uint64_t address = 0;  // id() of the object; 0: not known
+  std::string name;  // as the waiting code knows it: "self._lock", "orders.LOCK", a variable; that
+                     // of the module for an import lock; empty: not found
+  std::string owner_object;  // whose attribute the name is: "<Store at 0x7f…>"; may be empty
+  Held held = Held::Unknown;
+  pid_t held_by = 0;                       // tid of that thread, for ByThread and LastSeen; else 0
+  std::optional<std::string> holder_name;  // that thread's name
+  /// Index into Snapshot::codes: the holder's function that took it; empty: not known.
+  std::optional<std::uint32_t> taken_in;
+  /// The line of that function's `with` statement, or `import` statement; empty if it was taken in
+  /// another way.
+  std::optional<std::int32_t> taken_at;
+  /// The function that called what waits: index into Snapshot::codes, and the line where it is.
+  std::optional<std::uint32_t> waits_in;
+  std::optional<std::int32_t> waits_at;
+  bool timed = false;  // the wait ends by itself
+  friend bool operator==(const LockWait&, const LockWait&) = default;
+};
+
 /// What a blocked thread waits for in the kernel. It was waiting for it when the capture began;
 /// what isn't known for that moment is left out.
 struct Wait {
@@ -137,6 +171,7 @@ struct Thread {
   std::optional<std::uint64_t> cpu_time_us;  // user + system
   std::optional<std::int64_t> system_call;   // number of the system call it is blocked in
   std::optional<Wait> wait;                  // only where `state` is Blocked; empty: not known
+  std::optional<LockWait> lock;              // what it waits for, if that is an object of Python
   bool consistent = false;                   // the frames were proven to have existed together
   Proof proof = Proof::None;                 // by what; None if they weren't
   int attempts = 0;           // how often it was read in vain or not while it may have been running
@@ -167,6 +202,18 @@ struct CaptureStats {
   std::size_t paused_threads = 0;
 };
 
+/// Threads that wait for each other for ever: each for what the next one holds, and the last for
+/// what the first does. A single one waits for what it holds itself. Only what was the same twice,
+/// at an interval, and none of them ran while it was looked at for the second time.
+struct Deadlock {
+  struct Member {
+    pid_t tid = 0;  // one of Snapshot::threads, or one that wasn't asked for
+    std::optional<std::string> name;
+    LockWait lock;
+  };
+  std::vector<Member> cycle;
+};
+
 struct Snapshot {
   std::chrono::system_clock::time_point captured_at;
   std::string host;
@@ -180,6 +227,7 @@ struct Snapshot {
   CaptureStats capture;
   std::vector<Interpreter> interpreters;  // oldest (the main one) first
   std::vector<Thread> threads;            // by interpreter, then in the order of their creation
+  std::vector<Deadlock> deadlocks;
   std::vector<Code> codes;
   std::vector<SourceLine> sources;
   std::vector<Locals> locals;

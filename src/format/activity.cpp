@@ -25,6 +25,10 @@ const Frame* next_frame(const std::vector<Frame>& frames, std::size_t& at) {
 Activity blocked_in_system_call(const Thread& thread, const Frame* frame) {
   switch (thread.system_call.value_or(-1)) {
     case SYS_futex:
+      // Written in C, so there is no frame of its own.
+      if (thread.lock && thread.lock->type == "queue.SimpleQueue") {
+        return {ActivityKind::Idle, "idle in SimpleQueue.get", nullptr};
+      }
       return {ActivityKind::WaitingForLock, "waiting for a lock", frame};
     case SYS_nanosleep:
     case SYS_clock_nanosleep:

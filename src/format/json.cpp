@@ -48,6 +48,21 @@ std::optional<std::string_view> name_of(Proof proof) {
   return std::nullopt;
 }
 
+std::optional<std::string_view> name_of(Held held) {
+  switch (held) {
+    case Held::ByThread:
+      return "proven";
+    case Held::LastSeen:
+      return "likely";
+    case Held::ByNobodyFound:
+      return "nobody";
+    case Held::Unknown:
+    case Held::NotALock:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
 std::string_view name_of(LocalKind kind) {
   switch (kind) {
     case LocalKind::Argument:
@@ -113,6 +128,7 @@ class JsonRenderer : private JsonFields<Writer> {
 
  private:
   using Fields = JsonFields<Writer>;
+  using Fields::address_field;
   using Fields::ascii;
   using Fields::error_field;
   using Fields::field;
@@ -129,9 +145,11 @@ class JsonRenderer : private JsonFields<Writer> {
   void write_header(const Snapshot& snapshot);
   void write_thread(const Snapshot& snapshot, const Thread& thread);
   void write_wait(const std::optional<Wait>& wait);
+  void write_lock(const Snapshot& snapshot, const LockWait& lock);
+  void write_deadlock(const Deadlock& deadlock);
   void write_frame(const Snapshot& snapshot, const Frame& frame);
   void write_locals(const Locals& locals);
-  void write_code(const Snapshot& snapshot, const Frame& frame);
+  void write_code(const Snapshot& snapshot, std::optional<std::uint32_t> index);
 
   std::vector<std::optional<SafeCode>> codes_;  // made when first met
   std::vector<std::optional<SafeText>> sources_;
@@ -157,6 +175,12 @@ void JsonRenderer<Writer>::write(const Snapshot& snapshot) {
   writer_.StartArray();
   for (const Thread& thread : snapshot.threads) {
     write_thread(snapshot, thread);
+  }
+  writer_.EndArray();
+  key("deadlocks");
+  writer_.StartArray();
+  for (const Deadlock& deadlock : snapshot.deadlocks) {
+    write_deadlock(deadlock);
   }
   writer_.EndArray();
   key("warnings");
@@ -236,6 +260,12 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
   }
   field("cpu_time_us", thread.cpu_time_us);
   write_wait(thread.wait);
+  if (thread.lock) {
+    key("lock");
+    write_lock(snapshot, *thread.lock);
+  } else {
+    field("lock", nullptr);
+  }
   field("consistent", thread.consistent);
   key("proof");
   if (const auto proof = name_of(thread.proof)) {
@@ -250,6 +280,55 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
   writer_.StartArray();
   for (const Frame& frame : thread.frames) {
     write_frame(snapshot, frame);
+  }
+  writer_.EndArray();
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_lock(const Snapshot& snapshot, const LockWait& lock) {
+  writer_.StartObject();
+  text_field("type", lock.type);
+  address_field("address", lock.address);
+  text_unless_empty("name", lock.name);
+  text_unless_empty("owner_object", lock.owner_object);
+  key("kind");
+  ascii(lock.held == Held::NotALock ? "event" : "lock");
+  id_field("held_by", lock.held_by);
+  key("holder");
+  if (const auto holder = name_of(lock.held)) {
+    ascii(*holder);
+  } else {
+    writer_.Null();
+  }
+  key("taken_in");
+  if (lock.taken_in && *lock.taken_in < codes_.size()) {
+    writer_.StartObject();
+    write_code(snapshot, lock.taken_in);
+    position_field("line", lock.taken_at);
+    writer_.EndObject();
+  } else {
+    writer_.Null();
+  }
+  field("timeout", lock.timed);
+  writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_deadlock(const Deadlock& deadlock) {
+  writer_.StartObject();
+  key("cycle");
+  writer_.StartArray();
+  for (const Deadlock::Member& member : deadlock.cycle) {
+    writer_.StartObject();
+    id_field("tid", member.tid);
+    key("waits_for");
+    writer_.StartObject();
+    text_field("type", member.lock.type);
+    address_field("address", member.lock.address);
+    writer_.EndObject();
+    id_field("held_by", member.lock.held_by);
+    writer_.EndObject();
   }
   writer_.EndArray();
   writer_.EndObject();
@@ -277,7 +356,7 @@ void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& fr
     ascii("shim");
   } else {
     ascii("python");
-    write_code(snapshot, frame);
+    write_code(snapshot, frame.code);
     position_field("line", frame.position.line);
     position_field("end_line", frame.position.end_line);
     position_field("column", frame.position.column);
@@ -328,16 +407,17 @@ void JsonRenderer<Writer>::write_locals(const Locals& locals) {
 }
 
 template <class Writer>
-void JsonRenderer<Writer>::write_code(const Snapshot& snapshot, const Frame& frame) {
-  if (!frame.code || *frame.code >= codes_.size()) {
+void JsonRenderer<Writer>::write_code(const Snapshot& snapshot,
+                                      std::optional<std::uint32_t> index) {
+  if (!index || *index >= codes_.size()) {
     field("function", nullptr);
     field("qualified_name", nullptr);
     field("file", nullptr);
     return;
   }
-  auto& safe = codes_[*frame.code];
+  auto& safe = codes_[*index];
   if (!safe) {
-    const Code& code = snapshot.codes[*frame.code];
+    const Code& code = snapshot.codes[*index];
     safe = SafeCode{{escape(code.function)}, {escape(code.qualified_name)}, {escape(code.file)}};
   }
   key("function");

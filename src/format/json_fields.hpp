@@ -2,6 +2,7 @@
 // text is escaped to UTF-8, and numbers that can't be are null.
 #pragma once
 
+#include <fmt/format.h>
 #include <rapidjson/prettywriter.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
@@ -92,6 +93,15 @@ class JsonFields {
       field(name, std::int64_t{*number});
     } else {
       field(name, nullptr);
+    }
+  }
+  /// null for 0.
+  void address_field(std::string_view name, std::uint64_t address) {
+    key(name);
+    if (address != 0) {
+      ascii(fmt::format("{:#x}", address));
+    } else {
+      writer_.Null();
     }
   }
   void error_field(std::string_view code, std::string_view message) {

@@ -25,6 +25,7 @@
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"
+#include "format/lock_text.hpp"
 #include "format/paint.hpp"
 #include "format/recursion.hpp"
 #include "format/summary.hpp"
@@ -81,21 +82,11 @@ bool is_comm_of(std::string_view os_name, std::string_view full_name) {
   return os_name == full_name.substr(0, kCommBytes);
 }
 
-/// 4712 "worker-1": the number to find it by in other tools, and the name.
-std::string name_of(const Thread& thread) {
-  std::string name;
-  if (thread.tid != 0) name = std::to_string(thread.tid);
-  if (thread.name) {
-    if (!name.empty()) name += ' ';
-    name += '"' + clip(escape(*thread.name), kMaxNameColumns) + '"';
-  }
-  return name.empty() ? fmt::format("with ident {}", thread.ident) : name;
-}
-
 /// Threads that are printed as one: they are in the same state and execute the same.
 struct ThreadGroup {
   std::vector<const Thread*> members;
   std::string words;                  // of their state, without what each one waits for
+  std::string lock;                   // what is said of what they wait for in Python
   std::vector<std::uint32_t> frames;  // numbers of FrameTexts, without the shims
   std::size_t moving = 0;             // so many of them changed while they were read
   Activity activity;                  // of the first of them
@@ -116,6 +107,7 @@ class TextRenderer {
   }
 
   std::string render() {
+    append_deadlocks();
     append_line(Style::Heading, summarize(snapshot_));
     append_process();
     append_capture();
@@ -135,14 +127,16 @@ class TextRenderer {
     out_ += '\n';
   }
 
+  void append_deadlocks();
   void append_process();
   void append_capture();
   void append_banners();
   [[nodiscard]] std::string command_line() const;
 
   [[nodiscard]] std::vector<ThreadGroup> make_groups();
+  void name_one_lock(ThreadGroup& group);
   [[nodiscard]] std::string state_words(const Thread& thread, const Activity& activity,
-                                        std::string_view wait) const;
+                                        std::string_view wait, std::string_view lock) const;
   [[nodiscard]] std::string heading_words(const ThreadGroup& group) const;
   [[nodiscard]] bool is_os_name_news(const Thread& thread) const;
 
@@ -171,6 +165,17 @@ std::string TextRenderer::command_line() const {
   }
   if (line.empty()) line = escape(snapshot_.executable);
   return clip(line, kMaxCommandColumns);
+}
+
+/// Above everything else: whoever finds one here needs to read no further.
+void TextRenderer::append_deadlocks() {
+  for (const Deadlock& deadlock : snapshot_.deadlocks) {
+    const std::vector<std::string> lines = describe_deadlock(snapshot_, deadlock);
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      append_line(i == 0 ? Style::Error : Style::Plain, lines[i]);
+    }
+    out_ += '\n';
+  }
 }
 
 void TextRenderer::append_process() {
@@ -271,9 +276,9 @@ std::string details_of(const Thread& thread, const Activity& activity) {
   return matters && thread.wait ? wait_details(*thread.wait) : std::string{};
 }
 
-/// `wait` is put behind the words for what it waits in.
+/// `wait` is put behind the words for what it waits in; `lock` is what is said of the object.
 std::string TextRenderer::state_words(const Thread& thread, const Activity& activity,
-                                      std::string_view wait) const {
+                                      std::string_view wait, std::string_view lock) const {
   std::string words;
   const auto add = [&words](std::string_view word) {
     if (!words.empty()) words += ", ";
@@ -295,11 +300,18 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
         add("waiting for the GIL");
         break;
       case ThreadState::Blocked:
-        if (activity.kind == ActivityKind::Idle || activity.kind == ActivityKind::WaitingForLock ||
-            activity.kind == ActivityKind::WaitingOutside) {
+        // What it waits for says more than that it waits.
+        if (thread.lock && (thread.lock->held != Held::NotALock ||
+                            activity.kind == ActivityKind::WaitingForLock)) {
+          add("blocked");
+          add(fmt::format("waiting for {}", lock));
+        } else if (activity.kind == ActivityKind::Idle ||
+                   activity.kind == ActivityKind::WaitingForLock ||
+                   activity.kind == ActivityKind::WaitingOutside) {
           add("blocked");
           add(activity.words);
           words += wait;
+          if (thread.lock && !thread.lock->name.empty()) add(fmt::format("on {}", lock));
         } else if (thread.wait && thread.wait->kind != "futex") {
           add(fmt::format("blocked in {}{}", escape(thread.wait->system_call), wait));
         } else {
@@ -331,7 +343,7 @@ std::string TextRenderer::heading_words(const ThreadGroup& group) const {
       [&](const Thread* member) { return details_of(*member, group.activity) == wait; });
   if (!same && !first.wait->fd && first.wait->target.empty()) return group.words;
   if (!same) wait.insert(0, ", the first");
-  return state_words(first, group.activity, wait);
+  return state_words(first, group.activity, wait, group.lock);
 }
 
 std::vector<ThreadGroup> TextRenderer::make_groups() {
@@ -343,7 +355,11 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   std::unordered_map<std::string, std::size_t> index;
   for (const Thread& thread : snapshot_.threads) {
     const Activity activity = activities_.find(thread);
-    ThreadGroup group{{&thread}, state_words(thread, activity, {}), {}, 0, activity};
+    std::string lock = !thread.lock ? std::string()
+                       : grouped    ? summarize_wait(*thread.lock)
+                                    : describe_wait(thread);
+    std::string words = state_words(thread, activity, {}, lock);
+    ThreadGroup group{{&thread}, std::move(words), std::move(lock), {}, 0, activity};
     group.frames.reserve(thread.frames.size());
     for (const Frame& frame : thread.frames) {
       if (frame.kind == FrameKind::Shim) continue;
@@ -367,6 +383,8 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
     groups.push_back(std::move(group));
   }
   if (grouped) {
+    for (ThreadGroup& group : groups)
+      name_one_lock(group);
     std::stable_sort(groups.begin(), groups.end(), [](const ThreadGroup& a, const ThreadGroup& b) {
       if (a.activity.kind != b.activity.kind) return a.activity.kind < b.activity.kind;
       return a.members.size() > b.members.size();
@@ -375,9 +393,24 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   return groups;
 }
 
+/// Where all threads of a group wait for the same, it is named.
+void TextRenderer::name_one_lock(ThreadGroup& group) {
+  const Thread& first = *group.members.front();
+  if (!first.lock) return;
+  const bool one =
+      std::all_of(group.members.begin(), group.members.end(), [&](const Thread* thread) {
+        return thread->lock && thread->lock->address != 0 &&
+               thread->lock->address == first.lock->address &&
+               thread->lock->held_by == first.lock->held_by;
+      });
+  if (!one && group.members.size() > 1) return;
+  group.lock = describe_wait(first);
+  group.words = state_words(first, group.activity, {}, group.lock);
+}
+
 void TextRenderer::append_thread_heading(const ThreadGroup& group) {
   const Thread& thread = *group.members.front();
-  std::string line = fmt::format("Thread {} ({}", name_of(thread), heading_words(group));
+  std::string line = fmt::format("Thread {} ({}", thread_label(thread), heading_words(group));
   const auto to = std::back_inserter(line);
   if (is_os_name_news(thread)) {
     fmt::format_to(to, ", os name \"{}\"", clip(escape(*thread.os_name), kMaxNameColumns));
@@ -407,7 +440,7 @@ void TextRenderer::append_group_heading(const ThreadGroup& group) {
   line = " ";
   for (std::size_t i = 0; i < group.members.size(); ++i) {
     const Thread& thread = *group.members[i];
-    const std::string member = " " + name_of(thread);
+    const std::string member = " " + thread_label(thread);
     if (i > 0 && display_width(line) + display_width(member) > kMaxMemberColumns) {
       fmt::format_to(std::back_inserter(line), " and {} more",
                      with_separators(group.members.size() - i));

@@ -209,6 +209,15 @@ struct PythonLayout {
   /// a JIT puts in their place.
   std::span<const std::uint8_t> backward_jumps = {};
 
+  // Locks
+  /// True where _thread.RLock waits on a sem_t of its own (3.13), not in the parking lot as all
+  /// other locks do.
+  bool rlock_is_semaphore = false;
+  /// True where a `with` statement keeps the bound __exit__ on the evaluation stack (until 3.13);
+  /// later it keeps the function and the object, in this order.
+  bool with_keeps_bound_exit = false;
+  std::uint8_t with_except_start = 0;  // the opcode WITH_EXCEPT_START (opcode_ids.h)
+
   GeneratorLayout generator = {};
   TaskLayout task = {};
 

@@ -95,6 +95,9 @@ const PythonLayout kLayout313 = {
     .code_first_traceable = 184,
     .type_cached_keys = 880,
     .backward_jumps = kBackwardJumps,
+    .rlock_is_semaphore = true,
+    .with_keeps_bound_exit = true,
+    .with_except_start = 44,
     .task = {.state = 96, .coroutine = 120, .name = 128},
 };
 

@@ -118,6 +118,7 @@ const PythonLayout kLayout314 = {
     .type_cached_keys = 880,
     .rlock_count_missing = 1,
     .backward_jumps = kBackwardJumps,
+    .with_except_start = 43,
 };
 
 }  // namespace pyscope

@@ -134,6 +134,7 @@ const PythonLayout kLayout315 = {
     .type_cached_keys = 888,
     .rlock_count_missing = 1,
     .backward_jumps = kBackwardJumps,
+    .with_except_start = 41,
     .generator = {.suspended = 1, .executing = 4, .completed = 5},
     .bytearray_escapes_quotes = false,
 };

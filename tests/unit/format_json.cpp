@@ -76,6 +76,7 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
       "wait": {"kind": "socket", "syscall": "recvfrom", "fd": 12,
                "target": "tcp 127.0.0.1:43210 -> 127.0.0.1:5432 established",
                "timeout_us": 2000000, "left_us": null},
+      "lock": null,
       "consistent": true, "proof": "gil", "truncated": false,
       "frames": [{
         "kind": "python", "function": "fetch", "qualified_name": "Store.fetch",
@@ -83,7 +84,7 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
         "source": "row = self.sock.recv(4096)"
       }, {"kind": "shim"}]
     }],
-    "warnings": []
+    "deadlocks": [], "warnings": []
   })js");
   const Snapshot snapshot = full_snapshot();
   const auto document = ordered_json::parse(render_json(snapshot, JsonStyle::Compact));

@@ -1,0 +1,125 @@
+#include "format/lock_text.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "format/escape.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr std::size_t kMaxThreadColumns = 80;
+constexpr std::size_t kMaxNameColumns = 80;
+constexpr std::size_t kMaxPathColumns = 120;
+
+std::string label_of(pid_t tid, const std::optional<std::string>& name) {
+  Thread thread;
+  thread.tid = tid;
+  thread.name = name;
+  return thread_label(thread);
+}
+
+std::string label_of_holder(const LockWait& lock) {
+  return label_of(lock.held_by, lock.holder_name);
+}
+
+bool is_join(const LockWait& lock) {
+  return lock.held == Held::ByThread && lock.type == "threading.Thread";
+}
+
+/// threading.Lock 0x7f… "self.lock" of <Inventory at 0x7f…>
+std::string describe_object(const LockWait& lock) {
+  if (lock.type == "import lock") {
+    return fmt::format("the import lock of \"{}\"", clip(escape(lock.name), kMaxNameColumns));
+  }
+  std::string text = clip(escape(lock.type), kMaxNameColumns);
+  const auto to = std::back_inserter(text);
+  if (lock.address != 0) fmt::format_to(to, " {:#x}", lock.address);
+  if (!lock.name.empty()) {
+    fmt::format_to(to, " \"{}\"", clip(escape(lock.name), kMaxNameColumns));
+  }
+  if (!lock.owner_object.empty()) {
+    fmt::format_to(to, " of {}", clip(escape(lock.owner_object), kMaxNameColumns));
+  }
+  return text;
+}
+
+/// " in Inventory.reserve (/srv/shop/service.py:40)"; empty if that isn't known.
+std::string describe_place(const Snapshot& snapshot, std::optional<std::uint32_t> index,
+                           std::optional<std::int32_t> line) {
+  if (!index || *index >= snapshot.codes.size()) return {};
+  const Code& code = snapshot.codes[*index];
+  std::string text = fmt::format(" in {} ({}", clip(escape(code.qualified_name), kMaxNameColumns),
+                                 clip(escape(code.file), kMaxPathColumns));
+  if (line) fmt::format_to(std::back_inserter(text), ":{}", *line);
+  return text + ")";
+}
+
+std::string describe_holder(const Thread& waiter, const LockWait& lock) {
+  switch (lock.held) {
+    case Held::ByThread:
+      if (lock.held_by == waiter.tid) return ", which it holds itself";
+      return ", held by " + label_of_holder(lock);
+    case Held::LastSeen:
+      return ", last seen in " + label_of_holder(lock);
+    case Held::ByNobodyFound:
+      return ", which no thread is seen to hold";
+    case Held::Unknown:
+    case Held::NotALock:
+      return {};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string thread_label(const Thread& thread) {
+  std::string name;
+  if (thread.tid != 0) name = std::to_string(thread.tid);
+  if (thread.name) {
+    if (!name.empty()) name += ' ';
+    name += '"' + clip(escape(*thread.name), kMaxThreadColumns) + '"';
+  }
+  return name.empty() ? fmt::format("with ident {}", thread.ident) : name;
+}
+
+std::string describe_wait(const Thread& thread) {
+  if (!thread.lock) return {};
+  const LockWait& lock = *thread.lock;
+  std::string text = is_join(lock) ? fmt::format("thread {} to end", label_of_holder(lock))
+                                   : describe_object(lock) + describe_holder(thread, lock);
+  if (lock.timed) text += ", with a timeout";
+  return text;
+}
+
+std::string summarize_wait(const LockWait& lock) {
+  std::string text = clip(escape(lock.type), kMaxNameColumns);
+  if (!lock.name.empty()) text += fmt::format(" \"{}\"", clip(escape(lock.name), kMaxNameColumns));
+  return text;
+}
+
+std::vector<std::string> describe_deadlock(const Snapshot& snapshot, const Deadlock& deadlock) {
+  std::vector<std::string> lines;
+  const bool alone = deadlock.cycle.size() == 1;
+  lines.push_back(alone ? std::string("Found a deadlock of a thread with itself:")
+                        : fmt::format("Found a deadlock of {} threads:", deadlock.cycle.size()));
+  for (const Deadlock::Member& member : deadlock.cycle) {
+    const LockWait& lock = member.lock;
+    lines.push_back(fmt::format("  Thread {} waits{}", label_of(member.tid, member.name),
+                                describe_place(snapshot, lock.waits_in, lock.waits_at)));
+    if (is_join(lock)) {
+      lines.push_back(fmt::format("    for thread {} to end", label_of_holder(lock)));
+      continue;
+    }
+    lines.push_back(fmt::format("    for {},", describe_object(lock)));
+    const std::string place = describe_place(snapshot, lock.taken_in, lock.taken_at);
+    const std::string who = alone ? std::string("itself") : label_of_holder(lock);
+    lines.push_back(
+        fmt::format("    held by {}{}{}", who, place.empty() ? "" : ", which took it", place));
+  }
+  return lines;
+}
+
+}  // namespace pyscope

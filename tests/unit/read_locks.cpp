@@ -1,0 +1,91 @@
+#include "read_locks.hpp"
+
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <vector>
+
+using namespace pyscope;
+
+namespace {
+
+using Edges = std::vector<std::optional<std::size_t>>;
+using Cycles = std::vector<std::vector<std::size_t>>;
+constexpr std::nullopt_t kNone = std::nullopt;
+
+SystemCall call(std::int64_t number, std::uint64_t operation, std::uint64_t timeout) {
+  SystemCall call;
+  call.number = number;
+  call.arguments = {0x7f0000001010, operation, 0, timeout, 0, 0xffffffff};
+  return call;
+}
+
+}  // namespace
+
+TEST_CASE("a cycle of waiting threads is found once", "[locks]") {
+  CHECK(find_cycles({}).empty());
+  CHECK(find_cycles(Edges{kNone, 0, 1}).empty());
+  CHECK(find_cycles(Edges{0}) == Cycles{{0}});
+  CHECK(find_cycles(Edges{1, 0}) == Cycles{{0, 1}});
+  CHECK(find_cycles(Edges{1, 2, 0}) == Cycles{{0, 1, 2}});
+  // Those that wait for one of a cycle are not part of it.
+  CHECK(find_cycles(Edges{3, 0, 1, 4, 3}) == Cycles{{3, 4}});
+  CHECK(find_cycles(Edges{2, 2, 2, 0}) == Cycles{{2}});
+  CHECK(find_cycles(Edges{5, 3, kNone, 1, 4, 0, 2}) == Cycles{{0, 5}, {1, 3}, {4}});
+  // An edge to a thread that there isn't.
+  CHECK(find_cycles(Edges{1, 7}).empty());
+}
+
+TEST_CASE("cycles are found in large graphs", "[locks]") {
+  constexpr std::size_t kCount = 100'000;
+  Edges ring(kCount);
+  for (std::size_t i = 0; i < kCount; ++i)
+    ring[i] = (i + 1) % kCount;
+  const auto one = find_cycles(ring);
+  REQUIRE(one.size() == 1);
+  CHECK(one.front().size() == kCount);
+  ring.back() = std::nullopt;
+  CHECK(find_cycles(ring).empty());
+
+  // Against another way: a node is in a cycle if so many steps lead back to it.
+  std::mt19937 random(20261125);
+  for (int round = 0; round < 300; ++round) {
+    Edges edges(1 + random() % 30);
+    for (auto& edge : edges) {
+      if (random() % 5 != 0) edge = random() % edges.size();
+    }
+    std::vector<bool> in_cycle(edges.size());
+    for (std::size_t start = 0; start < edges.size(); ++start) {
+      std::optional<std::size_t> at = edges[start];
+      for (std::size_t step = 0; at && *at != start && step < edges.size(); ++step)
+        at = edges[*at];
+      in_cycle[start] = at == start;
+    }
+    std::vector<bool> found(edges.size());
+    for (const auto& cycle : find_cycles(edges)) {
+      for (std::size_t i = 0; i < cycle.size(); ++i) {
+        CHECK_FALSE(found[cycle[i]]);
+        found[cycle[i]] = true;
+        CHECK(edges[cycle[i]] == cycle[(i + 1) % cycle.size()]);
+      }
+    }
+    CHECK(found == in_cycle);
+  }
+}
+
+TEST_CASE("a futex is waited for by some of its operations only", "[locks]") {
+  const auto endless = futex_wait(call(SYS_futex, 0x189, 0));
+  REQUIRE(endless);
+  CHECK(endless->word.raw() == 0x7f0000001010);
+  CHECK_FALSE(endless->timed);
+  CHECK(futex_wait(call(SYS_futex, 0x89, 0x7f0000002000))->timed);
+  CHECK(futex_wait(call(SYS_futex, 0, 0)));
+  CHECK_FALSE(futex_wait(call(SYS_futex, 0x81, 0)));  // FUTEX_WAKE
+  CHECK_FALSE(futex_wait(call(SYS_read, 0x189, 0)));
+  CHECK_FALSE(futex_wait(SystemCall{}));
+}
