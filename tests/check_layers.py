@@ -16,11 +16,12 @@ ALLOWED = {
     "elf": {"elf"},
     "python": {"python", "memory"},
     "source": {"source", "process"},
-    "format": {"format"},
+    "verdict": {"verdict"},
+    "format": {"format", "verdict"},
     "cli": {"cli"},
 }
 # Public headers that a renderer must not see: it has no way to reach a process.
-HIDDEN_FROM_FORMAT = {"pyscope/capture.hpp", "pyscope/inspect.hpp", "pyscope/memory.hpp", "pyscope/address.hpp"}
+HIDDEN_FROM_FORMAT = {"pyscope/capture.hpp", "pyscope/inspect.hpp", "pyscope/why.hpp", "pyscope/memory.hpp", "pyscope/address.hpp"}
 
 
 def main(folder: str) -> int:
@@ -35,7 +36,7 @@ def main(folder: str) -> int:
         layer = path.parent.name
         for included in re.findall(r'^#include "([^"]+)"', path.read_text(), re.MULTILINE):
             if included.startswith("pyscope/"):
-                if layer == "format" and included in HIDDEN_FROM_FORMAT:
+                if layer in ("format", "verdict") and included in HIDDEN_FROM_FORMAT:
                     wrong.append(f"{path}: {included}")
             elif included.split("/")[0] not in ALLOWED[layer] and included not in ALLOWED[layer]:
                 wrong.append(f"{path}: {included}")

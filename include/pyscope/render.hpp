@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "pyscope/diagnosis.hpp"
 #include "pyscope/error.hpp"
 #include "pyscope/inspected_value.hpp"
 #include "pyscope/snapshot.hpp"
@@ -39,6 +40,15 @@ enum class JsonStyle : std::uint8_t {
 /// The contract's error object for a process that could not be read. Ends with a line end.
 [[nodiscard]] std::string render_json(pid_t pid, const Error& error, JsonStyle style,
                                       std::string_view schema = "pyscope.dump/1");
+
+inline constexpr std::string_view kWhySchema = "pyscope.why/1";
+
+/// A verdict for each thread, the worst first, with its evidence; deadlocks before all else. Ends
+/// with a line end.
+[[nodiscard]] std::string render_text(const Diagnosis& diagnosis, bool color);
+
+/// The contract's object, schema pyscope.why/1. Ends with a line end.
+[[nodiscard]] std::string render_json(const Diagnosis& diagnosis);
 
 inline constexpr std::string_view kInspectSchema = "pyscope.inspect/1";
 

@@ -10,6 +10,7 @@
 
 #include "cli/dump.hpp"
 #include "cli/inspect.hpp"
+#include "cli/why.hpp"
 #include "pyscope/error.hpp"
 
 namespace {
@@ -21,6 +22,7 @@ constexpr const char* kFooter = R"(Examples:
   pyscope dump 4711                      every thread's stack, innermost frame first
   pyscope dump 4711 --thread worker-3    one thread, by name or tid
   pyscope dump 4711 --json | jq .        the same for scripts
+  pyscope why 4711                       what each thread waits for, or loops in
   pyscope inspect 4711 shop.orders       the value of a variable of a module
 
 Exit status: 0 all was read and verified, 1 failure, 2 bad usage, 3 no such process,
@@ -54,6 +56,8 @@ int run(int argc, char** argv) {
   pyscope::cli::InspectArguments inspect_arguments;
   const CLI::App* dump = pyscope::cli::add_dump(app, dump_options);
   const CLI::App* inspect = pyscope::cli::add_inspect(app, inspect_arguments);
+  pyscope::cli::WhyArguments why_arguments;
+  const CLI::App* why = pyscope::cli::add_why(app, why_arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -61,10 +65,12 @@ int run(int argc, char** argv) {
     // CLI11's own statuses are above 100.
     if (dump->parsed()) return pyscope::cli::report_usage(dump_options, error.what());
     if (inspect->parsed()) return pyscope::cli::report_usage(inspect_arguments, error.what());
+    if (why->parsed()) return pyscope::cli::report_usage(why_arguments, error.what());
     return explain_usage(argc > 1 ? argv[1] : "", error.what());
   }
-  return dump->parsed() ? pyscope::cli::run_dump(dump_options)
-                        : pyscope::cli::run_inspect(inspect_arguments);
+  if (inspect->parsed()) return pyscope::cli::run_inspect(inspect_arguments);
+  if (why->parsed()) return pyscope::cli::run_why(why_arguments);
+  return pyscope::cli::run_dump(dump_options);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 #include <tuple>
 #include <vector>
 
-#include "format/activity.hpp"
+#include "verdict/activity.hpp"
 #include "format/escape.hpp"
 
 namespace pyscope {

@@ -21,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-#include "format/activity.hpp"
+#include "verdict/activity.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"

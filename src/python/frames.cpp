@@ -678,10 +678,15 @@ VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
       continue;
     }
     // The stack has moved: learn where it is now, and try again.
+    const FrameWalk before = std::move(result.walk);
     const PageCache fresh(memory);
     result.walk = std::move(walk_frames(fresh, offsets, {start}).front());
-    const std::size_t still =
-        std::min(frames_in_common(earlier, later), frames_in_common(later, result.walk));
+    std::size_t still = frames_in_common(before, result.walk);
+    // A stack that grew beyond what was copied leaves the copies without a beginning.
+    if (earlier.complete && later.complete) {
+      still =
+          std::min({still, frames_in_common(earlier, later), frames_in_common(later, result.walk)});
+    }
     result.moving = result.walk.frames.size() - std::min(still, result.walk.frames.size());
   }
   return result;

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "format/known_waits.hpp"
 #include "pyscope/snapshot.hpp"
+#include "verdict/known_waits.hpp"
 
 namespace pyscope {
 

@@ -1,4 +1,4 @@
-#include "format/activity.hpp"
+#include "verdict/activity.hpp"
 
 #include <sys/syscall.h>
 

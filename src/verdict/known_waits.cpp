@@ -1,4 +1,4 @@
-#include "format/known_waits.hpp"
+#include "verdict/known_waits.hpp"
 
 #include <algorithm>
 #include <array>

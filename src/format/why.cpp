@@ -1,0 +1,182 @@
+// The text and JSON forms of a diagnosis.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+
+#include "format/duration.hpp"
+#include "format/escape.hpp"
+#include "format/json_fields.hpp"
+#include "format/lock_text.hpp"
+#include "format/paint.hpp"
+#include "pyscope/render.hpp"
+
+namespace pyscope {
+namespace {
+
+template <class Writer>
+class WhyJson : private JsonFields<Writer> {
+ public:
+  explicit WhyJson(Writer& writer) : JsonFields<Writer>(writer) {}
+
+  void write(const Diagnosis& diagnosis) {
+    writer_.StartObject();
+    key("schema");
+    ascii(kWhySchema);
+    id_field("pid", diagnosis.last.pid);
+    field("samples", std::uint64_t{diagnosis.samples});
+    field("interval_us", diagnosis.interval_us);
+    field("duration_us", diagnosis.duration_us);
+    key("threads");
+    writer_.StartArray();
+    for (const ThreadDiagnosis& thread : diagnosis.threads)
+      write(thread);
+    writer_.EndArray();
+    key("deadlocks");
+    writer_.StartArray();
+    for (const Deadlock& deadlock : diagnosis.last.deadlocks)
+      write(deadlock);
+    writer_.EndArray();
+    writer_.EndObject();
+  }
+
+ private:
+  using Fields = JsonFields<Writer>;
+  using Fields::ascii;
+  using Fields::field;
+  using Fields::id_field;
+  using Fields::key;
+  using Fields::text;
+  using Fields::text_field;
+  using Fields::text_or_null;
+  using Fields::writer_;
+
+  void write(const ThreadDiagnosis& thread) {
+    writer_.StartObject();
+    id_field("tid", thread.tid);
+    text_or_null("name", thread.name);
+    key("verdict");
+    if (thread.verdict) {
+      ascii(verdict_name(*thread.verdict));
+    } else {
+      writer_.Null();
+    }
+    text_field("summary", thread.summary);
+    field("samples", std::uint64_t{thread.samples});
+    key("evidence");
+    writer_.StartArray();
+    for (const std::string& sentence : thread.evidence)
+      text(sentence);
+    writer_.EndArray();
+    writer_.EndObject();
+  }
+
+  void write(const Deadlock& deadlock) {
+    writer_.StartObject();
+    key("cycle");
+    writer_.StartArray();
+    for (const Deadlock::Member& member : deadlock.cycle) {
+      writer_.StartObject();
+      id_field("tid", member.tid);
+      key("waits_for");
+      writer_.StartObject();
+      text_field("type", member.lock.type);
+      key("address");
+      if (member.lock.address != 0) {
+        ascii(fmt::format("{:#x}", member.lock.address));
+      } else {
+        writer_.Null();
+      }
+      writer_.EndObject();
+      id_field("held_by", member.lock.held_by);
+      writer_.EndObject();
+    }
+    writer_.EndArray();
+    writer_.EndObject();
+  }
+};
+
+std::string label_of(const ThreadDiagnosis& thread) {
+  return thread.name ? fmt::format("{} \"{}\"", thread.tid, escape(*thread.name))
+                     : fmt::to_string(thread.tid);
+}
+
+/// Threads that wait for work, of which many are alike, in a line for each kind of wait.
+void append_idle(std::string& out, const std::vector<const ThreadDiagnosis*>& idle,
+                 const Painter& painter) {
+  std::vector<std::pair<std::string, std::vector<const ThreadDiagnosis*>>> groups;
+  for (const ThreadDiagnosis* thread : idle) {
+    const auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& known) {
+      return known.first == thread->summary;
+    });
+    if (group == groups.end()) {
+      groups.push_back({thread->summary, {thread}});
+    } else {
+      group->second.push_back(thread);
+    }
+  }
+  for (const auto& [summary, members] : groups) {
+    constexpr std::size_t kMostNamed = 6;
+    std::string names;
+    for (std::size_t i = 0; i < std::min(kMostNamed, members.size()); ++i)
+      names += (i > 0 ? ", " : "") + label_of(*members[i]);
+    if (members.size() > kMostNamed) {
+      names += fmt::format(" and {} more", members.size() - kMostNamed);
+    }
+    out += members.size() > 1 ? fmt::format("{} threads: ", members.size()) : "Thread ";
+    out += names + ": ";
+    painter.append(out, Style::Note, escape(summary));
+    out += '\n';
+  }
+}
+
+}  // namespace
+
+std::string render_text(const Diagnosis& diagnosis, bool color) {
+  const Painter painter(color);
+  const Snapshot& last = diagnosis.last;
+  std::string out;
+  for (const Deadlock& deadlock : last.deadlocks) {
+    const auto lines = describe_deadlock(last, deadlock);
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      if (i == 0) {
+        painter.append(out, Style::Error, lines[i]);
+      } else {
+        out += lines[i];
+      }
+      out += '\n';
+    }
+    out += '\n';
+  }
+  std::string command;
+  for (const std::string& word : last.command)
+    command += (command.empty() ? "" : " ") + escape(word);
+  constexpr std::size_t kMostColumns = 200;
+  painter.append(out, Style::Heading,
+                 fmt::format("Process {} on {}: {}", last.pid, escape(last.host),
+                             clip(command, kMostColumns)));
+  out += fmt::format("\n{} samples in {}, without stopping it\n", diagnosis.samples,
+                     format_duration(static_cast<std::uint64_t>(
+                         std::max<std::int64_t>(diagnosis.duration_us, 0))));
+  std::vector<const ThreadDiagnosis*> idle;
+  for (const ThreadDiagnosis& thread : diagnosis.threads) {
+    if (thread.verdict == Verdict::Idle) {
+      idle.push_back(&thread);
+      continue;
+    }
+    out += "\nThread " + label_of(thread) + ": ";
+    painter.append(out, Style::Function, escape(thread.summary));
+    out += '\n';
+    for (const std::string& sentence : thread.evidence)
+      out += "  " + escape(sentence) + '\n';
+  }
+  if (!idle.empty()) out += '\n';
+  append_idle(out, idle, painter);
+  return out;
+}
+
+std::string render_json(const Diagnosis& diagnosis) {
+  return json_text(JsonStyle::Pretty, [&](auto& writer) { WhyJson(writer).write(diagnosis); });
+}
+
+}  // namespace pyscope

@@ -1,0 +1,786 @@
+#include "verdict/diagnosis_builder.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "verdict/activity.hpp"
+
+namespace pyscope {
+namespace {
+
+using Clock = DiagnosisBuilder::Clock;
+
+/// What a code object is across samples, of which each has numbers of its own.
+struct CodeName {
+  std::string name;
+  std::string file;
+  std::int32_t first_line = 0;
+  friend bool operator==(const CodeName&, const CodeName&) = default;
+};
+
+std::string_view base_name(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+std::string with_separators(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  const std::size_t first = digits.starts_with('-') ? 1 : 0;
+  for (std::size_t at = digits.size(); at > first + 3;) {
+    at -= 3;
+    digits.insert(at, ",");
+  }
+  return digits;
+}
+
+std::string seconds(Clock::duration time) {
+  const double value = std::chrono::duration<double>(time).count();
+  return value < 0.1 ? fmt::format("{:.0f} ms", value * 1000) : fmt::format("{:.1f} s", value);
+}
+
+std::string percent(double share) {
+  return fmt::format("{:.0f} %", share * 100);
+}
+
+/// "1.9 k/s"
+std::string rate_text(double per_second) {
+  const double size = std::fabs(per_second);
+  if (size >= 1e9) return fmt::format("{:.2g}/s", per_second);
+  if (size >= 1e6) return fmt::format("{:.1f} M/s", per_second / 1e6);
+  if (size >= 1e3) return fmt::format("{:.1f} k/s", per_second / 1e3);
+  if (size >= 10) return fmt::format("{:.0f}/s", per_second);
+  return fmt::format("{:.1f}/s", per_second);
+}
+
+std::string name_of(const Thread& thread) {
+  return thread.name ? fmt::format("{} \"{}\"", thread.tid, *thread.name)
+                     : fmt::to_string(thread.tid);
+}
+
+/// A share of the samples that is as good as all of them.
+constexpr double kMostly = 0.8;
+
+/// A number at a moment.
+struct NumberSeen {
+  double seconds = 0;  // since the first one
+  std::int64_t value = 0;
+};
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// A number that goes up or down all the time. Where a loop makes millions of numbers a second,
+/// what was read may have been another number's memory by then: such ones lie beside the line that
+/// most of them make, and are left out. Nothing if there is no such line.
+struct Trend {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+  double per_second = 0;
+};
+
+std::optional<Trend> trend_of(const std::vector<NumberSeen>& seen) {
+  constexpr std::size_t kFew = 4;
+  if (seen.size() < kFew) return std::nullopt;
+  const std::size_t half = seen.size() / 2;
+  std::vector<double> slopes;
+  for (std::size_t i = 0; i + half < seen.size(); ++i) {
+    const double time = seen[i + half].seconds - seen[i].seconds;
+    if (time <= 0) return std::nullopt;
+    slopes.push_back(
+        (static_cast<double>(seen[i + half].value) - static_cast<double>(seen[i].value)) / time);
+  }
+  Trend trend;
+  trend.per_second = median(slopes);
+  if (trend.per_second == 0) return std::nullopt;
+  std::vector<double> offsets;
+  for (const NumberSeen& number : seen)
+    offsets.push_back(static_cast<double>(number.value) - trend.per_second * number.seconds);
+  const double offset = median(offsets);
+  const double range = std::fabs(trend.per_second) * seen.back().seconds;
+  constexpr double kBeside = 0.25;  // of the way that was gone: a loop need not be steady
+  std::vector<const NumberSeen*> good;
+  for (const NumberSeen& number : seen) {
+    const double expected = offset + trend.per_second * number.seconds;
+    if (std::fabs(static_cast<double>(number.value) - expected) <= kBeside * range) {
+      good.push_back(&number);
+    }
+  }
+  if (good.size() * 2 < seen.size()) return std::nullopt;
+  trend.first = good.front()->value;
+  trend.last = good.back()->value;
+  return trend;
+}
+
+std::optional<std::int64_t> number_of(const std::string& repr) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(repr.data(), repr.data() + repr.size(), value);
+  const bool whole = error == std::errc{} && end == repr.data() + repr.size();
+  return whole ? std::optional(value) : std::nullopt;
+}
+
+bool is_io(std::string_view kind) {
+  static constexpr std::string_view kOthers[] = {"futex", "sleep", "signal", "other"};
+  return std::find(std::begin(kOthers), std::end(kOthers), kind) == std::end(kOthers);
+}
+
+}  // namespace
+
+std::string_view verdict_name(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::Deadlocked:
+      return "deadlocked";
+    case Verdict::WaitingForLock:
+      return "waiting_for_lock";
+    case Verdict::InNativeCode:
+      return "in_native_code";
+    case Verdict::Looping:
+      return "looping";
+    case Verdict::WaitingForGil:
+      return "waiting_for_gil";
+    case Verdict::WaitingForIo:
+      return "waiting_for_io";
+    case Verdict::Progressing:
+      return "progressing";
+    case Verdict::Sleeping:
+      return "sleeping";
+    case Verdict::Idle:
+      return "idle";
+  }
+  return "progressing";
+}
+
+/// What one thread was seen to do.
+class DiagnosisBuilder::ThreadHistory {
+ public:
+  void add(const Snapshot& snapshot, const Thread& thread, const StackMarks& marks,
+           ActivityFinder& activities, const std::map<pid_t, std::string>& names,
+           Clock::time_point at);
+
+  /// The index of the innermost frame that was there in every sample, in the last sample's stack;
+  /// if the thread wanted the CPU then.
+  [[nodiscard]] std::optional<std::size_t> frame_to_look_into() const {
+    if (!wanted_cpu_ || !innermost_index_ || levels_.empty()) return std::nullopt;
+    return innermost_index_;
+  }
+  void add_variables(const Locals& locals, Clock::time_point at);
+
+  [[nodiscard]] ThreadDiagnosis judge(const Snapshot& last, const Thread* thread) const;
+
+ private:
+  /// One frame of those that all samples have in common.
+  struct Level {
+    std::uint64_t id = 0;
+    CodeName code;
+    std::map<std::int32_t, std::size_t> lines;  // how often it was seen at each
+    Position position;                          // in the last sample
+    bool came_back = false;                     // it was seen at a place that it had left before
+    std::vector<Position> places;               // at which it was seen, in that order; a few
+  };
+  struct Variable {
+    std::string type;
+    std::string first;
+    std::string last;
+    Clock::time_point first_at;
+    Clock::time_point last_at;
+    std::size_t looks = 0;
+    std::size_t changes = 0;
+    std::vector<NumberSeen> numbers;  // of an int that fits
+  };
+
+  void add_stack(const Snapshot& snapshot, const Thread& thread,
+                 const std::vector<std::uint64_t>& frame_ids);
+  [[nodiscard]] double share(std::size_t count) const {
+    return samples_ == 0 ? 0 : static_cast<double>(count) / static_cast<double>(samples_);
+  }
+  [[nodiscard]] double cpu_share() const {
+    const double wall = std::chrono::duration<double>(last_at_ - first_at_).count();
+    return wall <= 0 ? 0 : static_cast<double>(last_cpu_ - first_cpu_) / 1e6 / wall;
+  }
+  [[nodiscard]] std::string of_samples(std::size_t count) const {
+    return fmt::format("in {} of {} samples", count, samples_);
+  }
+  [[nodiscard]] bool grows() const;
+
+  void judge_still(const Snapshot& last, const Thread& thread, ThreadDiagnosis& result) const;
+  void judge_running(ThreadDiagnosis& result) const;
+  void judge_mixed(ThreadDiagnosis& result) const;
+  void tell_gil(ThreadDiagnosis& result) const;
+  void tell_cpu(ThreadDiagnosis& result) const;
+  void tell_lines(ThreadDiagnosis& result) const;
+  void tell_variables(ThreadDiagnosis& result) const;
+
+  std::size_t samples_ = 0;
+  std::size_t running_ = 0;
+  std::size_t waiting_for_gil_ = 0;
+  std::size_t blocked_ = 0;
+  std::size_t sleeping_ = 0;
+  std::size_t idle_ = 0;
+  std::size_t stopped_ = 0;
+  std::size_t unverified_ = 0;
+  std::size_t at_backward_jump_ = 0;
+  std::map<std::string, std::size_t> gil_holders_;
+  std::map<std::string, std::size_t> activities_;  // "running in f (file:line)"
+  Clock::time_point first_at_;
+  Clock::time_point last_at_;
+  std::uint64_t first_cpu_ = 0;
+  std::uint64_t last_cpu_ = 0;
+  bool wanted_cpu_ = false;  // in the last sample
+
+  std::vector<Level> levels_;  // from the outermost frame inwards
+  bool still_ = true;          // the whole stack was the same in all samples
+  std::optional<std::size_t> innermost_index_;
+  std::size_t stacks_ = 0;  // that were added
+  std::vector<std::size_t> depths_;
+  std::optional<std::uint64_t> variables_of_;  // the frame's id
+  std::map<std::string, Variable> variables_;
+  std::string innermost_place_;
+};
+
+void DiagnosisBuilder::ThreadHistory::add(const Snapshot& snapshot, const Thread& thread,
+                                          const StackMarks& marks, ActivityFinder& activities,
+                                          const std::map<pid_t, std::string>& names,
+                                          Clock::time_point at) {
+  if (samples_ == 0) {
+    first_at_ = at;
+    first_cpu_ = thread.cpu_time_us.value_or(0);
+  }
+  ++samples_;
+  last_at_ = at;
+  last_cpu_ = std::max(last_cpu_, thread.cpu_time_us.value_or(0));
+  wanted_cpu_ = thread.state == ThreadState::Running || thread.state == ThreadState::WaitingForGil;
+  running_ += thread.state == ThreadState::Running ? 1 : 0;
+  blocked_ += thread.state == ThreadState::Blocked ? 1 : 0;
+  if (thread.state == ThreadState::WaitingForGil) {
+    ++waiting_for_gil_;
+    for (const Interpreter& interpreter : snapshot.interpreters) {
+      if (interpreter.id != thread.interpreter || !interpreter.gil_held_by) continue;
+      const auto name = names.find(*interpreter.gil_held_by);
+      ++gil_holders_[name != names.end() ? name->second : fmt::to_string(*interpreter.gil_held_by)];
+    }
+  }
+  unverified_ += thread.consistent ? 0 : 1;
+  const Activity activity = activities.find(thread);
+  idle_ += activity.kind == ActivityKind::Idle ? 1 : 0;
+  stopped_ += activity.kind == ActivityKind::Stopped ? 1 : 0;
+  sleeping_ += thread.wait && thread.wait->kind == "sleep" ? 1 : 0;
+  std::string what(activity.words);
+  if (activity.frame != nullptr && activity.frame->code &&
+      *activity.frame->code < snapshot.codes.size()) {
+    const Code& code = snapshot.codes[*activity.frame->code];
+    what += fmt::format(" in {} ({}", code.qualified_name, base_name(code.file));
+    what += activity.frame->position.line ? fmt::format(":{})", *activity.frame->position.line)
+                                          : std::string(")");
+  }
+  constexpr std::size_t kMostActivities = 256;
+  if (activities_.size() < kMostActivities || activities_.contains(what)) ++activities_[what];
+  at_backward_jump_ += marks.at_backward_jump ? 1 : 0;
+  add_stack(snapshot, thread, marks.frames);
+}
+
+void DiagnosisBuilder::ThreadHistory::add_stack(const Snapshot& snapshot, const Thread& thread,
+                                                const std::vector<std::uint64_t>& frame_ids) {
+  innermost_index_.reset();
+  // From the outermost inwards; of a stack that isn't verified what held still.
+  struct Seen {
+    std::size_t index;
+    const Code* code;
+  };
+  std::vector<Seen> seen;
+  for (std::size_t i = thread.frames.size(); i-- > 0;) {
+    const Frame& frame = thread.frames[i];
+    if (!thread.consistent && frame.moving) break;
+    if (!frame.code || *frame.code >= snapshot.codes.size() || i >= frame_ids.size()) continue;
+    seen.push_back({i, &snapshot.codes[*frame.code]});
+  }
+  // How deep it is can be told of one that moves as well.
+  constexpr std::size_t kMostDepths = 100'000;
+  if (thread.error.empty() && !thread.truncated && depths_.size() < kMostDepths) {
+    depths_.push_back(static_cast<std::size_t>(
+        std::count_if(thread.frames.begin(), thread.frames.end(),
+                      [](const Frame& frame) { return frame.kind == FrameKind::Python; })));
+  }
+  // Nothing of it held still: that says nothing of the other samples.
+  if (!thread.consistent && seen.empty()) {
+    still_ = false;
+    return;
+  }
+  const auto name_of_code = [](const Code& code) {
+    return CodeName{code.qualified_name.empty() ? code.function : code.qualified_name, code.file,
+                    code.first_line};
+  };
+  const bool first = stacks_ == 0;
+  ++stacks_;
+  if (!thread.consistent) still_ = false;
+  if (first) {
+    for (const Seen& frame : seen)
+      levels_.push_back({frame_ids[frame.index], name_of_code(*frame.code), {}, {}, false, {}});
+  }
+  std::size_t common = 0;
+  while (common < std::min(levels_.size(), seen.size())) {
+    const Level& level = levels_[common];
+    if (level.id != frame_ids[seen[common].index] ||
+        !(level.code == name_of_code(*seen[common].code))) {
+      break;
+    }
+    ++common;
+    // A caller that went on has called anew: what lies within is another call.
+    if (!first && !(level.position == thread.frames[seen[common - 1].index].position)) break;
+  }
+  if (common < levels_.size() || common < seen.size()) still_ = false;
+  levels_.resize(common);
+  for (std::size_t i = 0; i < common; ++i) {
+    Level& level = levels_[i];
+    const Position& position = thread.frames[seen[i].index].position;
+    if (!first && !(position == level.position)) {
+      still_ = false;
+      level.came_back = level.came_back || std::find(level.places.begin(), level.places.end(),
+                                                     position) != level.places.end();
+    }
+    constexpr std::size_t kMostPlaces = 1024;
+    if ((first || !(position == level.position)) && level.places.size() < kMostPlaces) {
+      level.places.push_back(position);
+    }
+    level.position = position;
+    if (position.line) ++level.lines[*position.line];
+  }
+  if (common > 0) innermost_index_ = seen[common - 1].index;
+  if (variables_of_ && (levels_.empty() || levels_.back().id != *variables_of_)) {
+    variables_of_.reset();
+    variables_.clear();
+  }
+}
+
+void DiagnosisBuilder::ThreadHistory::add_variables(const Locals& locals, Clock::time_point at) {
+  if (levels_.empty()) return;
+  variables_of_ = levels_.back().id;
+  for (const Local& local : locals.variables) {
+    Variable& variable = variables_[local.name];
+    if (variable.looks++ == 0) {
+      variable.first = local.repr;
+      variable.first_at = at;
+    } else if (variable.last != local.repr) {
+      ++variable.changes;
+    }
+    variable.type = local.type;
+    variable.last = local.repr;
+    variable.last_at = at;
+    constexpr std::size_t kMostNumbers = 1000;
+    if (const auto number = number_of(local.repr);
+        number && variable.numbers.size() < kMostNumbers) {
+      variable.numbers.push_back(
+          {std::chrono::duration<double>(at - variable.first_at).count(), *number});
+    }
+  }
+}
+
+/// Deeper and deeper, and never less deep.
+bool DiagnosisBuilder::ThreadHistory::grows() const {
+  constexpr std::size_t kFew = 5;
+  constexpr std::size_t kMuch = 20;
+  return depths_.size() >= kFew && std::is_sorted(depths_.begin(), depths_.end()) &&
+         depths_.back() >= depths_.front() + kMuch;
+}
+
+void DiagnosisBuilder::ThreadHistory::tell_cpu(ThreadDiagnosis& result) const {
+  if (last_at_ <= first_at_) return;
+  result.evidence.push_back(
+      fmt::format("used {} of one CPU in {}", percent(cpu_share()), seconds(last_at_ - first_at_)));
+}
+
+void DiagnosisBuilder::ThreadHistory::tell_gil(ThreadDiagnosis& result) const {
+  if (waiting_for_gil_ == 0) return;
+  std::vector<std::pair<std::size_t, std::string>> holders;
+  for (const auto& [name, count] : gil_holders_)
+    holders.emplace_back(count, name);
+  std::sort(holders.rbegin(), holders.rend());
+  std::string text;
+  constexpr std::size_t kMost = 3;
+  for (std::size_t i = 0; i < std::min(kMost, holders.size()); ++i) {
+    text += fmt::format(
+        "{}{} had it ({})", i == 0 ? ": " : ", ", holders[i].second,
+        percent(static_cast<double>(holders[i].first) / static_cast<double>(waiting_for_gil_)));
+  }
+  result.evidence.push_back(
+      fmt::format("waited for the GIL {}{}", of_samples(waiting_for_gil_), text));
+}
+
+void DiagnosisBuilder::ThreadHistory::tell_lines(ThreadDiagnosis& result) const {
+  if (levels_.empty()) return;
+  const Level& level = levels_.back();
+  std::vector<std::pair<std::size_t, std::int32_t>> lines;
+  std::size_t all = 0;
+  for (const auto& [line, count] : level.lines) {
+    lines.emplace_back(count, line);
+    all += count;
+  }
+  std::sort(lines.begin(), lines.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  });
+  constexpr std::size_t kMost = 6;
+  std::vector<std::string> texts;
+  for (std::size_t i = 0; i < std::min(kMost, lines.size()); ++i) {
+    texts.push_back(
+        fmt::format("{} ({})", lines[i].second,
+                    percent(static_cast<double>(lines[i].first) / static_cast<double>(all))));
+  }
+  if (lines.size() > kMost) texts.push_back(fmt::format("{} more", lines.size() - kMost));
+  result.evidence.push_back(
+      fmt::format("in {} ({}) all the time, at {} {}", level.code.name, base_name(level.code.file),
+                  lines.size() == 1 ? "line" : "lines", fmt::join(texts, ", ")));
+}
+
+void DiagnosisBuilder::ThreadHistory::tell_variables(ThreadDiagnosis& result) const {
+  std::vector<std::string> changed;
+  std::vector<std::string> unchanged;
+  for (const auto& [name, variable] : variables_) {
+    if (variable.looks < 2) continue;
+    if (variable.changes == 0) {
+      unchanged.push_back(name);
+      continue;
+    }
+    if (const auto trend = trend_of(variable.numbers)) {
+      changed.push_back(fmt::format("{}: {} → {}, about {}", name, with_separators(trend->first),
+                                    with_separators(trend->last), rate_text(trend->per_second)));
+    } else {
+      changed.push_back(fmt::format("{}: {} → {}", name, variable.first, variable.last));
+    }
+  }
+  constexpr std::size_t kMost = 6;
+  for (std::size_t i = 0; i < std::min(kMost, changed.size()); ++i)
+    result.evidence.push_back("changed: " + changed[i]);
+  if (changed.size() > kMost) {
+    result.evidence.push_back(fmt::format("{} more variables changed", changed.size() - kMost));
+  }
+  if (unchanged.empty()) return;
+  const std::size_t more = unchanged.size() - std::min(kMost, unchanged.size());
+  unchanged.resize(std::min(kMost, unchanged.size()));
+  const std::string names =
+      fmt::format("{}{}", fmt::join(unchanged, ", "),
+                  more > 0 ? fmt::format(" and {} more", more) : std::string{});
+  if (changed.empty()) {
+    result.evidence.push_back(
+        fmt::format("no variable of that function changed ({}): if nothing else ends the loop, it "
+                    "is endless",
+                    names));
+  } else {
+    result.evidence.push_back("unchanged: " + names);
+  }
+}
+
+void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Thread& thread,
+                                                  ThreadDiagnosis& result) const {
+  const std::string time = seconds(last_at_ - first_at_);
+  ActivityFinder activities(last);
+  const Activity activity = activities.find(thread);
+  std::string where;
+  if (activity.frame != nullptr && activity.frame->code) {
+    const Code& code = last.codes[*activity.frame->code];
+    where = fmt::format(" in {} ({}:{})", code.qualified_name, base_name(code.file),
+                        activity.frame->position.line.value_or(0));
+  }
+  const auto waits_for = [&] {
+    if (!thread.wait) return std::string{};
+    std::string text = thread.wait->system_call;
+    if (thread.wait->fd) text += fmt::format(" on fd {}", *thread.wait->fd);
+    if (!thread.wait->target.empty()) text += ": " + thread.wait->target;
+    return text;
+  };
+  result.evidence.push_back(
+      fmt::format("its stack was the same in all {} samples, for {}", samples_, time));
+  if (thread.lock) {
+    const LockWait& lock = *thread.lock;
+    std::string what = lock.name.empty() ? fmt::format("a {}", lock.type)
+                                         : fmt::format("{} ({})", lock.name, lock.type);
+    if (!lock.owner_object.empty()) {
+      result.evidence.push_back(
+          fmt::format("{} is an attribute of {}", lock.name, lock.owner_object));
+    }
+    if (lock.address != 0) {
+      result.evidence.push_back(fmt::format("it is the {} at {:#x}", lock.type, lock.address));
+    }
+    if (lock.timed) result.evidence.emplace_back("the wait ends by itself after a time");
+    const std::string holder = lock.holder_name
+                                   ? fmt::format("{} \"{}\"", lock.held_by, *lock.holder_name)
+                                   : fmt::to_string(lock.held_by);
+    switch (lock.held) {
+      case Held::ByThread:
+        result.verdict = Verdict::WaitingForLock;
+        result.summary = lock.type == "threading.Thread"
+                             ? fmt::format("waiting{} for thread {} to end", where, holder)
+                             : fmt::format("waiting{} for {}, held by {}", where, what, holder);
+        return;
+      case Held::LastSeen:
+        result.verdict = Verdict::WaitingForLock;
+        result.summary = fmt::format("waiting{} for {}, last seen in {}", where, what, holder);
+        return;
+      case Held::ByNobodyFound:
+        result.verdict = Verdict::WaitingForLock;
+        result.summary =
+            fmt::format("waiting{} for {}, which no thread is seen to hold", where, what);
+        result.evidence.emplace_back(
+            "it was taken and never given back, or by a thread that has ended, or by another "
+            "process");
+        return;
+      case Held::Unknown:
+        result.verdict = Verdict::WaitingForLock;
+        result.summary = fmt::format("waiting{} for {}", where, what);
+        return;
+      case Held::NotALock:
+        result.verdict = Verdict::Idle;
+        result.summary = activity.kind == ActivityKind::Idle
+                             ? std::string(activity.words) + where
+                             : fmt::format("waiting{} on {}", where, what);
+        return;
+    }
+  }
+  if (activity.kind == ActivityKind::Idle) {
+    result.verdict = Verdict::Idle;
+    result.summary = std::string(activity.words) + where;
+    if (const std::string on = waits_for(); !on.empty() && thread.wait->kind != "futex") {
+      result.evidence.push_back("blocked in " + on);
+    }
+    return;
+  }
+  const std::string kind = thread.wait ? thread.wait->kind : std::string{};
+  if (kind == "sleep") {
+    result.verdict = Verdict::Sleeping;
+    result.summary = "sleeping" + where;
+    if (thread.wait->left_us) {
+      result.evidence.push_back(
+          fmt::format("{} are left", seconds(std::chrono::microseconds(*thread.wait->left_us))));
+    }
+    return;
+  }
+  if (kind == "futex" || activity.kind == ActivityKind::WaitingForLock) {
+    result.verdict = Verdict::WaitingForLock;
+    result.summary = "waiting for a lock" + where;
+    return;
+  }
+  result.verdict = kind == "signal" ? Verdict::Idle : Verdict::WaitingForIo;
+  result.summary = fmt::format("waiting for {}{}, for at least {}",
+                               kind == "signal"  ? "a signal"
+                               : kind == "child" ? "a child process"
+                                                 : "I/O",
+                               where, time);
+  if (const std::string on = waits_for(); !on.empty()) {
+    result.evidence.push_back("blocked in " + on);
+  }
+  if (!is_io(kind) && !kind.empty() && kind != "signal") {
+    result.evidence.emplace_back("what that system call waits for isn't known");
+  }
+}
+
+void DiagnosisBuilder::ThreadHistory::judge_running(ThreadDiagnosis& result) const {
+  const Level* level = levels_.empty() ? nullptr : &levels_.back();
+  const std::string place =
+      level == nullptr ? std::string{}
+                       : fmt::format(" in {} ({}:{})", level->code.name,
+                                     base_name(level->code.file), level->position.line.value_or(0));
+  if (still_ && level != nullptr && share(at_backward_jump_) >= kMostly) {
+    // `while True: pass` never is anywhere else.
+    result.verdict = Verdict::Looping;
+    result.summary = "looping on one line" + place;
+    result.evidence.push_back(fmt::format("at the end of that loop, about to begin it again, {}",
+                                          of_samples(at_backward_jump_)));
+    tell_cpu(result);
+    tell_variables(result);
+    tell_gil(result);
+    return;
+  }
+  if (still_ && level != nullptr) {
+    // Nothing of Python moved: it is below that line.
+    result.verdict = Verdict::InNativeCode;
+    result.summary = "in native code, called" + place;
+    result.evidence.push_back(
+        fmt::format("that line and all its callers were the same in all {} samples", samples_));
+    tell_cpu(result);
+    tell_gil(result);
+    return;
+  }
+  if (grows()) {
+    result.verdict = Verdict::Looping;
+    result.summary = fmt::format("in a recursion that grows, now {} frames deep",
+                                 with_separators(static_cast<std::int64_t>(depths_.back())));
+    result.evidence.push_back(fmt::format(
+        "from {} to {} frames in {}, and never less than before",
+        with_separators(static_cast<std::int64_t>(depths_.front())),
+        with_separators(static_cast<std::int64_t>(depths_.back())), seconds(last_at_ - first_at_)));
+    tell_cpu(result);
+    return;
+  }
+  const bool loops = level != nullptr && level->came_back;
+  result.verdict = loops ? Verdict::Looping : Verdict::Progressing;
+  result.summary =
+      level == nullptr ? std::string("running")
+      : loops ? fmt::format("looping in {} ({})", level->code.name, base_name(level->code.file))
+              : "running" + place;
+  tell_cpu(result);
+  tell_lines(result);
+  tell_variables(result);
+  tell_gil(result);
+}
+
+void DiagnosisBuilder::ThreadHistory::judge_mixed(ThreadDiagnosis& result) const {
+  std::vector<std::pair<std::size_t, std::string>> often;
+  for (const auto& [what, count] : activities_)
+    often.emplace_back(count, what);
+  std::sort(often.rbegin(), often.rend());
+  constexpr std::size_t kMost = 4;
+  for (std::size_t i = 0; i < std::min(kMost, often.size()); ++i) {
+    result.evidence.push_back(fmt::format("{} {}", often[i].second, of_samples(often[i].first)));
+  }
+  if (often.size() > kMost) {
+    result.evidence.push_back(fmt::format("{} other places", often.size() - kMost));
+  }
+  tell_cpu(result);
+  const std::string& most = often.front().second;
+  if (share(idle_) >= kMostly) {
+    result.verdict = Verdict::Idle;
+    result.summary = "idle most of the time: " + most;
+  } else if (share(sleeping_) >= kMostly) {
+    result.verdict = Verdict::Sleeping;
+    result.summary = "sleeping again and again: " + most;
+  } else {
+    result.verdict = Verdict::Progressing;
+    result.summary = "progressing: most often " + most;
+  }
+}
+
+ThreadDiagnosis DiagnosisBuilder::ThreadHistory::judge(const Snapshot& last,
+                                                       const Thread* thread) const {
+  constexpr double kHalf = 0.5;
+  ThreadDiagnosis result;
+  result.samples = samples_;
+  if (thread == nullptr) {
+    result.summary =
+        fmt::format("ended while it was looked at, after {}", seconds(last_at_ - first_at_));
+    return result;
+  }
+  result.tid = thread->tid;
+  result.name = thread->name;
+  if (share(stopped_) > kHalf) {
+    result.summary = "stopped, by a signal or a debugger";
+    return result;
+  }
+  if (still_ && share(blocked_) >= kMostly && thread->state == ThreadState::Blocked) {
+    judge_still(last, *thread, result);
+  } else if (share(waiting_for_gil_) > kHalf && waiting_for_gil_ > running_) {
+    result.verdict = Verdict::WaitingForGil;
+    result.summary =
+        fmt::format("waiting for the GIL {} of the time", percent(share(waiting_for_gil_)));
+    tell_gil(result);
+    tell_cpu(result);
+    tell_lines(result);
+  } else if (share(running_ + waiting_for_gil_) >= kMostly &&
+             (cpu_share() >= kHalf || waiting_for_gil_ > 0 || still_)) {
+    judge_running(result);
+  } else if (!activities_.empty()) {
+    judge_mixed(result);
+  }
+  if (unverified_ > 0) {
+    result.evidence.push_back(
+        fmt::format("{}, its stack could not be verified: only the part that held still is used",
+                    of_samples(unverified_)));
+  }
+  return result;
+}
+
+DiagnosisBuilder::DiagnosisBuilder() = default;
+DiagnosisBuilder::~DiagnosisBuilder() = default;
+
+void DiagnosisBuilder::add(Snapshot snapshot, const std::vector<StackMarks>& stacks,
+                           Clock::time_point at) {
+  if (samples_++ == 0) first_at_ = at;
+  last_at_ = at;
+  last_ = std::move(snapshot);
+  std::map<pid_t, std::string> names;
+  for (const Thread& thread : last_.threads)
+    names.emplace(thread.tid, name_of(thread));
+  ActivityFinder activities(last_);
+  of_last_.clear();
+  for (std::size_t i = 0; i < last_.threads.size(); ++i) {
+    const Thread& thread = last_.threads[i];
+    if (has_ended(thread) || i >= stacks.size()) {
+      of_last_.push_back(nullptr);
+      continue;
+    }
+    auto& history = threads_[thread.tid];
+    if (!history) history = std::make_unique<ThreadHistory>();
+    history->add(last_, thread, stacks[i], activities, names, at);
+    of_last_.push_back(history.get());
+  }
+}
+
+std::vector<DiagnosisBuilder::Place> DiagnosisBuilder::frames_to_look_into() const {
+  constexpr std::size_t kMost = 16;
+  std::vector<Place> places;
+  for (std::size_t i = 0; i < of_last_.size() && places.size() < kMost; ++i) {
+    if (of_last_[i] == nullptr) continue;
+    if (const auto frame = of_last_[i]->frame_to_look_into()) places.push_back({i, *frame});
+  }
+  return places;
+}
+
+void DiagnosisBuilder::add_variables(const Place& place, const Locals& locals,
+                                     Clock::time_point at) {
+  if (of_last_[place.thread] != nullptr) of_last_[place.thread]->add_variables(locals, at);
+}
+
+Diagnosis DiagnosisBuilder::finish() {
+  Diagnosis diagnosis;
+  diagnosis.samples = samples_;
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(last_at_ - first_at_);
+  diagnosis.duration_us = took.count();
+  if (samples_ > 1) {
+    diagnosis.interval_us = took.count() / static_cast<std::int64_t>(samples_ - 1);
+  }
+  for (const auto& [tid, history] : threads_) {
+    const auto thread =
+        std::find_if(last_.threads.begin(), last_.threads.end(),
+                     [tid = tid](const Thread& candidate) { return candidate.tid == tid; });
+    ThreadDiagnosis judged =
+        history->judge(last_, thread == last_.threads.end() ? nullptr : &*thread);
+    judged.tid = tid;
+    diagnosis.threads.push_back(std::move(judged));
+  }
+  for (const Deadlock& deadlock : last_.deadlocks) {
+    for (const Deadlock::Member& member : deadlock.cycle) {
+      for (ThreadDiagnosis& judged : diagnosis.threads) {
+        if (judged.tid != member.tid) continue;
+        judged.verdict = Verdict::Deadlocked;
+        judged.summary = "deadlocked: " + judged.summary;
+      }
+    }
+  }
+  // What a lock's holder is doing is why one waits for it.
+  for (ThreadDiagnosis& judged : diagnosis.threads) {
+    if (judged.verdict != Verdict::WaitingForLock) continue;
+    const auto thread = std::find_if(last_.threads.begin(), last_.threads.end(),
+                                     [&](const Thread& t) { return t.tid == judged.tid; });
+    if (thread == last_.threads.end() || !thread->lock || thread->lock->held_by == 0) continue;
+    for (const ThreadDiagnosis& holder : diagnosis.threads) {
+      if (holder.tid != thread->lock->held_by || holder.summary.empty()) continue;
+      judged.evidence.push_back(fmt::format(
+          "thread {}{} is {}", holder.tid,
+          holder.name ? fmt::format(" \"{}\"", *holder.name) : std::string{}, holder.summary));
+    }
+  }
+  const auto rank = [](const ThreadDiagnosis& judged) {
+    return judged.verdict ? static_cast<int>(*judged.verdict) : static_cast<int>(Verdict::Idle);
+  };
+  std::stable_sort(
+      diagnosis.threads.begin(), diagnosis.threads.end(),
+      [&](const ThreadDiagnosis& a, const ThreadDiagnosis& b) { return rank(a) < rank(b); });
+  diagnosis.last = std::move(last_);
+  return diagnosis;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,221 @@
+// Verdicts on real situations: what the target knows itself to be in must be what why says.
+#include <csignal>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/dump.hpp"
+#include "support/target.hpp"
+
+using namespace pyscope::test;
+using nlohmann::json;
+
+namespace {
+
+json why(pid_t pid, const std::vector<std::string>& arguments = {}) {
+  std::vector<std::string> all{"why", std::to_string(pid), "--json"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  const Outcome outcome = run_pyscope(all);
+  INFO(outcome.out << outcome.err);
+  REQUIRE(outcome.status == 0);
+  return json::parse(outcome.out);
+}
+
+const json& thread(const json& answer, const json& tid) {
+  for (const json& candidate : answer.at("threads")) {
+    if (candidate.at("tid") == tid) return candidate;
+  }
+  throw std::runtime_error("no thread " + tid.dump() + " in " + answer.dump());
+}
+
+/// All that is said of a thread.
+std::string words(const json& judged) {
+  std::string all = judged.at("summary");
+  for (const json& sentence : judged.at("evidence"))
+    all += "\n" + sentence.get<std::string>();
+  return all;
+}
+
+bool says(const json& judged, const std::string& part) {
+  return words(judged).find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("why tells loops from native code and from a recursion that grows", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  const auto judge = [&](const std::string& situation, const std::string& name) {
+    Target target(interpreter, "why.py", {situation});
+    const json started = target.read();
+    return thread(why(target.pid()), started.at(name));
+  };
+  const json slow = judge("loops", "slow");
+  CAPTURE(words(slow));
+  CHECK(slow.at("verdict") == "looping");
+  CHECK(says(slow, "looping in slow (why.py)"));
+  CHECK(says(slow, "changed: i: "));
+  CHECK(says(slow, "changed: total: "));
+  CHECK(says(slow, "unchanged: step"));
+
+  const json spin = judge("spins", "spin");
+  CAPTURE(words(spin));
+  CHECK(spin.at("verdict") == "looping");
+  CHECK(says(spin, "spin (why.py"));
+
+  const json endless = judge("endlessly", "endless");
+  CAPTURE(words(endless));
+  CHECK(endless.at("verdict") == "looping");
+  CHECK(says(endless, "no variable of that function changed (limit, seen)"));
+
+  const json growing = judge("grows", "growing");
+  CAPTURE(words(growing));
+  CHECK(growing.at("verdict") == "looping");
+  CHECK(says(growing, "recursion that grows"));
+
+  const json native = judge("native", "native");
+  CAPTURE(words(native));
+  CHECK(native.at("verdict") == "in_native_code");
+  CHECK(says(native, "add_up (why.py"));
+}
+
+TEST_CASE("why tells who starves for the GIL, and who has it", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "why.py", {"crowd"});
+  const json started = target.read();
+  const json answer = why(target.pid());
+  int starving = 0;
+  for (const auto& [name, tid] : started.items()) {
+    const json& judged = thread(answer, tid);
+    CAPTURE(name, words(judged));
+    if (judged.at("verdict") == "waiting_for_gil") {
+      ++starving;
+      CHECK(says(judged, "had it"));
+      CHECK(says(judged, "hungry-"));
+    } else {
+      CHECK(judged.at("verdict") == "looping");
+    }
+  }
+  CHECK(starving >= 6);
+}
+
+TEST_CASE("why tells what a blocked thread waits for", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "why.py", {"waits"});
+  const json started = target.read();
+  REQUIRE(all_sleep(target.pid()));
+  const json answer = why(target.pid(), {"--duration", "300ms"});
+  const auto check = [&](const std::string& name, const std::string& verdict,
+                         const std::string& part) {
+    const json& judged = thread(answer, started.at(name));
+    CAPTURE(name, words(judged));
+    CHECK(judged.at("verdict") == verdict);
+    CHECK(says(judged, part));
+  };
+  check("tcp", "waiting_for_io", std::to_string(started.at("port").get<int>()));
+  check("unix", "waiting_for_io", "unix");
+  check("pipe", "waiting_for_io", "pipe");
+  check("child", "waiting_for_io", std::to_string(started.at("child_pid").get<int>()));
+  check("sleep", "sleeping", "sleeping");
+  check("accept", "idle", "idle in socket.accept");
+  check("select", "idle", "idle in select");
+}
+
+TEST_CASE("why tells threads that wait for work", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "why.py", {"idle"});
+  const json started = target.read();
+  REQUIRE(eventually([&] { return all_sleep(target.pid()); }));
+  const json answer = why(target.pid(), {"--duration", "300ms"});
+  for (const auto& [name, tid] : started.items()) {
+    CAPTURE(name, words(thread(answer, tid)));
+    CHECK(thread(answer, tid).at("verdict") == "idle");
+  }
+  int pool = 0;
+  for (const json& judged : answer.at("threads")) {
+    if (judged.at("name").is_null() || !judged.at("name").get<std::string>().starts_with("pool"))
+      continue;
+    ++pool;
+    CHECK(judged.at("verdict") == "idle");
+  }
+  CHECK(pool >= 1);
+  // In text they are a line for each kind.
+  const std::string text =
+      run_pyscope({"why", std::to_string(target.pid()), "--duration", "100ms"}).out;
+  CAPTURE(text);
+  CHECK(text.find("idle in Queue.get") != std::string::npos);
+}
+
+TEST_CASE("why follows a lock to what its holder does, and finds deadlocks", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  {
+    Target target(interpreter, "why.py", {"held"});
+    const json started = target.read();
+    REQUIRE(all_sleep(target.pid()));
+    const json answer = why(target.pid(), {"--duration", "200ms"});
+    const json& waiter = thread(answer, started.at("waiter"));
+    CAPTURE(words(waiter));
+    CHECK(waiter.at("verdict") == "waiting_for_lock");
+    CHECK(
+        says(waiter, "held by " + std::to_string(started.at("holder").get<int>()) + " \"holder\""));
+    CHECK(says(waiter, "\"holder\" is waiting"));
+    CHECK(thread(answer, started.at("holder")).at("verdict") == "waiting_for_io");
+    CHECK(answer.at("deadlocks").empty());
+  }
+  {
+    Target target(interpreter, "why.py", {"deadlock"});
+    const json started = target.read();
+    REQUIRE(all_sleep(target.pid()));
+    const json answer = why(target.pid(), {"--duration", "200ms"});
+    CHECK(thread(answer, started.at("left")).at("verdict") == "deadlocked");
+    CHECK(thread(answer, started.at("right")).at("verdict") == "deadlocked");
+    REQUIRE(answer.at("deadlocks").size() == 1);
+    CHECK(answer.at("deadlocks")[0].at("cycle").size() == 2);
+    const std::string text =
+        run_pyscope({"why", std::to_string(target.pid()), "--duration", "100ms"}).out;
+    CAPTURE(text);
+    CHECK(text.starts_with("Found a deadlock"));
+  }
+}
+
+TEST_CASE("why calls no healthy busy program deadlocked", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const std::string situation = GENERATE("requests", "shared", "tasks", "crowd", "loops");
+  CAPTURE(interpreter, situation);
+  Target target(interpreter, "why.py", {situation});
+  (void)target.read();
+  const json answer = why(target.pid(), {"--duration", "500ms"});
+  CHECK(answer.at("deadlocks").empty());
+  for (const json& judged : answer.at("threads"))
+    CHECK(judged.at("verdict") != "deadlocked");
+}
+
+TEST_CASE("why ends early when it is told to, and refuses what it can't do", "[live]") {
+  const Interpreter interpreter = interpreters().front();
+  Target target(interpreter, "why.py", {"idle"});
+  (void)target.read();
+  Child child(pyscope_program({"why", std::to_string(target.pid()), "--duration", "1h", "--json"}));
+  // Its handler is there as soon as it has taken a sample, which shows in its own CPU time.
+  REQUIRE(eventually([&] {
+    const std::string status = read_file("/proc/" + std::to_string(child.pid()) + "/status");
+    const auto caught = status.find("SigCgt:");
+    return caught != std::string::npos &&
+           (std::stoull(status.substr(caught + 8, 16), nullptr, 16) & (1U << (SIGINT - 1))) != 0;
+  }));
+  ::kill(child.pid(), SIGINT);
+  const Outcome outcome = child.finish();
+  CHECK(outcome.status == 0);
+  CHECK(json::parse(outcome.out).at("samples") >= 1);
+  CHECK(run_pyscope({"why"}).status == 2);
+  CHECK(run_pyscope({"why", "x"}).status == 2);
+  CHECK(run_pyscope({"why", "1", "--duration", "x"}).status == 2);
+  CHECK(run_pyscope({"why", "1", "--rate", "0"}).status == 2);
+  CHECK(run_pyscope({"why", "999999999"}).status == 3);
+}
