@@ -50,7 +50,13 @@ TEST_CASE("why tells loops from native code and from a recursion that grows", "[
   const auto judge = [&](const std::string& situation, const std::string& name) {
     Target target(interpreter, "why.py", {situation});
     const json started = target.read();
-    return thread(why(target.pid()), started.at(name));
+    json judged;
+    // It may take a moment until it is where it stays.
+    (void)eventually([&] {
+      judged = thread(why(target.pid()), started.at(name));
+      return judged.at("verdict") != "progressing" && judged.at("verdict") != "idle";
+    });
+    return judged;
   };
   const json slow = judge("loops", "slow");
   CAPTURE(words(slow));
@@ -101,6 +107,27 @@ TEST_CASE("why tells who starves for the GIL, and who has it", "[live]") {
     }
   }
   CHECK(starving >= 6);
+}
+
+TEST_CASE("why tells code in C that keeps the GIL from all others", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "why.py", {"hog"});
+  const json started = target.read();
+  // It has begun when all others wait for it.
+  json answer;
+  REQUIRE(eventually([&] {
+    answer = why(target.pid(), {"--duration", "500ms"});
+    return thread(answer, started.at("hog")).at("verdict") == "in_native_code";
+  }));
+  CHECK(says(thread(answer, started.at("hog")), "match"));
+  for (int i = 0; i < 7; ++i) {
+    const json& judged = thread(answer, started.at("hungry-" + std::to_string(i)));
+    CAPTURE(i, words(judged));
+    CHECK(judged.at("verdict") == "waiting_for_gil");
+    CHECK(says(judged, "\"hog\" had it"));
+  }
 }
 
 TEST_CASE("why tells what a blocked thread waits for", "[live]") {

@@ -110,6 +110,7 @@ TEST_CASE("coming back to lines is a loop, and its variables tell which") {
     sampler.add({{3, "step", i}, {2, "solve", 40 + i % 3}, {1, "main", 3}});
     const auto places = sampler.builder.frames_to_look_into();
     REQUIRE(places.size() == 1);
+    if (i == 0) continue;  // nothing is known to stay yet
     CHECK(places[0].frame == 1);
     Locals locals;
     locals.variables.push_back({.name = "i", .type = "int", .repr = std::to_string(1000 * i)});
@@ -120,7 +121,7 @@ TEST_CASE("coming back to lines is a loop, and its variables tell which") {
   CHECK(judged.verdict == Verdict::Looping);
   CHECK(says(judged, "looping in solve (app.py)"));
   CHECK(says(judged, "lines 40 (35 %), 41 (35 %), 42 (30 %)"));
-  CHECK(says(judged, "i: 0 → 19,000, about 100.0 k/s"));
+  CHECK(says(judged, "i: 1,000 → 19,000, about 100.0 k/s"));
   CHECK(says(judged, "unchanged: limit"));
 }
 
@@ -226,6 +227,7 @@ TEST_CASE("of a stack that isn't verified only what held still is used") {
     Snapshot snapshot;
     snapshot.codes = {{"inner", "inner", "/a.py", 1}, {"loop", "loop", "/a.py", 9}};
     Thread thread = sampler.thread;
+    thread.cpu_time_us = static_cast<std::uint64_t>(i) * 10'000;
     thread.frames.resize(2);
     thread.frames[0].code = 0;
     thread.frames[0].moving = true;

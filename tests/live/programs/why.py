@@ -117,15 +117,21 @@ def grows():
 
 
 def hog():
-    """One thread in C code that never lets go of the GIL for long, and seven that want it."""
-    start("hog", backtrack)
-    say(pid=os.getpid())
+    """One thread in C code that doesn't let go of the GIL, and seven that want it."""
+    go = threading.Event()
+    for i in range(7):
+        start(f"hungry-{i}", lambda: (go.wait(), slow(1)))
+    start("hog", lambda: (go.wait(), backtrack()))
+    say()  # later this thread has no GIL to say it with
+    go.set()
     stay()
 
 
 def native():
-    start("native", add_up)
+    go = threading.Event()
+    start("native", lambda: (go.wait(), add_up()))
     say()
+    go.set()
     stay()
 
 
@@ -142,6 +148,7 @@ def crowd():
 def waits():
     server = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(server.getsockname())
+    peer, _ = server.accept()
     left, right = socket.socketpair()
     child = subprocess.Popen([sys.executable, "-c", "import os; os.read(0, 1)"], stdin=subprocess.PIPE)
     reader, _ = os.pipe()
@@ -156,6 +163,7 @@ def waits():
     start("select", selector.select)
     say(child_pid=child.pid, port=server.getsockname()[1])
     stay()
+    peer.close()
 
 
 def idle():
