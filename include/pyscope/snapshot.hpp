@@ -62,9 +62,8 @@ struct Local {
   Parameter parameter = Parameter::None;
   std::string type;  // of the value: "int", "Order", "datetime.date"
   std::string repr;  // what Python's repr() gives, as far as that is known without running code
-  std::string
-      detail;  // what repr() doesn't tell: "suspended at line 12"; empty if there is nothing
-  bool truncated = false;  // repr leaves something out
+  std::string detail = {};  // what repr() doesn't tell: "suspended at line 12"; may be empty
+  bool truncated = false;   // repr leaves something out
   friend bool operator==(const Local&, const Local&) = default;
 };
 
@@ -177,6 +176,9 @@ struct Thread {
   int attempts = 0;           // how often it was read in vain or not while it may have been running
   std::string inconsistency;  // why it isn't consistent, if it isn't
   bool truncated = false;     // outer frames are missing, by request or because of `error`
+  /// Its state, its stack and the variables in it are those of an earlier snapshot; empty: there
+  /// was none (mark_unchanged).
+  std::optional<bool> unchanged = {};
   std::vector<Frame> frames;  // innermost first
   std::string error;          // why frames or facts are missing; empty if all was read
 };
@@ -233,6 +235,10 @@ struct Snapshot {
   std::vector<Locals> locals;
   std::vector<std::string> warnings;
 };
+
+/// Compares a snapshot with an earlier one of the same process: sets Thread::unchanged, and warns
+/// of threads that have ended in between.
+void mark_unchanged(Snapshot& snapshot, const Snapshot& before);
 
 /// The contract's exit status for a snapshot that was printed: 0, or 6 if any part could not be
 /// read or verified.

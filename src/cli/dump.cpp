@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
+#include <optional>
 
 #include "cli/arguments.hpp"
 #include "cli/terminal.hpp"
@@ -30,6 +32,30 @@ class Dumper {
   }
 
   int dump(pid_t pid) { return print(pid, capture(pid, capture_options_)); }
+  /// A new dump at each interval, with what changed since the last, until it is interrupted or the
+  /// process ends.
+  int watch(pid_t pid, std::chrono::microseconds interval) {
+    const InterruptCatcher interrupts;
+    style_ = JsonStyle::Compact;
+    std::optional<Snapshot> last;
+    int status = 0;
+    while (!interrupts.caught()) {
+      auto snapshot = capture(pid, capture_options_);
+      // A PID that is used again is another process.
+      constexpr auto kClockTicks = std::chrono::seconds(1);
+      if (snapshot && last && snapshot->started_at && last->started_at &&
+          std::chrono::abs(*snapshot->started_at - *last->started_at) > kClockTicks) {
+        snapshot = fail(ErrorKind::NoSuchProcess, fmt::format("process {} has ended", pid));
+      }
+      if (!snapshot && interrupts.caught()) break;
+      if (snapshot && last) mark_unchanged(*snapshot, *last);
+      status = print(pid, snapshot);
+      if (!snapshot) return status;
+      last = *std::move(snapshot);
+      sleep_unless_interrupted(interval);
+    }
+    return status;
+  }
   int dump_recording(const std::string& path) { return print(0, replay(path, capture_options_)); }
 
  private:
@@ -91,6 +117,9 @@ CLI::App* add_dump(CLI::App& app, DumpOptions& options) {
   dump->add_flag("--group", options.group,
                  "Print threads with the same stack once (default above 16 threads)");
   dump->add_flag("--no-group", options.no_group, "Print each thread on its own");
+  dump->add_option("--watch", options.watch,
+                   "Print a new dump every so often, with what changed since the last")
+      ->type_name("SECONDS");
   dump->add_option("--color", options.color, "auto (default), always or never")->type_name("WHEN");
   dump->add_flag("-v,--verbose", options.verbose, "Tell on stderr what is tried");
   // For reports of failures and for tests; a recording holds parts of the target's memory.
@@ -154,6 +183,16 @@ int run_dump(const DumpOptions& options) {
     const auto pid = parse_positive<pid_t>(text);
     if (!pid) return report_usage(options, fmt::format("'{}' is not a PID", text));
     pids.push_back(*pid);
+  }
+  if (!options.watch.empty()) {
+    const auto interval = parse_duration(options.watch);
+    if (!interval) {
+      return report_usage(options, fmt::format("--watch takes a time from 1ms to a day, such as "
+                                               "0.5, 500ms or 2s, not '{}'",
+                                               options.watch));
+    }
+    if (pids.size() > 1) return report_usage(options, "--watch takes one PID");
+    return dumper.watch(pids.front(), *interval);
   }
   std::vector<int> statuses;
   statuses.reserve(pids.size());

@@ -20,6 +20,7 @@ struct DumpOptions {
   bool group = false;
   bool no_group = false;
   std::string color = "auto";
+  std::string watch;
   bool verbose = false;
   std::string record;
   std::string replay;

@@ -275,6 +275,7 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
   }
   if (!thread.consistent) text_unless_empty("inconsistency", thread.inconsistency);
   field("truncated", thread.truncated);
+  if (thread.unchanged) field("unchanged", *thread.unchanged);
   if (!thread.error.empty()) error_field("partial", thread.error);
   key("frames");
   writer_.StartArray();

@@ -12,8 +12,8 @@
 #include <tuple>
 #include <vector>
 
-#include "verdict/activity.hpp"
 #include "format/escape.hpp"
+#include "verdict/activity.hpp"
 
 namespace pyscope {
 namespace {

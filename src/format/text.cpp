@@ -21,7 +21,6 @@
 #include <utility>
 #include <vector>
 
-#include "verdict/activity.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"
@@ -32,6 +31,7 @@
 #include "format/timestamp.hpp"
 #include "format/wait_text.hpp"
 #include "pyscope/render.hpp"
+#include "verdict/activity.hpp"
 
 namespace pyscope {
 namespace {
@@ -368,9 +368,10 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
     }
     if (grouped) {
       // Everything that is printed below the heading, and the state in it.
-      std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n", thread.interpreter, group.words,
-                                    thread.consistent, escape(thread.inconsistency),
-                                    thread.truncated, escape(thread.error), group.moving);
+      std::string key =
+          fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n", thread.interpreter, group.words,
+                      thread.consistent, escape(thread.inconsistency), thread.truncated,
+                      escape(thread.error), group.moving, thread.unchanged.value_or(false));
       for (const std::uint32_t frame : group.frames) {
         fmt::format_to(std::back_inserter(key), "{},", frame);
       }
@@ -510,6 +511,11 @@ void TextRenderer::append_frames(std::span<const std::uint32_t> frames) {
 }
 
 void TextRenderer::append_stack(const ThreadGroup& group) {
+  if (group.members.front()->unchanged.value_or(false)) {
+    out_ += "  ";
+    append_line(Style::Note, "[as before]");
+    return;
+  }
   const std::span<const std::uint32_t> frames = group.frames;
   append_frames(frames.first(group.moving));
   if (group.moving > 0 && group.moving < frames.size()) {

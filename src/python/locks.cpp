@@ -1208,10 +1208,14 @@ class LockFinder {
       const auto uses = uses_->find(name.raw());
       if (uses == uses_->end()) continue;
       for (const Use& use : uses->second) {
-        // Where it waits for this lock isn't where it took it.
-        if (sleeps_[use.thread] && sleeps_[use.thread]->at == lock &&
-            use.frame <= callers_[use.thread].value_or(use.frame)) {
-          continue;
+        // Where it waits for this lock isn't where it took it; nor is that where the same function
+        // called itself.
+        if (sleeps_[use.thread] && sleeps_[use.thread]->at == lock) {
+          const auto& stack = frames(use.thread);
+          const std::size_t caller = callers_[use.thread].value_or(use.frame);
+          if (use.frame <= caller || stack[use.frame].executable == stack[caller].executable) {
+            continue;
+          }
         }
         if (only && only->thread != use.thread) return std::nullopt;
         if (!only) only = use;

@@ -242,3 +242,28 @@ TEST_CASE("a recording is replayed to the same threads without the process", "[l
   CHECK(replayed.at("command") == live.at("command"));
   CHECK(replayed.at("captured_at") == live.at("captured_at"));
 }
+
+TEST_CASE("a watched process is dumped again and again, with what changed", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  // Moves on by a step for each byte.
+  Target target(interpreter, "paths.py", {"stepping"});
+  (void)target.read();
+  REQUIRE(all_sleep(target.pid()));
+  Child watch(pyscope_program({"dump", std::to_string(target.pid()), "--watch", "20ms", "--json",
+                               "--locals", "--max-items", "1000"}));
+  CHECK_FALSE(json::parse(watch.read_line()).at("threads").at(0).contains("unchanged"));
+  CHECK(json::parse(watch.read_line()).at("threads").at(0).at("unchanged") == true);
+  (void)target.ask();
+  REQUIRE(eventually(
+      [&] { return json::parse(watch.read_line()).at("threads").at(0).at("unchanged") == false; }));
+  ::kill(watch.pid(), SIGINT);
+  CHECK(watch.finish().status == 0);
+
+  Child text(pyscope_program({"dump", std::to_string(target.pid()), "--watch", "20ms"}));
+  REQUIRE(eventually([&] { return text.read_line() == "  [as before]"; }));
+  target.child().kill();
+  CHECK(text.finish().status == 3);
+  CHECK(run_pyscope({"dump", "1", "2", "--watch", "1"}).status == 2);
+  CHECK(run_pyscope({"dump", "1", "--watch", "0"}).status == 2);
+}

@@ -46,9 +46,10 @@ TEST_CASE("the number of reads does not grow with the number of threads and fram
   const int twenty = reads("20", "30");
   const int thousand = reads("1000", "50");
   CAPTURE(one, twenty, thousand);
-  CHECK(one <= 60);
-  CHECK(twenty <= 90);
-  CHECK(thousand <= 160);
+  // Half of them look for the name of the lock that these threads wait for.
+  CHECK(one <= 140);
+  CHECK(twenty <= 160);
+  CHECK(thousand <= 220);
 }
 
 TEST_CASE("a thousand threads are dumped whole", "[live]") {

@@ -1,0 +1,56 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "pyscope/snapshot.hpp"
+
+namespace pyscope {
+namespace {
+
+const Code* code_of(const Snapshot& snapshot, const Frame& frame) {
+  return frame.code && *frame.code < snapshot.codes.size() ? &snapshot.codes[*frame.code] : nullptr;
+}
+
+const Locals* locals_of(const Snapshot& snapshot, const Frame& frame) {
+  return frame.locals && *frame.locals < snapshot.locals.size() ? &snapshot.locals[*frame.locals]
+                                                                : nullptr;
+}
+
+/// The numbers of codes and variables are each snapshot's own: what they mean is compared.
+bool same_frame(const Snapshot& a, const Frame& x, const Snapshot& b, const Frame& y) {
+  if (x.kind != y.kind || !(x.position == y.position) || x.error != y.error) return false;
+  const Code* code_x = code_of(a, x);
+  const Code* code_y = code_of(b, y);
+  if ((code_x == nullptr) != (code_y == nullptr)) return false;
+  if (code_x != nullptr && !(*code_x == *code_y)) return false;
+  const Locals* locals_x = locals_of(a, x);
+  const Locals* locals_y = locals_of(b, y);
+  if ((locals_x == nullptr) != (locals_y == nullptr)) return false;
+  return locals_x == nullptr || locals_x->variables == locals_y->variables;
+}
+
+}  // namespace
+
+void mark_unchanged(Snapshot& snapshot, const Snapshot& before) {
+  const auto find = [](const Snapshot& in, const Thread& wanted) {
+    return std::find_if(in.threads.begin(), in.threads.end(), [&](const Thread& thread) {
+      return thread.tid == wanted.tid && thread.ident == wanted.ident;
+    });
+  };
+  for (Thread& thread : snapshot.threads) {
+    const auto old = find(before, thread);
+    thread.unchanged = old != before.threads.end() && thread.consistent && old->consistent &&
+                       thread.state == old->state && thread.error == old->error &&
+                       std::equal(thread.frames.begin(), thread.frames.end(), old->frames.begin(),
+                                  old->frames.end(), [&](const Frame& x, const Frame& y) {
+                                    return same_frame(snapshot, x, before, y);
+                                  });
+  }
+  for (const Thread& thread : before.threads) {
+    if (find(snapshot, thread) != snapshot.threads.end()) continue;
+    snapshot.warnings.push_back(fmt::format("thread {}{} has ended since the last dump", thread.tid,
+                                            thread.name ? " " + *thread.name : std::string{}));
+  }
+}
+
+}  // namespace pyscope
