@@ -8,18 +8,20 @@ scripts/interpreters.sh. CPython's own tools are those of the target's version: 
 and a process that calls _remote_debugging.RemoteUnwinder once. What one call of that costs without the process is in a row apart.
 
 Every tool runs as a process of its own, in the root of the target's interpreter, and writes to a file in memory. Before
-it is timed, its output must name a function that the target is in, else it counts as failed. A peak below that of
-this script isn't seen: a process that is spawned begins with what its parent had. Writes a Markdown table (compare.md) and a plot (compare.svg)
+it is timed, its output must name a function that the target is in, else it counts as failed. System calls and the peak of
+memory are taken from runs of their own, which aren't timed. Writes a Markdown table (compare.md) and a plot (compare.svg)
 into FOLDER.
 """
 
 import argparse
+import ctypes
 import functools
 import mmap
 import os
 import pathlib
 import random
 import re
+import signal
 import statistics
 import struct
 import subprocess
@@ -78,6 +80,39 @@ def system_calls(root, command):
         return None
     found = re.findall(r"^100\.00\s+\S+\s+\d*\s+(\d+)", trace.stdout, re.MULTILINE)
     return int(found[-1]) if found else None
+
+
+def peak_mib(root, command, output):
+    """The most memory that a tool had in use at a time, as the kernel says it when the tool is about to end.
+
+    What wait4() says begins with what this script has in use, whose memory the child shared until it called exec.
+    """
+    traceme, cont, setoptions = 0, 7, 0x4200
+    trace_exec, trace_exit, exit_kill, event_exit = 0x10, 0x40, 0x100000, 6
+    ptrace = ctypes.CDLL(None).ptrace
+    ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    child = os.fork()
+    if child == 0:
+        try:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            ptrace(traceme, 0, None, None)
+            os.execve(command[0], command, root.environment())
+        finally:
+            os._exit(127)
+    _, status = os.waitpid(child, 0)
+    ptrace(setoptions, child, None, trace_exec | trace_exit | exit_kill)
+    peak, number = None, 0
+    while os.WIFSTOPPED(status):
+        if status >> 16 == event_exit:
+            with open(f"/proc/{child}/status") as file:
+                peak = int(re.search(r"^VmHWM:\s*(\d+) kB", file.read(), re.MULTILINE)[1]) / 1024
+        ptrace(cont, child, None, number)
+        _, status = os.waitpid(child, 0)
+        # What it is stopped by is handed on, if it is a signal to it and not just news for us.
+        stop = os.WSTOPSIG(status) if os.WIFSTOPPED(status) else 0
+        number = 0 if stop == signal.SIGTRAP or status >> 16 else stop
+    return peak
 
 
 class StandStill:
@@ -162,7 +197,7 @@ def measure(root, target, marker, rounds, rows):
                 "target": target, "version": root.version, "tool": name, "runs": len(walls),
                 "p50": statistics.median(walls), "min": walls[0], "p90": walls[int(len(walls) * 0.9)],
                 "cpu": statistics.median(r.cpu_ms for r in measured),
-                "peak": command and max(r.peak_mib for r in measured),
+                "peak": command and peak_mib(root, command, output),
                 "calls": command and system_calls(root, command),
                 "stopped": statistics.median(stopped),
             })
@@ -230,7 +265,7 @@ def markdown(rows, paces, rounds):
                 ratio = f"{row['p50'] / own:.1f}" if own else ""
                 calls = "" if row["calls"] is None else f"{row['calls']:,}"
                 lines.append(f"| {row['tool']} | {row['p50']:.2f} ({row['min']:.2f} to {row['p90']:.2f}) | {ratio} | "
-                             f"{row['cpu']:.1f} | {calls} | {row['peak']:.0f} | {row['stopped']:.2f} |")
+                             f"{row['cpu']:.1f} | {calls} | {row['peak']:.1f} | {row['stopped']:.2f} |")
             lines.append("")
     if paces:
         lines += ["Pace of a busy target while it is dumped ten times a second, against before and after:", "",

@@ -150,7 +150,6 @@ class Run:
         self.wall_ms = (time.perf_counter() - begin) * 1000
         self.status = os.waitstatus_to_exitcode(status)
         self.cpu_ms = (usage.ru_utime + usage.ru_stime) * 1000
-        self.peak_mib = usage.ru_maxrss / 1024
 
 
 def text_of(file):
