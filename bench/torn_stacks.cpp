@@ -2,17 +2,27 @@
 // possible.
 //
 //   torn_stacks SNAPSHOTS [KIND...]
+//   torn_stacks --judge
 //
-// Runs tests/live/programs/torn.py on each release build of the manifest that
+// The first runs tests/live/programs/torn.py on each release build of the manifest that
 // PYSCOPE_TEST_INTERPRETERS names, attaches once, takes the snapshots, and prints a Markdown table.
 // Exit status 1 if a verified stack was impossible.
+//
+// The second tells torn_peers.py whether the stacks that others read are possible. The first line
+// of its input is what torn.py says, each other line a list of stacks: [[is it the main thread's,
+// [[function, file, line], ...]], ...], innermost frame first. A line of output answers it, with
+// what is impossible about each stack, or "", and the outermost function if it isn't where such a
+// thread begins, or "": [["", ""], ...].
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "attach.hpp"
@@ -107,12 +117,42 @@ bool run(const test::Interpreter& interpreter, std::size_t snapshots,
   return impossible == 0;
 }
 
+void judge(std::istream& in) {
+  using nlohmann::json;
+  std::string line;
+  std::getline(in, line);
+  const test::LegalStacks legal(json::parse(line).at("callers"));
+  while (std::getline(in, line)) {
+    const json stacks = json::parse(line);
+    json answer = json::array();
+    for (const json& stack : stacks) {
+      std::vector<test::CalledFrame> frames;
+      for (const json& frame : stack.at(1)) {
+        frames.push_back({frame.at(0).get_ref<const std::string&>(),
+                          frame.at(1).get_ref<const std::string&>(),
+                          frame.at(2).get<std::int32_t>()});
+      }
+      const std::string_view end = frames.empty() ? std::string_view{} : frames.back().function;
+      const bool whole = end == test::LegalStacks::outermost(stack.at(0).get<bool>());
+      answer.push_back(
+          json::array({legal.find_fault(frames), whole ? std::string{} : std::string(end)}));
+    }
+    // Names that were read from memory that had other uses by then need not be UTF-8.
+    fmt::print("{}\n", answer.dump(-1, ' ', true, json::error_handler_t::replace));
+    std::fflush(stdout);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "usage: torn_stacks SNAPSHOTS [KIND...]\n");
+    fmt::print(stderr, "usage: torn_stacks SNAPSHOTS [KIND...] | --judge\n");
     return 2;
+  }
+  if (std::string_view(argv[1]) == "--judge") {
+    judge(std::cin);
+    return 0;
   }
   const std::size_t snapshots = std::strtoul(argv[1], nullptr, 10);
   const std::vector<std::string> kinds(argv + 2, argv + argc);

@@ -14,34 +14,43 @@ LegalStacks::LegalStacks(const nlohmann::json& callers) {
 }
 
 std::string LegalStacks::find_fault(const Snapshot& snapshot, const Thread& thread) const {
-  const Frame* callee = nullptr;
-  const auto code_of = [&](const Frame& frame) -> const Code& {
-    return snapshot.codes.at(*frame.code);
-  };
+  std::vector<CalledFrame> stack;
   for (const Frame& frame : thread.frames) {
     if (frame.kind == FrameKind::Shim) continue;
     if (!frame.error.empty()) return "a frame in error: " + frame.error;
-    const Code& code = code_of(frame);
+    const Code& code = snapshot.codes.at(*frame.code);
+    stack.push_back({code.qualified_name, code.file, frame.position.line.value_or(0)});
+  }
+  std::string fault = find_fault(stack);
+  if (!fault.empty() || stack.empty() || thread.truncated) return fault;
+  if (stack.back().function != outermost(thread.main))
+    fault = fmt::format("the outermost frame is {}", stack.back().function);
+  return fault;
+}
+
+std::string LegalStacks::find_fault(const std::vector<CalledFrame>& stack) const {
+  const CalledFrame* callee = nullptr;
+  for (const CalledFrame& frame : stack) {
     // Functions of the kind `code` are compiled under the name of the one that calls them.
-    if (code.qualified_name.starts_with("code_") && code.qualified_name.ends_with("_inner") &&
-        !code.qualified_name.starts_with(code.file)) {
-      return fmt::format("{} from {}", code.qualified_name, code.file);
+    if (frame.function.starts_with("code_") && frame.function.ends_with("_inner") &&
+        !frame.function.starts_with(frame.file)) {
+      return fmt::format("{} from {}", frame.function, frame.file);
     }
     if (callee != nullptr) {
-      const auto rule = callers_.find(code_of(*callee).qualified_name);
+      const auto rule = callers_.find(std::string(callee->function));
       if (rule != callers_.end() && !rule->second.any &&
-          !rule->second.calls.contains({code.qualified_name, frame.position.line.value_or(0)})) {
-        return fmt::format("{} was called from {}, line {}", rule->first, code.qualified_name,
-                           frame.position.line.value_or(0));
+          !rule->second.calls.contains({std::string(frame.function), frame.line})) {
+        return fmt::format("{} was called from {}, line {}", callee->function, frame.function,
+                           frame.line);
       }
     }
     callee = &frame;
   }
-  if (callee == nullptr || thread.truncated) return {};
-  const std::string& outermost = code_of(*callee).qualified_name;
-  const std::string expected = thread.main ? "<module>" : "Thread._bootstrap";
-  return outermost == expected ? std::string{}
-                               : fmt::format("the outermost frame is {}", outermost);
+  return {};
+}
+
+std::string_view LegalStacks::outermost(bool main_thread) {
+  return main_thread ? "<module>" : "Thread._bootstrap";
 }
 
 }  // namespace pyscope::test
