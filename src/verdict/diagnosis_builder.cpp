@@ -559,6 +559,12 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
     }
     return;
   }
+  if (kind == "file_lock") {
+    result.verdict = Verdict::WaitingForLock;
+    result.summary = fmt::format("waiting for a file lock{}, for at least {}", where, time);
+    result.evidence.push_back("blocked in " + waits_for());
+    return;
+  }
   if (kind == "futex" || activity.kind == ActivityKind::WaitingForLock) {
     result.verdict = Verdict::WaitingForLock;
     result.summary = "waiting for a lock" + where;

@@ -149,6 +149,7 @@ TEST_CASE("why tells what a blocked thread waits for", "[live]") {
   check("pipe", "waiting_for_io", "pipe");
   check("child", "waiting_for_io", std::to_string(started.at("child_pid").get<int>()));
   check("sleep", "sleeping", "sleeping");
+  check("flock", "waiting_for_lock", "locked by");
   check("accept", "idle", "idle in socket.accept");
   check("select", "idle", "idle in select");
 }
@@ -222,6 +223,23 @@ TEST_CASE("why calls no healthy busy program deadlocked", "[live]") {
   CHECK(answer.at("deadlocks").empty());
   for (const json& judged : answer.at("threads"))
     CHECK(judged.at("verdict") != "deadlocked");
+}
+
+TEST_CASE("none of twenty programs that are busy with locks is called deadlocked", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  const std::string program =
+      GENERATE("convoy", "ordered", "try_lock", "recursive", "by_hand", "handed_over", "semaphores",
+               "bounded", "barrier", "events", "conditions", "chained", "joined", "executor",
+               "managed", "stacked", "logged", "imported", "piped", "looped", "children");
+  CAPTURE(interpreter, program);
+  Target target(interpreter, "healthy.py", {program});
+  REQUIRE(target.read() == true);
+  const json answer = why(target.pid(), {"--duration", "200ms"});
+  CAPTURE(answer.dump());
+  CHECK(answer.at("deadlocks").empty());
+  for (int i = 0; i < 3; ++i)
+    CHECK(dump(target.pid()).json.at("deadlocks").empty());
 }
 
 TEST_CASE("why ends early when it is told to, and refuses what it can't do", "[live]") {

@@ -183,6 +183,7 @@ TEST_CASE("what a blocked thread waits for is its verdict") {
   CHECK(says(verdict("socket"), "for at least 0.2 s"));
   CHECK(verdict("child").verdict == Verdict::WaitingForIo);
   CHECK(verdict("sleep").verdict == Verdict::Sleeping);
+  CHECK(verdict("file_lock").verdict == Verdict::WaitingForLock);
   CHECK(verdict("futex").verdict == Verdict::WaitingForLock);
 }
 

@@ -7,6 +7,7 @@ Prints a line of JSON once it is there, {name of a thread: native id}, and stays
 
 import asyncio
 import concurrent.futures
+import fcntl
 import json
 import os
 import queue
@@ -16,6 +17,7 @@ import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import wsgiref.simple_server
@@ -158,6 +160,10 @@ def waits():
     start("pipe", os.read, reader, 1)
     start("child", child.wait)
     start("sleep", time.sleep, 3600)
+    locked = tempfile.NamedTemporaryFile()
+    fcntl.flock(locked, fcntl.LOCK_EX)
+    wanted = open(locked.name)
+    start("flock", fcntl.flock, wanted, fcntl.LOCK_EX)
     selector = selectors.DefaultSelector()
     selector.register(right, selectors.EVENT_READ)
     start("select", selector.select)
