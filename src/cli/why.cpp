@@ -86,10 +86,10 @@ int run_why(const WhyArguments& arguments) {
   if (!arguments.duration.empty()) {
     const auto duration = parse_duration(arguments.duration);
     if (!duration) {
-      return report_usage(arguments,
-                          fmt::format("--duration takes a time up to an hour, such as 500ms, 2s or "
-                                      "1m, not '{}'",
-                                      arguments.duration));
+      return report_usage(
+          arguments, fmt::format("--duration takes a time from 1ms to a day, such as 500ms, 2s or "
+                                 "1m, not '{}'",
+                                 arguments.duration));
     }
     options.duration = *duration;
   }
