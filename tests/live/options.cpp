@@ -75,18 +75,23 @@ TEST_CASE("the version and the help are data on stdout", "[live]") {
   const Outcome help = run_pyscope({"dump", "--help"});
   CHECK(help.status == 0);
   CHECK(help.err.empty());
-  for (const char* option : {"--json", "--thread", "--frames", "--no-source", "--group",
-                             "--no-group", "--color", "--verbose", "--help", "--pause", "--locals",
-                             "--max-string", "--max-items", "--max-depth", "--show-secrets"}) {
+  for (const char* option :
+       {"--json", "--thread", "--frames", "--no-source", "--group", "--no-group", "--color",
+        "--verbose", "--help", "--pause", "--locals", "--max-string", "--max-items", "--max-depth",
+        "--show-secrets", "--secret", "--watch"}) {
     INFO(option);
     CHECK(help.out.find(option) != std::string::npos);
   }
   // What isn't for everybody, and what isn't built, is absent.
-  for (const char* option : {"--record", "--replay", "--native", "--children", "--watch"}) {
+  for (const char* option : {"--record", "--replay", "--native", "--children"}) {
     INFO(option);
     CHECK(help.out.find(option) == std::string::npos);
   }
-  CHECK(run_pyscope({"--help"}).out.find("dump") != std::string::npos);
+  const std::string verbs = run_pyscope({"--help"}).out;
+  for (const char* verb : {"dump", "inspect", "why"}) {
+    INFO(verb);
+    CHECK(verbs.find(verb) != std::string::npos);
+  }
 }
 
 TEST_CASE("threads are chosen by tid and by name", "[live]") {
