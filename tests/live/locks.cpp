@@ -117,7 +117,7 @@ TEST_CASE("programs that are busy with locks are never called deadlocked", "[liv
   CAPTURE(interpreter, kind);
   Target target(interpreter, "locks.py", {kind});
   (void)target.read();
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 20; ++i) {
     const Dump dumped = dump(target.pid());
     CHECK((dumped.status == 0 || dumped.status == 6));
     CHECK(dumped.json.at("deadlocks").empty());

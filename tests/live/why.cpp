@@ -215,7 +215,7 @@ TEST_CASE("why follows a lock to what its holder does, and finds deadlocks", "[l
 
 TEST_CASE("why calls no healthy busy program deadlocked", "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
-  const std::string situation = GENERATE("requests", "shared", "tasks", "crowd", "loops");
+  const std::string situation = GENERATE("requests", "shared", "tasks");
   CAPTURE(interpreter, situation);
   Target target(interpreter, "why.py", {situation});
   (void)target.read();
