@@ -72,12 +72,7 @@ class InspectJson : private JsonFields<Writer> {
     if (!value.detail.empty()) text_field("detail", value.detail);
     key("value");
     write(value.value);
-    key("address");
-    if (value.address != 0) {
-      ascii(fmt::format("{:#x}", value.address));
-    } else {
-      writer_.Null();
-    }
+    address_field("address", value.address);
     text_unless_empty("origin", value.origin);
     field("consistent", value.consistent);
     field("truncated", value.truncated);
@@ -87,6 +82,7 @@ class InspectJson : private JsonFields<Writer> {
 
  private:
   using Fields = JsonFields<Writer>;
+  using Fields::address_field;
   using Fields::ascii;
   using Fields::error_field;
   using Fields::field;

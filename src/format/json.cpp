@@ -130,6 +130,7 @@ class JsonRenderer : private JsonFields<Writer> {
   using Fields = JsonFields<Writer>;
   using Fields::address_field;
   using Fields::ascii;
+  using Fields::deadlocks_field;
   using Fields::error_field;
   using Fields::field;
   using Fields::id_field;
@@ -146,7 +147,6 @@ class JsonRenderer : private JsonFields<Writer> {
   void write_thread(const Snapshot& snapshot, const Thread& thread);
   void write_wait(const std::optional<Wait>& wait);
   void write_lock(const Snapshot& snapshot, const LockWait& lock);
-  void write_deadlock(const Deadlock& deadlock);
   void write_frame(const Snapshot& snapshot, const Frame& frame);
   void write_locals(const Locals& locals);
   void write_code(const Snapshot& snapshot, std::optional<std::uint32_t> index);
@@ -177,12 +177,7 @@ void JsonRenderer<Writer>::write(const Snapshot& snapshot) {
     write_thread(snapshot, thread);
   }
   writer_.EndArray();
-  key("deadlocks");
-  writer_.StartArray();
-  for (const Deadlock& deadlock : snapshot.deadlocks) {
-    write_deadlock(deadlock);
-  }
-  writer_.EndArray();
+  deadlocks_field(snapshot.deadlocks);
   key("warnings");
   writer_.StartArray();
   for (const std::string& warning : snapshot.warnings) {
@@ -312,26 +307,6 @@ void JsonRenderer<Writer>::write_lock(const Snapshot& snapshot, const LockWait& 
     writer_.Null();
   }
   field("timeout", lock.timed);
-  writer_.EndObject();
-}
-
-template <class Writer>
-void JsonRenderer<Writer>::write_deadlock(const Deadlock& deadlock) {
-  writer_.StartObject();
-  key("cycle");
-  writer_.StartArray();
-  for (const Deadlock::Member& member : deadlock.cycle) {
-    writer_.StartObject();
-    id_field("tid", member.tid);
-    key("waits_for");
-    writer_.StartObject();
-    text_field("type", member.lock.type);
-    address_field("address", member.lock.address);
-    writer_.EndObject();
-    id_field("held_by", member.lock.held_by);
-    writer_.EndObject();
-  }
-  writer_.EndArray();
   writer_.EndObject();
 }
 

@@ -13,10 +13,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "format/escape.hpp"
 #include "pyscope/error.hpp"
 #include "pyscope/render.hpp"
+#include "pyscope/snapshot.hpp"
 
 namespace pyscope {
 
@@ -103,6 +105,30 @@ class JsonFields {
     } else {
       writer_.Null();
     }
+  }
+  /// The contract's list of cycles, which several documents have.
+  void deadlocks_field(const std::vector<Deadlock>& deadlocks) {
+    key("deadlocks");
+    writer_.StartArray();
+    for (const Deadlock& deadlock : deadlocks) {
+      writer_.StartObject();
+      key("cycle");
+      writer_.StartArray();
+      for (const Deadlock::Member& member : deadlock.cycle) {
+        writer_.StartObject();
+        id_field("tid", member.tid);
+        key("waits_for");
+        writer_.StartObject();
+        text_field("type", member.lock.type);
+        address_field("address", member.lock.address);
+        writer_.EndObject();
+        id_field("held_by", member.lock.held_by);
+        writer_.EndObject();
+      }
+      writer_.EndArray();
+      writer_.EndObject();
+    }
+    writer_.EndArray();
   }
   void error_field(std::string_view code, std::string_view message) {
     key("error");

@@ -32,17 +32,14 @@ class WhyJson : private JsonFields<Writer> {
     for (const ThreadDiagnosis& thread : diagnosis.threads)
       write(thread);
     writer_.EndArray();
-    key("deadlocks");
-    writer_.StartArray();
-    for (const Deadlock& deadlock : diagnosis.last.deadlocks)
-      write(deadlock);
-    writer_.EndArray();
+    deadlocks_field(diagnosis.last.deadlocks);
     writer_.EndObject();
   }
 
  private:
   using Fields = JsonFields<Writer>;
   using Fields::ascii;
+  using Fields::deadlocks_field;
   using Fields::field;
   using Fields::id_field;
   using Fields::key;
@@ -67,30 +64,6 @@ class WhyJson : private JsonFields<Writer> {
     writer_.StartArray();
     for (const std::string& sentence : thread.evidence)
       text(sentence);
-    writer_.EndArray();
-    writer_.EndObject();
-  }
-
-  void write(const Deadlock& deadlock) {
-    writer_.StartObject();
-    key("cycle");
-    writer_.StartArray();
-    for (const Deadlock::Member& member : deadlock.cycle) {
-      writer_.StartObject();
-      id_field("tid", member.tid);
-      key("waits_for");
-      writer_.StartObject();
-      text_field("type", member.lock.type);
-      key("address");
-      if (member.lock.address != 0) {
-        ascii(fmt::format("{:#x}", member.lock.address));
-      } else {
-        writer_.Null();
-      }
-      writer_.EndObject();
-      id_field("held_by", member.lock.held_by);
-      writer_.EndObject();
-    }
     writer_.EndArray();
     writer_.EndObject();
   }
