@@ -62,9 +62,10 @@ void look_into_loops(const Target& target, const LocatedSnapshot& located,
     // Of a frame that has gone meanwhile nothing is known.
     const auto executable = read_as<std::uint64_t>(*target.memory, frame.at,
                                                    target.runtime.offsets[Field::FrameExecutable]);
-    constexpr std::uint64_t kTags = 3;
-    if (!executable || (*executable & ~kTags) != frame.executable.raw() || !locals.error.empty())
+    if (!executable || !locals.error.empty() ||
+        target.runtime.offsets.layout().untagged(*executable) != frame.executable.raw()) {
       continue;
+    }
     builder.add_variables(place, locals, at);
   }
 }

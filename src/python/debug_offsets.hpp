@@ -223,6 +223,17 @@ struct PythonLayout {
 
   /// Whether repr() of a bytearray escapes a single quote between double ones (until 3.14).
   bool bytearray_escapes_quotes = true;
+
+  /// The two tag bits of a _PyStackRef: 01 for a reference that isn't counted, 3 for a number of
+  /// the interpreter's own; null is a tag without a pointer.
+  static constexpr std::uint64_t kReferenceTags = 3;
+  /// What a slot of a frame refers to, as an address.
+  [[nodiscard]] std::uint64_t untagged(std::uint64_t slot) const {
+    return tagged_references ? slot & ~kReferenceTags : slot;
+  }
+  [[nodiscard]] bool is_tagged_number(std::uint64_t slot) const {
+    return tagged_references && (slot & kReferenceTags) == kReferenceTags;
+  }
 };
 
 /// The layout of a minor version of CPython 3, or null.

@@ -29,14 +29,8 @@ RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
   frame.previous = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FramePrevious])};
   frame.owner = value_in<std::uint8_t>(header, offsets[Field::FrameOwner]);
   if (frame.is_entry()) return frame;
-  std::uint64_t executable = value_in<std::uint64_t>(header, offsets[Field::FrameExecutable]);
-  if (offsets.layout().tagged_references) {
-    // _PyStackRef: two tag bits, 01 for a reference that isn't counted; null is a tag without a
-    // pointer.
-    constexpr std::uint64_t kTags = 3;
-    executable &= ~kTags;
-  }
-  frame.executable = RemoteAddr{executable};
+  frame.executable = RemoteAddr{
+      offsets.layout().untagged(value_in<std::uint64_t>(header, offsets[Field::FrameExecutable]))};
   frame.instruction = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FrameInstrPtr])};
   frame.local0 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus]);
   frame.local1 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus] + 8);

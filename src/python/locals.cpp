@@ -88,14 +88,8 @@ class VariablesReader {
       return fail("the frame's variables", ok.error());
     }
     for (std::uint32_t i = 0; i < slots_; ++i) {
-      RemoteAddr value{slots[i]};
-      if (reader_.layout().tagged_references) {
-        // _PyStackRef: null is a tag without a pointer, and 3 marks a number of the interpreter's
-        // own.
-        constexpr std::uint64_t kTags = 3;
-        if ((slots[i] & kTags) == kTags) continue;
-        value = RemoteAddr{slots[i] & ~kTags};
-      }
+      if (reader_.layout().is_tagged_number(slots[i])) continue;
+      RemoteAddr value{reader_.layout().untagged(slots[i])};
       if (!value) continue;
       const auto kind = static_cast<unsigned>((*kinds)[i]);
       std::string name = read_str(reader_, RemoteAddr{name_objects[i]}).value_or("?");

@@ -321,14 +321,8 @@ class LockFinder {
     const auto raw =
         reader_.value<std::uint64_t>(frame, reader_.offsets()[Field::FrameLocalsplus] + 8 * index);
     if (!raw) return {};
-    std::uint64_t value = *raw;
-    if (reader_.layout().tagged_references) {
-      // As in locals.cpp: 3 marks a number of the interpreter's own.
-      constexpr std::uint64_t kTags = 3;
-      if ((value & kTags) == kTags) return {};
-      value &= ~kTags;
-    }
-    const RemoteAddr object{value};
+    if (reader_.layout().is_tagged_number(*raw)) return {};
+    const RemoteAddr object{reader_.layout().untagged(*raw)};
     return object.is_plausible_pointer() ? object : RemoteAddr{};
   }
 
@@ -1076,13 +1070,11 @@ class LockFinder {
       RemoteAddr frame, RemoteAddr code, const CodeFacts& facts) const {
     std::vector<std::pair<RemoteAddr, std::uint64_t>> found;
     const DebugOffsets& offsets = reader_.offsets();
-    auto executable = reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
+    const auto executable = reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
     const auto instruction = reader_.field<std::uint64_t>(frame, Field::FrameInstrPtr);
     if (!executable || !instruction) return found;
-    constexpr std::uint64_t kTags = 3;
-    if (reader_.layout().tagged_references) *executable &= ~kTags;
     const std::uint64_t first = code.raw() + offsets[Field::CodeCoCodeAdaptive];
-    if (*executable != code.raw() || *instruction < first) return found;
+    if (reader_.layout().untagged(*executable) != code.raw() || *instruction < first) return found;
     for (const WithBlock& block : with_blocks(facts, (*instruction - first) / 2)) {
       const RemoteAddr top = slot(frame, facts.slots + block.depth - 1);
       RemoteAddr manager = top;
@@ -1161,13 +1153,12 @@ class LockFinder {
       RemoteAddr generator) {
     if (c_type_name(generator) != "generator") return {};
     const RemoteAddr frame = generator + reader_.layout().generator.frame;
-    auto executable = reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
+    const auto executable = reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
     if (!executable) return {};
-    constexpr std::uint64_t kTags = 3;
-    if (reader_.layout().tagged_references) *executable &= ~kTags;
-    const CodeFacts* facts = facts_of(RemoteAddr{*executable});
+    const RemoteAddr code{reader_.layout().untagged(*executable)};
+    const CodeFacts* facts = facts_of(code);
     if (facts == nullptr || !facts->has_with) return {};
-    return managers_of(frame, RemoteAddr{*executable}, *facts);
+    return managers_of(frame, code, *facts);
   }
 
   /// Condition.wait() gives the lock back while the caller's `with` statement goes on.

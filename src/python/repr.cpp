@@ -1119,9 +1119,7 @@ struct ReprDecoders {
     const auto executable = w.reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
     const auto instruction = w.reader_.field<std::uint64_t>(frame, Field::FrameInstrPtr);
     if (!executable || !instruction) return "suspended";
-    constexpr std::uint64_t kTags = 3;
-    const RemoteAddr code{w.reader_.layout().tagged_references ? *executable & ~kTags
-                                                               : *executable};
+    const RemoteAddr code{w.reader_.layout().untagged(*executable)};
     CodeTable codes(w.reader_.memory(), w.reader_.offsets());
     codes.load({code});
     if (!codes.knows(code)) return "suspended";
