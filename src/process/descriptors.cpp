@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <csignal>
 #include <unordered_set>
 #include <utility>
@@ -17,6 +16,7 @@
 #include "process/other_processes.hpp"
 #include "process/sockets.hpp"
 #include "process/unix_peers.hpp"
+#include "process/words.hpp"
 
 namespace pyscope {
 namespace {
@@ -24,14 +24,6 @@ namespace {
 constexpr std::size_t kMostFdinfo = std::size_t{4} << 20U;  // some 60,000 watched descriptors
 constexpr std::size_t kMostLocks = std::size_t{4} << 20U;
 constexpr std::size_t kMostPeers = 256;  // unix sockets whose peer is asked for
-
-template <class T>
-std::optional<T> to_number(std::string_view word, int base = 10) {
-  T number = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number, base);
-  if (error != std::errc{} || end != word.data() + word.size()) return std::nullopt;
-  return number;
-}
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kSpace = " \t";

@@ -1,6 +1,6 @@
 #include "process/file_locks.hpp"
 
-#include <charconv>
+#include "process/words.hpp"
 
 namespace pyscope {
 namespace {
@@ -12,23 +12,6 @@ struct LockLine {
   pid_t pid = 0;
   std::string_view file;  // "major:minor:inode"
 };
-
-std::string_view next_word(std::string_view& text) {
-  const std::size_t begin = text.find_first_not_of(' ');
-  if (begin == std::string_view::npos) return {};
-  text.remove_prefix(begin);
-  const std::string_view word = text.substr(0, text.find(' '));
-  text.remove_prefix(word.size());
-  return word;
-}
-
-template <class T>
-std::optional<T> to_number(std::string_view word) {
-  T number = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-  if (error != std::errc{} || end != word.data() + word.size()) return std::nullopt;
-  return number;
-}
 
 std::optional<LockLine> parse_line(std::string_view text) {
   LockLine line;

@@ -7,11 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <iterator>
 #include <vector>
+
+#include "process/words.hpp"
 
 namespace pyscope {
 namespace {
@@ -20,23 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kMostTime{250};         // for all tables
 constexpr std::size_t kMostBytes = std::size_t{64} << 20U;  // of one table
-
-std::optional<std::uint64_t> to_number(std::string_view word, int base = 10) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number, base);
-  if (error != std::errc{} || end != word.data() + word.size()) return std::nullopt;
-  return number;
-}
-
-/// Takes the next word off the front; empty at the end.
-std::string_view next_word(std::string_view& text) {
-  const std::size_t begin = text.find_first_not_of(' ');
-  if (begin == std::string_view::npos) return {};
-  text.remove_prefix(begin);
-  const std::string_view word = text.substr(0, text.find(' '));
-  text.remove_prefix(word.size());
-  return word;
-}
 
 std::string_view word_at(std::string_view line, std::size_t index) {
   std::string_view word;
@@ -52,7 +36,7 @@ std::optional<std::array<std::uint32_t, Words>> parse_address(std::string_view d
   if (digits.size() != Words * kDigits) return std::nullopt;
   std::array<std::uint32_t, Words> address{};
   for (std::size_t i = 0; i < Words; ++i) {
-    const auto word = to_number(digits.substr(i * kDigits, kDigits), 16);
+    const auto word = to_number<std::uint64_t>(digits.substr(i * kDigits, kDigits), 16);
     if (!word) return std::nullopt;
     address[i] = static_cast<std::uint32_t>(*word);
   }
@@ -68,7 +52,7 @@ struct Endpoint {
 std::optional<Endpoint> parse_endpoint(std::string_view word) {
   const std::size_t colon = word.find(':');
   if (colon == std::string_view::npos) return std::nullopt;
-  const auto port = to_number(word.substr(colon + 1), 16);
+  const auto port = to_number<std::uint64_t>(word.substr(colon + 1), 16);
   if (!port || *port > 0xffff) return std::nullopt;
   const std::string_view digits = word.substr(0, colon);
   std::array<char, INET6_ADDRSTRLEN> text{};
@@ -97,7 +81,7 @@ std::optional<Socket> parse_internet_socket(bool is_tcp, std::string_view line) 
   next_word(line);
   const auto local = parse_endpoint(next_word(line));
   const auto remote = parse_endpoint(next_word(line));
-  const auto state = to_number(next_word(line), 16);
+  const auto state = to_number<std::uint64_t>(next_word(line), 16);
   if (!local || !remote || !state) return std::nullopt;
   Socket socket;
   socket.protocol = is_tcp ? "tcp" : "udp";
@@ -115,9 +99,9 @@ constexpr std::size_t kUnixInode = 6;
 std::optional<Socket> parse_unix_socket(std::string_view line) {
   for (int i = 0; i < 3; ++i)
     next_word(line);
-  const auto flags = to_number(next_word(line), 16);
-  const auto type = to_number(next_word(line), 16);
-  const auto state = to_number(next_word(line), 16);
+  const auto flags = to_number<std::uint64_t>(next_word(line), 16);
+  const auto type = to_number<std::uint64_t>(next_word(line), 16);
+  const auto state = to_number<std::uint64_t>(next_word(line), 16);
   if (next_word(line).empty() || !flags || !type || !state) return std::nullopt;
   Socket socket;
   constexpr std::uint64_t kStream = 1;
@@ -201,8 +185,8 @@ std::string to_text(const Socket& socket) {
 
 std::optional<std::uint64_t> socket_inode(SocketTable table, std::string_view line) {
   constexpr std::size_t kInternetInode = 9;
-  const auto inode =
-      to_number(word_at(line, table == SocketTable::Unix ? kUnixInode : kInternetInode));
+  const auto inode = to_number<std::uint64_t>(
+      word_at(line, table == SocketTable::Unix ? kUnixInode : kInternetInode));
   // A connection that nobody has accepted yet, or that was closed, has no inode.
   return inode == 0U ? std::nullopt : inode;
 }
