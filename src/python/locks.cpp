@@ -66,11 +66,6 @@ constexpr std::uint64_t kCellContent = 16;
 
 // PyTypeObject
 constexpr std::uint64_t kTypeBase = 256;
-constexpr std::uint64_t kTypeDict = 264;
-constexpr std::uint64_t kTypeDictOffset = 288;
-constexpr std::uint64_t kTypeStaticBuiltin = 1U << 1U;
-constexpr std::uint64_t kTypeImmutable = 1U << 8U;
-constexpr std::uint64_t kTypeHeap = 1U << 9U;
 
 constexpr std::uint32_t kMostSlots = 4096;
 constexpr std::size_t kMostNames = 4096;       // of a namespace, or of a code object
@@ -371,32 +366,8 @@ class LockFinder {
   [[nodiscard]] std::vector<std::pair<RemoteAddr, RemoteAddr>> attributes(RemoteAddr object) {
     if (looked_at_left_ == 0) return {};
     const auto type = reader_.type_of(object);
-    const auto flags = type && *type ? reader_.type_flags(*type) : Result<std::uint64_t>(0U);
-    if (!flags) return {};
-    Result<DictPrefix> found = DictPrefix{};
-    const auto before = static_cast<std::uint64_t>(-reader_.layout().managed_dict);
-    if ((*flags & kTypeManagedDict) != 0) {
-      const auto dict = reader_.pointer(RemoteAddr{object.raw() - before}, 0);
-      if (dict && *dict) {
-        found = read_dict_prefix(reader_, *dict, kMostAttributes);
-      } else if (dict && (*flags & kTypeInlineValues) != 0) {
-        constexpr std::uint64_t kValid = 3;
-        constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
-        const auto size = reader_.value<std::uint64_t>(*type, reader_.layout().type_basicsize);
-        const auto keys = reader_.pointer(*type, reader_.layout().type_cached_keys);
-        if (size && *size < kMaxBasicSize && keys && *keys &&
-            reader_.value<std::uint8_t>(object + *size, kValid).value_or(0) == 1) {
-          found = read_inline_values(reader_, object + *size, *keys, kMostAttributes);
-        }
-      }
-    } else {
-      const auto offset = reader_.value<std::int64_t>(*type, kTypeDictOffset);
-      constexpr std::int64_t kMaxOffset = 1U << 20U;
-      if (offset && *offset > 0 && *offset < kMaxOffset) {
-        const auto dict = reader_.pointer(object, static_cast<std::uint64_t>(*offset));
-        if (dict && *dict) found = read_dict_prefix(reader_, *dict, kMostAttributes);
-      }
-    }
+    if (!type || !*type) return {};
+    auto found = read_instance_items(reader_, object, *type, kMostAttributes);
     if (!found || !spend(found->items.size() + 1)) return {};
     return std::move(found->items);
   }
@@ -688,10 +659,7 @@ class LockFinder {
   const std::string& module_of(RemoteAddr type) {
     const auto [known, fresh] = modules_of_types_.try_emplace(type.raw());
     if (fresh) {
-      const auto dict = reader_.pointer(type, kTypeDict);
-      const RemoteAddr module = dict && *dict
-                                    ? dict_item(reader_, *dict, "__module__").value_or(RemoteAddr{})
-                                    : RemoteAddr{};
+      const RemoteAddr module = objects_.class_attribute(type, "__module__");
       if (module) known->second = read_str(reader_, module).value_or("");
     }
     return known->second;
@@ -830,7 +798,7 @@ class LockFinder {
     RemoteAddr type = reader_.type_of(object).value_or(RemoteAddr{});
     for (int i = 0; type && i < kMostBases; ++i) {
       if ((reader_.type_flags(type).value_or(0) & kTypeHeap) == 0) return false;
-      const RemoteAddr dict = reader_.pointer(type, kTypeDict).value_or(RemoteAddr{});
+      const RemoteAddr dict = objects_.class_dict(type);
       if (dict) {
         if (const std::string name = name_in_namespace(dict, sleep, found); !name.empty()) {
           found.name = fmt::format("{}.{}", reader_.type_name(type).value_or("?"), name);

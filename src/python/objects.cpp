@@ -18,10 +18,6 @@ constexpr std::uint64_t kTypeMro = 344;
 // PyHeapTypeObject: ht_qualname lies before ht_cached_keys.
 constexpr std::uint64_t kQualifiedNameBeforeKeys = 8;
 
-constexpr std::uint64_t kTypeStaticBuiltin = 1U << 1U;
-constexpr std::uint64_t kTypeImmutable = 1U << 8U;
-constexpr std::uint64_t kTypeHeap = 1U << 9U;
-
 // PyMemberDef: name, type, offset, flags, doc; and the types that are objects.
 constexpr std::uint64_t kMemberSize = 40;
 constexpr std::int32_t kObjectMember = 16;  // Py_T_OBJECT_EX
@@ -39,6 +35,34 @@ bool is_c_code(std::uint64_t flags) {
 }
 
 }  // namespace
+
+Result<DictPrefix> read_instance_items(const Reader& reader, RemoteAddr object, RemoteAddr type,
+                                       std::size_t limit) {
+  const auto flags = reader.type_flags(type);
+  if (!flags) return fail(flags.error());
+  if ((*flags & kTypeManagedDict) != 0) {
+    const auto before = static_cast<std::uint64_t>(-reader.layout().managed_dict);
+    const auto dict = reader.pointer(RemoteAddr{object.raw() - before}, 0);
+    if (!dict) return fail(dict.error());
+    if (*dict) return read_dict_prefix(reader, *dict, limit);
+    if ((*flags & kTypeInlineValues) == 0) return DictPrefix{};
+    constexpr std::uint64_t kValid = 3;
+    constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
+    const auto size = reader.value<std::uint64_t>(type, reader.layout().type_basicsize);
+    const auto keys = reader.pointer(type, reader.layout().type_cached_keys);
+    if (!size || *size >= kMaxBasicSize || !keys || !*keys ||
+        reader.value<std::uint8_t>(object + *size, kValid).value_or(0) != 1) {
+      return DictPrefix{};
+    }
+    return read_inline_values(reader, object + *size, *keys, limit);
+  }
+  constexpr std::int64_t kMaxOffset = 1U << 20U;
+  const auto offset = reader.value<std::int64_t>(type, kTypeDictOffset);
+  if (!offset || *offset <= 0 || *offset >= kMaxOffset) return DictPrefix{};
+  const auto dict = reader.pointer(object, static_cast<std::uint64_t>(*offset));
+  if (!dict) return fail(dict.error());
+  return *dict ? read_dict_prefix(reader, *dict, limit) : DictPrefix{};
+}
 
 Result<const ObjectType*> ObjectReader::type_of(RemoteAddr object) {
   if (!object.is_plausible_pointer()) {
@@ -65,15 +89,13 @@ Result<const ObjectType*> ObjectReader::describe_type(RemoteAddr at) {
   }
   const auto flags = reader_.type_flags(at);
   const auto basic_size = reader_.value<std::uint64_t>(at, reader_.layout().type_basicsize);
-  const auto dict_offset = reader_.value<std::int64_t>(at, kTypeDictOffset);
   const auto repr = reader_.field<std::uint64_t>(at, Field::TypeTpRepr);
   auto name = reader_.type_name(at);
-  if (!flags || !basic_size || !dict_offset || !repr || !name) {
+  if (!flags || !basic_size || !repr || !name) {
     return fail(ErrorKind::Malformed, fmt::format("the type at {:#x} can't be read", at.raw()));
   }
   type.flags = *flags;
   type.basic_size = *basic_size;
-  type.dict_offset = *dict_offset;
   type.repr = RemoteAddr{*repr};
   type.exact = is_c_code(type.flags);
   type.full_name = *name;
@@ -166,27 +188,7 @@ std::vector<NamedObject> ObjectReader::attributes(RemoteAddr object, const Objec
       found.emplace_back(reader_.c_string(RemoteAddr{*name_at}).value_or("?"), *value);
     }
   }
-  Result<DictPrefix> dict = DictPrefix{};
-  if ((type.flags & kTypeManagedDict) != 0) {
-    const auto before = static_cast<std::uint64_t>(-reader_.layout().managed_dict);
-    const auto at = reader_.pointer(RemoteAddr{object.raw() - before}, 0);
-    if (at && *at) {
-      dict = read_dict_prefix(reader_, *at, most);
-    } else if (at && (type.flags & kTypeInlineValues) != 0) {
-      constexpr std::uint64_t kValid = 3;
-      constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
-      const auto keys = reader_.pointer(type.at, reader_.layout().type_cached_keys);
-      if (keys && *keys && type.basic_size < kMaxBasicSize) {
-        const RemoteAddr values = object + type.basic_size;
-        if (reader_.value<std::uint8_t>(values, kValid).value_or(0) == 1) {
-          dict = read_inline_values(reader_, values, *keys, most);
-        }
-      }
-    }
-  } else if (type.dict_offset > 0) {
-    const auto at = reader_.pointer(object, static_cast<std::uint64_t>(type.dict_offset));
-    if (at && *at) dict = read_dict_prefix(reader_, *at, most);
-  }
+  const auto dict = read_instance_items(reader_, object, type.at, most);
   if (dict) {
     for (const auto& [key, value] : dict->items) {
       if (found.size() >= most) break;

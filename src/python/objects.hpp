@@ -21,7 +21,6 @@ struct ObjectType {
   std::string full_name;  // with the module, as repr() has it: "shop.Order", "int"
   std::uint64_t flags = 0;
   std::uint64_t basic_size = 0;
-  std::int64_t dict_offset = 0;
   RemoteAddr repr;                // the C function of its repr()
   std::string builtin;            // tp_name of the nearest base that is C code: "dict",
                                   // "collections.deque", "object"
@@ -39,6 +38,11 @@ struct ObjectType {
 
 /// An attribute by its name.
 using NamedObject = std::pair<std::string, RemoteAddr>;
+
+/// The keys and values in an instance's dict, or within the instance, in the order in which they
+/// were set; at most `limit`. Slots aren't among them.
+[[nodiscard]] Result<DictPrefix> read_instance_items(const Reader& reader, RemoteAddr object,
+                                                     RemoteAddr type, std::size_t limit);
 
 class ObjectReader {
  public:

@@ -88,8 +88,11 @@ template <class T>
 }
 
 /// Bits of tp_flags (Include/object.h), the same in all supported versions.
+inline constexpr std::uint64_t kTypeStaticBuiltin = 1U << 1U;
 inline constexpr std::uint64_t kTypeInlineValues = 1U << 2U;
 inline constexpr std::uint64_t kTypeManagedDict = 1U << 4U;
+inline constexpr std::uint64_t kTypeImmutable = 1U << 8U;
+inline constexpr std::uint64_t kTypeHeap = 1U << 9U;
 inline constexpr std::uint64_t kTypeBytesSubclass = 1U << 27U;
 inline constexpr std::uint64_t kTypeUnicodeSubclass = 1U << 28U;
 inline constexpr std::uint64_t kTypeExceptionSubclass = 1U << 30U;
