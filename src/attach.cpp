@@ -295,6 +295,11 @@ Result<Target> attach(pid_t pid, const Log& log) {
   return Target{std::move(pinned), std::move(memory), *std::move(runtime)};
 }
 
+ThreadSource thread_source(const Process& process) {
+  return {.list = [&process] { return process.tasks(true); },
+          .switches_at_rest = [&process](pid_t tid) { return process.switches_at_rest(tid); }};
+}
+
 bool runs_same_program(const Target& target) {
   std::array<std::byte, DebugOffsets::kHeaderSize> header{};
   if (!target.memory->read(target.runtime.at, header)) return false;

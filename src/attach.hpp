@@ -22,6 +22,10 @@ struct Target {
 /// cookie.
 [[nodiscard]] Result<Target> attach(pid_t pid, const Log& log);
 
+/// What the kernel says of the process's threads, asked when it is wanted; `process` must outlive
+/// it. It holds none of them, and doesn't ask what descriptors are.
+[[nodiscard]] ThreadSource thread_source(const Process& process);
+
 /// Whether the memory is still that of the program that was attached to: after an execve the
 /// process is the same one and its memory is another program's.
 [[nodiscard]] bool runs_same_program(const Target& target);

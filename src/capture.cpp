@@ -56,11 +56,9 @@ Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
       std::array<std::byte, DebugOffsets::kMaxSize> table{};
       (void)recorder.read(target->runtime.at, table);
     }
-    const ThreadSource threads{
-        .list = [&] { return process.tasks(true); },
-        .switches_at_rest = [&](pid_t tid) { return process.switches_at_rest(tid); },
-        .hold = ThreadHold::stop,
-        .process = &process};
+    ThreadSource threads = thread_source(process);
+    threads.hold = ThreadHold::stop;
+    threads.process = &process;
     auto snapshot = read_snapshot(memory, target->runtime, facts, threads, options, log);
     log("{} system calls to read memory", target->memory->system_calls());
     if (record) {

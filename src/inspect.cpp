@@ -126,9 +126,7 @@ class Reading {
     const Process& process = *target_.process;
     ProcessFacts facts = process.facts();
     facts.tasks = process.tasks(true);
-    const ThreadSource source{
-        .list = [&] { return process.tasks(true); },
-        .switches_at_rest = [&](pid_t tid) { return process.switches_at_rest(tid); }};
+    const ThreadSource source = thread_source(process);
     const auto read = [&] {
       return read_located_snapshot(*target_.memory, target_.runtime, facts, source, options, log_);
     };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "attach.hpp"
 #include "memory/page_cache.hpp"
@@ -79,9 +80,7 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
   const Process& process = *target->process;
   // What threads wait for is asked of the kernel only at the end: the tables of a busy server's
   // sockets take longer to read than all the rest.
-  const ThreadSource quick{
-      .list = [&] { return process.tasks(true); },
-      .switches_at_rest = [&](pid_t tid) { return process.switches_at_rest(tid); }};
+  const ThreadSource quick = thread_source(process);
   ThreadSource thorough = quick;
   thorough.process = &process;
   CaptureOptions capture_options;
@@ -106,7 +105,7 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
     if (!located) return fail(std::move(located).error());
     const PageCache cache(*target->memory);
     const auto marks = marks_of(*located, cache, target->runtime.offsets.layout());
-    builder.add(located->snapshot, marks, begin);
+    builder.add(std::move(located->snapshot), marks, begin);
     look_into_loops(*target, *located, limits, builder);
     if (last) break;
     const auto next = begin + options.interval;
