@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "memory/page_cache.hpp"
+#include "process/process_deadlock.hpp"
 #include "python/code.hpp"
 #include "python/frames.hpp"
 #include "python/locals.hpp"
@@ -87,6 +88,7 @@ class SnapshotReader {
     drop_ended_threads();
     describe_waits();
     read_locks(*raw);
+    find_process_deadlock();
     snapshot_.codes = codes_.codes();
     for (const RawInterpreter& interpreter : raw->interpreters) {
       snapshot_.interpreters.push_back(describe(interpreter));
@@ -544,6 +546,55 @@ class SnapshotReader {
         deadlock.cycle.push_back({thread.tid, thread.name, describe(*found[index], index, all)});
       }
     }
+  }
+
+  /// Processes that wait for each other, this one among them or waiting for them.
+  void find_process_deadlock() {
+    if (threads_.process == nullptr || !snapshot_.deadlocks.empty()) return;
+    const auto cycle = pyscope::find_process_deadlock(*threads_.process, facts_.tasks, log_);
+    if (!cycle) return;
+    Deadlock& deadlock = snapshot_.deadlocks.emplace_back();
+    for (std::size_t i = 0; i < cycle->size(); ++i) {
+      const ProcessWait& wait = (*cycle)[i];
+      Deadlock::Member member{.tid = wait.tid,
+                              .name = {},
+                              .lock = {},
+                              .pid = wait.pid,
+                              .process = wait.name,
+                              .waits = wait.words};
+      const auto candidate =
+          std::find_if(candidates_.begin(), candidates_.end(),
+                       [&](const Candidate& c) { return c.thread.tid == wait.tid; });
+      if (candidate != candidates_.end()) {
+        const Thread& thread = candidate->thread;
+        member.name = thread.name;
+        if (thread.lock) member.lock = *thread.lock;
+        const auto frame = std::find_if(thread.frames.begin(), thread.frames.end(),
+                                        [](const Frame& f) { return f.code.has_value(); });
+        if (frame != thread.frames.end() && !member.lock.waits_in) {
+          member.lock.waits_in = frame->code;
+          member.lock.waits_at = frame->position.line;
+        }
+      }
+      if (member.lock.type.empty()) member.lock.type = name_of(wait.kind);
+      member.lock.held = Held::ByThread;
+      member.lock.held_by = (*cycle)[(i + 1) % cycle->size()].tid;
+      deadlock.cycle.push_back(std::move(member));
+    }
+  }
+
+  static const char* name_of(ProcessWaitKind kind) {
+    switch (kind) {
+      case ProcessWaitKind::Child:
+        return "child process";
+      case ProcessWaitKind::Pipe:
+        return "pipe";
+      case ProcessWaitKind::Socket:
+        return "unix socket";
+      case ProcessWaitKind::Semaphore:
+        return "semaphore";
+    }
+    return "";
   }
 
   /// The stacks of threads that weren't asked for: one of them may hold what one that was waits

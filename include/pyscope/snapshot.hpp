@@ -207,13 +207,23 @@ struct CaptureStats {
 /// Threads that wait for each other for ever: each for what the next one holds, and the last for
 /// what the first does. A single one waits for what it holds itself. Only what was the same twice,
 /// at an interval, and none of them ran while it was looked at for the second time.
+///
+/// Of processes that wait for each other, each is there with one of its threads.
 struct Deadlock {
   struct Member {
     pid_t tid = 0;  // one of Snapshot::threads, or one that wasn't asked for
     std::optional<std::string> name;
+    /// In a cycle of processes only what is known of it: always the type ("child process", "pipe",
+    /// "unix socket", "semaphore", or that of an object of Python), and that the next one is the
+    /// holder.
     LockWait lock;
+    pid_t pid = 0;             // of its process, in a cycle of processes; else 0
+    std::string process = {};  // that process's name
+    std::string waits =
+        {};  // what it waits for there, in words: "for its child sort (pid 12) to end"
   };
   std::vector<Member> cycle;
+  [[nodiscard]] bool of_processes() const { return !cycle.empty() && cycle.front().pid != 0; }
 };
 
 struct Snapshot {

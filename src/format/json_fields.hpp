@@ -123,6 +123,11 @@ class JsonFields {
         address_field("address", member.lock.address);
         writer_.EndObject();
         id_field("held_by", member.lock.held_by);
+        if (member.pid != 0) {
+          id_field("pid", member.pid);
+          text_field("process", member.process);
+          text_field("waits", member.waits);
+        }
         writer_.EndObject();
       }
       writer_.EndArray();

@@ -13,6 +13,7 @@ namespace {
 constexpr std::size_t kMaxThreadColumns = 80;
 constexpr std::size_t kMaxNameColumns = 80;
 constexpr std::size_t kMaxPathColumns = 120;
+constexpr std::size_t kMaxWaitColumns = 240;
 
 std::string label_of(pid_t tid, const std::optional<std::string>& name) {
   Thread thread;
@@ -73,6 +74,26 @@ std::string describe_holder(const Thread& waiter, const LockWait& lock) {
   return {};
 }
 
+/// A cycle of processes.
+std::vector<std::string> describe_processes(const Snapshot& snapshot, const Deadlock& deadlock) {
+  const std::size_t count = deadlock.cycle.size();
+  std::vector<std::string> lines;
+  lines.push_back(count == 1 ? std::string("Found a deadlock of a process with itself:")
+                             : fmt::format("Found a deadlock of {} processes:", count));
+  for (const Deadlock::Member& member : deadlock.cycle) {
+    std::string line =
+        fmt::format("  Process {} ({})", member.pid, clip(escape(member.process), kMaxNameColumns));
+    if (member.name) line += ", thread " + label_of(member.tid, member.name) + ",";
+    line += " waits" + describe_place(snapshot, member.lock.waits_in, member.lock.waits_at);
+    lines.push_back(std::move(line));
+    if (member.lock.address != 0) {
+      lines.push_back(fmt::format("    for {}:", describe_object(member.lock)));
+    }
+    lines.push_back("    " + clip(escape(member.waits), kMaxWaitColumns));
+  }
+  return lines;
+}
+
 }  // namespace
 
 std::string thread_label(const Thread& thread) {
@@ -101,6 +122,7 @@ std::string summarize_wait(const LockWait& lock) {
 }
 
 std::vector<std::string> describe_deadlock(const Snapshot& snapshot, const Deadlock& deadlock) {
+  if (deadlock.of_processes()) return describe_processes(snapshot, deadlock);
   std::vector<std::string> lines;
   const bool alone = deadlock.cycle.size() == 1;
   lines.push_back(alone ? std::string("Found a deadlock of a thread with itself:")

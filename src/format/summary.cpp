@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <tuple>
 #include <vector>
@@ -39,6 +40,7 @@ enum class Detail : std::uint8_t {
 /// the one GIL, are counted together wherever they are.
 bool is_told_apart_by_place(ActivityKind kind, Detail detail) {
   switch (kind) {
+    case ActivityKind::Deadlocked:
     case ActivityKind::Running:
     case ActivityKind::Unknown:
       return true;
@@ -73,13 +75,29 @@ bool is_same_place(const Frame* a, const Frame* b) {
   return a->code == b->code && a->position.line == b->position.line;
 }
 
+const Frame* innermost_function(const Thread& thread) {
+  const auto frame = std::find_if(thread.frames.begin(), thread.frames.end(),
+                                  [](const Frame& f) { return f.code.has_value(); });
+  return frame == thread.frames.end() ? nullptr : &*frame;
+}
+
 /// What deserves attention first; of the same kind, what most threads do.
 std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
   ActivityFinder finder(snapshot);
+  std::set<pid_t> deadlocked;
+  for (const Deadlock& deadlock : snapshot.deadlocks) {
+    for (const Deadlock::Member& member : deadlock.cycle)
+      deadlocked.insert(member.tid);
+  }
   std::vector<Group> groups;
   std::map<GroupKey, std::size_t> index;
   for (const Thread& thread : snapshot.threads) {
-    const Activity activity = finder.find(thread);
+    Activity activity = finder.find(thread);
+    if (deadlocked.contains(thread.tid)) {
+      activity.kind = ActivityKind::Deadlocked;
+      activity.words = "deadlocked";
+      if (activity.frame == nullptr) activity.frame = innermost_function(thread);
+    }
     const auto [entry, is_new] = index.try_emplace(key_of(activity, detail), groups.size());
     if (is_new) groups.push_back({activity, 0});
     Group& group = groups[entry->second];

@@ -322,7 +322,7 @@ void Descriptors::resolve_other_ends() {
     if (std::string link = peer_link(entry); !link.empty()) links.insert(std::move(link));
   }
   if (links.empty()) return;
-  const auto holders = find_holders(links, process_.pid(), log_);
+  const auto holders = find_holders(links, process_.pid(), log_).holders;
   for (auto& [fd, entry] : entries_) {
     const auto found = holders.find(entry.is_pipe ? entry.link : peer_link(entry));
     if (found == holders.end()) continue;

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -26,7 +28,8 @@ constexpr std::chrono::milliseconds kMostTime{50};
 // So many are looked at in any case: on a busy machine the time may be up before it was ours.
 constexpr std::size_t kLeastProcesses = 256;
 constexpr std::size_t kMostProcesses = 32768;
-constexpr std::size_t kMostDescriptors = 4096;  // of one process
+constexpr std::size_t kMostDescriptors = 4096;            // of one process
+constexpr std::size_t kMostMaps = std::size_t{1} << 24U;  // bytes of one process's maps
 
 using Folder = std::unique_ptr<DIR, int (*)(DIR*)>;
 
@@ -40,6 +43,22 @@ std::string read_small(const std::string& path) {
   std::array<char, 4096> buffer;
   const ssize_t n = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : -1;
   return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string{};
+}
+
+/// The same of any size, up to a bound; nothing if it can't be read whole.
+std::optional<std::string> read_whole(const std::string& path) {
+  const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // ESRCH: it has ended, or is the kernel's own and has none of this (Linux 6.11 on).
+  if (!fd) return errno == ESRCH ? std::optional(std::string{}) : std::nullopt;
+  std::string text;
+  std::array<char, 16384> buffer;
+  while (text.size() < kMostMaps) {
+    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
+    if (n == 0 || (n < 0 && errno == ESRCH)) return text;
+    if (n < 0) return std::nullopt;
+    text.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  return std::nullopt;
 }
 
 std::optional<pid_t> to_pid(std::string_view word) {
@@ -62,17 +81,39 @@ std::vector<pid_t> list_processes(pid_t near) {
   return pids;
 }
 
-/// The descriptors of one process that are among `links`.
+bool exists(pid_t pid) {
+  return ::access(fmt::format("/proc/{}", pid).c_str(), F_OK) == 0;
+}
+
+/// Asks `look` about one process after the other, nearest first, within the bounds; false if not
+/// all were asked about, or it said so of one that is still there.
+template <class Look>
+bool for_each_process(pid_t near, const Look& look) {
+  const auto deadline = Clock::now() + kMostTime;
+  const std::vector<pid_t> pids = list_processes(near);
+  bool complete = pids.size() < kMostProcesses;
+  std::size_t looked_at = 0;
+  for (const pid_t pid : pids) {
+    if (++looked_at > kLeastProcesses && Clock::now() > deadline) return false;
+    // Init may not let itself be looked into even by root; where it is part of a service, as in
+    // containers, it is read like the rest of that.
+    constexpr pid_t kInit = 1;
+    if (!look(pid) && pid != kInit && exists(pid)) complete = false;
+  }
+  return complete;
+}
+
+/// The descriptors of one process that are among `links`; false if it doesn't let them be seen.
 template <class Take>
-void for_each_descriptor(pid_t pid, const std::unordered_set<std::string>& links,
+bool for_each_descriptor(pid_t pid, const std::unordered_set<std::string>& links,
                          const Take& take) {
   const Folder folder = open_folder(fmt::format("/proc/{}/fd", pid).c_str());
-  if (!folder) return;
+  if (!folder) return false;
   std::size_t count = 0;
   std::string link;
   while (const dirent* entry = ::readdir(folder.get())) {
     if (entry->d_name[0] == '.') continue;
-    if (++count > kMostDescriptors) return;
+    if (++count > kMostDescriptors) return false;
     std::array<char, 256> text;  // longer than the links of pipes and sockets
     const ssize_t n = ::readlinkat(::dirfd(folder.get()), entry->d_name, text.data(), text.size());
     if (n <= 0) continue;
@@ -83,6 +124,7 @@ void for_each_descriptor(pid_t pid, const std::unordered_set<std::string>& links
     if (::fstatat(::dirfd(folder.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
     take(link, Holder{pid, (info.st_mode & S_IRUSR) != 0, (info.st_mode & S_IWUSR) != 0});
   }
+  return true;
 }
 
 }  // namespace
@@ -94,31 +136,26 @@ std::string name_process(pid_t pid) {
 }
 
 std::vector<ChildProcess> find_children(pid_t parent) {
-  const auto deadline = Clock::now() + kMostTime;
   std::vector<ChildProcess> children;
-  std::size_t looked_at = 0;
-  for (const pid_t pid : list_processes(parent)) {
-    if (++looked_at > kLeastProcesses && Clock::now() > deadline) break;
+  (void)for_each_process(parent, [&](pid_t pid) {
     const auto stat = parse_stat(read_small(fmt::format("/proc/{}/stat", pid)));
-    if (!stat || stat->parent != parent) continue;
+    if (!stat || stat->parent != parent) return true;
     const std::string status = read_small(fmt::format("/proc/{}/status", pid));
     const auto ids = status_words(status, "NSpid");
     children.push_back({pid, ids.empty() ? pid : to_pid(ids.back()).value_or(pid)});
-  }
+    return true;
+  });
   return children;
 }
 
-std::unordered_map<std::string, std::vector<Holder>> find_holders(
-    const std::unordered_set<std::string>& links, pid_t near, const Log& log) {
+OpenFiles find_holders(const std::unordered_set<std::string>& links, pid_t near, const Log& log) {
   const auto begin = Clock::now();
-  const std::vector<pid_t> pids = list_processes(near);
-  std::unordered_map<std::string, std::vector<Holder>> found;
+  OpenFiles found;
   std::size_t looked_at = 0;
-  for (const pid_t pid : pids) {
-    if (looked_at >= kLeastProcesses && Clock::now() > begin + kMostTime) break;
+  found.complete = for_each_process(near, [&](pid_t pid) {
     ++looked_at;
-    for_each_descriptor(pid, links, [&](const std::string& link, const Holder& holder) {
-      std::vector<Holder>& holders = found[link];
+    return for_each_descriptor(pid, links, [&](const std::string& link, const Holder& holder) {
+      std::vector<Holder>& holders = found.holders[link];
       if (holders.empty() || holders.back().pid != pid) {
         holders.push_back(holder);
       } else {
@@ -126,9 +163,27 @@ std::unordered_map<std::string, std::vector<Holder>> find_holders(
         holders.back().writes |= holder.writes;
       }
     });
-  }
-  log("{} of {} processes looked at for the other ends of {} pipes and sockets in {} us", looked_at,
-      pids.size(), links.size(),
+  });
+  log("{} processes looked at for the other ends of {} pipes and sockets in {} us", looked_at,
+      links.size(),
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin).count());
+  return found;
+}
+
+Sharers find_sharers_of(const Mapping& mapping, pid_t near, const Log& log) {
+  const auto begin = Clock::now();
+  Sharers found;
+  found.complete = for_each_process(near, [&](pid_t pid) {
+    const auto text = read_whole(fmt::format("/proc/{}/maps", pid));
+    if (!text) return false;
+    const auto maps = parse_maps(*text);  // none for a kernel thread
+    if (std::any_of(maps.begin(), maps.end(),
+                    [&](const Mapping& other) { return other.same_file(mapping); })) {
+      found.pids.push_back(pid);
+    }
+    return true;
+  });
+  log("{} processes have the memory of a semaphore mapped, found in {} us", found.pids.size(),
       std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin).count());
   return found;
 }

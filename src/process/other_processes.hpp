@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "process/log.hpp"
+#include "process/maps.hpp"
 
 namespace pyscope {
 
@@ -34,10 +35,23 @@ struct Holder {
   bool writes = false;
 };
 
+struct OpenFiles {
+  std::unordered_map<std::string, std::vector<Holder>> holders;  // by link
+  bool complete = true;  // all processes were looked at, and none refused
+};
+
 /// Which processes have the files open whose links in /proc/PID/fd are in `links` ("pipe:[123]").
 /// Processes are looked at in the order of how near their pids are to `near`, as those that share
 /// a pipe were mostly started together: some hundred, and then more until the time is up.
-[[nodiscard]] std::unordered_map<std::string, std::vector<Holder>> find_holders(
-    const std::unordered_set<std::string>& links, pid_t near, const Log& log);
+[[nodiscard]] OpenFiles find_holders(const std::unordered_set<std::string>& links, pid_t near,
+                                     const Log& log);
+
+struct Sharers {
+  std::vector<pid_t> pids;
+  bool complete = true;
+};
+
+/// Which processes have the file of this mapping mapped, looked at in the same order and bounds.
+[[nodiscard]] Sharers find_sharers_of(const Mapping& mapping, pid_t near, const Log& log);
 
 }  // namespace pyscope

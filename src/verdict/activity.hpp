@@ -14,6 +14,7 @@ namespace pyscope {
 
 /// In the order in which somebody who looks for trouble wants to read them.
 enum class ActivityKind : std::uint8_t {
+  Deadlocked,  // known only of the snapshot as a whole: ActivityFinder doesn't say it
   Running,
   WaitingForLock,
   WaitingForGil,

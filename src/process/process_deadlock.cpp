@@ -1,0 +1,386 @@
+#include "process/process_deadlock.hpp"
+
+#include <fmt/format.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <map>
+#include <thread>
+#include <unordered_set>
+#include <utility>
+
+#include "process/other_processes.hpp"
+#include "process/unix_peers.hpp"
+#include "process/words.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr auto kInterval = std::chrono::milliseconds(10);
+constexpr std::size_t kMostProcesses = 64;
+constexpr std::size_t kMostThreads = 1024;  // of one process
+// 32 and 33 are the C library's own. A Python process catches SIGINT, and faulthandler the faults.
+constexpr int kHarmlessSignals[] = {2, 4, 6, 7, 8, 11, 17, 32, 33};
+
+int to_int(std::uint64_t argument) {
+  return std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(argument));
+}
+
+enum class End : std::uint8_t { Reads, Writes };  // what the waiting thread does
+
+/// What one thread waits for, before it is known who could give it.
+struct Want {
+  enum class Kind : std::uint8_t { OwnThreads, Child, Descriptor, Shared };
+  Kind kind = Kind::OwnThreads;
+  pid_t child = 0;  // 0: any
+  int fd = -1;
+  End end = End::Reads;
+  RemoteAddr word = {};  // of a futex in memory that may be shared
+};
+
+/// Nothing if something outside could end the wait: time, the network, a terminal.
+std::optional<Want> want_of(const SystemCall& call) {
+  const auto& arguments = call.arguments;
+  switch (call.number) {
+    case SYS_read:
+    case SYS_readv:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+      return Want{.kind = Want::Kind::Descriptor, .fd = to_int(arguments[0]), .end = End::Reads};
+    case SYS_write:
+    case SYS_writev:
+    case SYS_sendto:
+    case SYS_sendmsg:
+      return Want{.kind = Want::Kind::Descriptor, .fd = to_int(arguments[0]), .end = End::Writes};
+    case SYS_wait4:
+      // 0 and below -1: a child of a process group.
+      if (const int pid = to_int(arguments[0]); pid > 0 || pid == -1) {
+        return Want{.kind = Want::Kind::Child, .child = std::max(pid, 0)};
+      }
+      return std::nullopt;
+    case SYS_waitid:
+      if (to_int(arguments[0]) == P_ALL) return Want{.kind = Want::Kind::Child};
+      if (to_int(arguments[0]) == P_PID) {
+        return Want{.kind = Want::Kind::Child, .child = to_int(arguments[1])};
+      }
+      return std::nullopt;
+    case SYS_futex: {
+      constexpr std::uint64_t kCommand = 0x7F;
+      const std::uint64_t command = arguments[1] & kCommand;
+      if (command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET) return std::nullopt;
+      if (arguments[3] != 0) return std::nullopt;  // ends by itself
+      const bool own = (arguments[1] & FUTEX_PRIVATE_FLAG) != 0;
+      return Want{.kind = own ? Want::Kind::OwnThreads : Want::Kind::Shared,
+                  .word = RemoteAddr{arguments[0]}};
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
+bool handles_signals(const Process& process) {
+  const auto status = process.read_file("status");
+  if (!status) return true;
+  const auto words = status_words(*status, "SigCgt");
+  const auto caught = words.empty() ? std::nullopt : to_number<std::uint64_t>(words[0], 16);
+  if (!caught) return true;
+  std::uint64_t left = *caught;
+  for (const int signal : kHarmlessSignals)
+    left &= ~(std::uint64_t{1} << (signal - 1));
+  return left != 0;
+}
+
+/// A thread that is blocked for good unless one of these processes goes on.
+struct StuckThread {
+  Task task;
+  std::uint64_t switches = 0;  // when it was first looked at
+  Want want;
+  ProcessWaitKind kind = ProcessWaitKind::Child;
+  std::string link = {};  // of a pipe or socket: what others have open who can end the wait
+  std::vector<pid_t> wakers = {};
+};
+
+struct StuckProcess {
+  const Process* process = nullptr;
+  std::optional<Process> opened;  // where it is another than the first
+  std::vector<StuckThread> threads;
+};
+
+class Search {
+ public:
+  explicit Search(const Log& log) : log_(log) {}
+
+  /// False as soon as anything is found that could go on by itself.
+  bool explore(const Process& first, std::span<const Task> tasks) {
+    StuckProcess& root = processes_[first.pid()];
+    root.process = &first;
+    if (!look_at(root, tasks)) return false;
+    std::vector<pid_t> level{first.pid()};
+    while (!level.empty()) {
+      if (!find_wakers(level)) return false;
+      std::vector<pid_t> next;
+      for (const pid_t pid : level) {
+        for (const StuckThread& thread : processes_[pid].threads) {
+          for (const pid_t waker : thread.wakers) {
+            if (!processes_.contains(waker) && !open(waker)) return false;
+            if (is_new(waker, next)) next.push_back(waker);
+          }
+        }
+      }
+      level = std::move(next);
+    }
+    return true;
+  }
+
+  /// Whether nothing has run since it was first looked at.
+  [[nodiscard]] bool stands_still() const {
+    return std::all_of(processes_.begin(), processes_.end(), [](const auto& entry) {
+      const StuckProcess& stuck = entry.second;
+      if (stuck.process->tasks(false).size() != stuck.threads.size()) return false;
+      return !stuck.process->ended() &&
+             std::all_of(stuck.threads.begin(), stuck.threads.end(), [&](const StuckThread& t) {
+               return stuck.process->switches_at_rest(t.task.tid) == t.switches;
+             });
+    });
+  }
+
+  /// From the first process along what each waits for, until a process comes up again.
+  [[nodiscard]] std::vector<ProcessWait> cycle(pid_t first) const {
+    std::vector<ProcessWait> way;
+    pid_t at = first;
+    while (true) {
+      const auto seen = std::find_if(way.begin(), way.end(),
+                                     [&](const ProcessWait& wait) { return wait.pid == at; });
+      if (seen != way.end()) return {seen, way.end()};
+      const auto step = next_step(at);
+      if (!step) return {};
+      way.push_back(*step);
+      at = step->waits_for;
+    }
+  }
+
+ private:
+  [[nodiscard]] bool is_new(pid_t pid, const std::vector<pid_t>& next) const {
+    return !expanded_.contains(pid) && std::find(next.begin(), next.end(), pid) == next.end();
+  }
+
+  bool open(pid_t pid) {
+    if (processes_.size() == kMostProcesses) return false;
+    auto opened = Process::open(pid, log_);
+    if (!opened) return false;
+    StuckProcess& stuck = processes_[pid];
+    stuck.opened.emplace(*std::move(opened));
+    stuck.process = &*stuck.opened;
+    return look_at(stuck, stuck.process->tasks(true));
+  }
+
+  /// What its threads wait for; false if one of them may go on.
+  bool look_at(StuckProcess& stuck, std::span<const Task> tasks) {
+    if (tasks.empty() || tasks.size() > kMostThreads) return false;
+    for (const Task& task : tasks) {
+      if (!task.system_call) return false;
+      const auto want = want_of(*task.system_call);
+      if (!want) return false;
+      stuck.threads.push_back({.task = task, .want = *want});
+    }
+    const bool asks_others =
+        std::any_of(stuck.threads.begin(), stuck.threads.end(),
+                    [](const StuckThread& t) { return t.want.kind != Want::Kind::OwnThreads; });
+    // A child whose threads wait for each other ends a cycle; the process that was asked for has
+    // been searched for those already.
+    if (!asks_others && !stuck.opened) return false;
+    if (handles_signals(*stuck.process)) return false;
+    for (StuckThread& thread : stuck.threads) {
+      const auto switches = stuck.process->switches_at_rest(thread.task.tid);
+      const auto call = stuck.process->system_call(thread.task.tid);
+      if (!switches || !call || call->number != thread.task.system_call->number ||
+          call->arguments != thread.task.system_call->arguments) {
+        return false;
+      }
+      thread.switches = *switches;
+    }
+    return true;
+  }
+
+  bool find_wakers(const std::vector<pid_t>& level) {
+    std::unordered_set<std::string> links;
+    for (const pid_t pid : level) {
+      expanded_.insert(pid);
+      StuckProcess& stuck = processes_[pid];
+      for (StuckThread& thread : stuck.threads) {
+        switch (thread.want.kind) {
+          case Want::Kind::OwnThreads:
+            thread.wakers = {pid};
+            break;
+          case Want::Kind::Child:
+            for (const ChildProcess& child : find_children(pid)) {
+              if (thread.want.child == 0 || thread.want.child == child.namespace_pid ||
+                  thread.want.child == child.pid) {
+                thread.wakers.push_back(child.pid);
+              }
+            }
+            if (thread.wakers.empty()) return false;
+            break;
+          case Want::Kind::Descriptor:
+            if (!find_other_end(*stuck.process, thread)) return false;
+            links.insert(thread.link);
+            break;
+          case Want::Kind::Shared:
+            if (!find_sharers(*stuck.process, thread)) return false;
+            break;
+        }
+      }
+    }
+    return links.empty() || find_ends(level, links);
+  }
+
+  /// Names what whoever can end the wait has open.
+  bool find_other_end(const Process& process, StuckThread& thread) {
+    const auto link = process.read_link(fmt::format("fd/{}", thread.want.fd).c_str());
+    if (!link) return false;
+    if (link->starts_with("pipe:[")) {
+      thread.kind = ProcessWaitKind::Pipe;
+      thread.link = *link;
+      return true;
+    }
+    constexpr std::string_view kSocket = "socket:[";
+    if (!link->starts_with(kSocket) || !process.shares_namespace("net")) return false;
+    const auto inode = to_number<std::uint64_t>(
+        std::string_view(*link).substr(kSocket.size(), link->size() - kSocket.size() - 1));
+    if (!inode) return false;
+    if (!peers_) peers_.emplace();
+    const auto peer = peers_->of(*inode);  // of unix sockets only
+    if (!peer) return false;
+    thread.kind = ProcessWaitKind::Socket;
+    thread.link = fmt::format("socket:[{}]", peer->inode);
+    return true;
+  }
+
+  bool find_ends(const std::vector<pid_t>& level, const std::unordered_set<std::string>& links) {
+    const OpenFiles open_files = find_holders(links, level.front(), log_);
+    if (!open_files.complete) {
+      log_("not all processes could be looked into: a deadlock of processes can't be known");
+      return false;
+    }
+    for (const pid_t pid : level) {
+      for (StuckThread& thread : processes_[pid].threads) {
+        if (thread.want.kind != Want::Kind::Descriptor) continue;
+        const auto holders = open_files.holders.find(thread.link);
+        if (holders == open_files.holders.end()) return false;
+        for (const Holder& holder : holders->second) {
+          const bool fits = thread.kind == ProcessWaitKind::Socket ||
+                            (thread.want.end == End::Reads ? holder.writes : holder.reads);
+          if (fits) thread.wakers.push_back(holder.pid);
+        }
+        if (thread.wakers.empty()) return false;  // somebody whom we can't see
+      }
+    }
+    return true;
+  }
+
+  bool find_sharers(const Process& process, StuckThread& thread) {
+    const auto maps = process.maps();
+    if (!maps) return false;
+    const auto mapping = std::find_if(maps->begin(), maps->end(), [&](const Mapping& m) {
+      return m.range.contains(thread.want.word);
+    });
+    if (mapping == maps->end()) return false;
+    if (mapping->inode == 0) {
+      thread.want.kind = Want::Kind::OwnThreads;  // sem_init() within one process does the same
+      thread.wakers = {process.pid()};
+      return true;
+    }
+    thread.kind = ProcessWaitKind::Semaphore;
+    const Sharers sharers = find_sharers_of(*mapping, process.pid(), log_);
+    thread.wakers = sharers.pids;
+    return sharers.complete && !thread.wakers.empty();
+  }
+
+  /// The wait of this process that leads to another one. Of those who share a semaphore, one that
+  /// waits for another semaphore is likelier to have taken this one than one that waits for a
+  /// child.
+  [[nodiscard]] std::optional<ProcessWait> next_step(pid_t pid) const {
+    const StuckProcess& stuck = processes_.at(pid);
+    for (const StuckThread& thread : stuck.threads) {
+      std::optional<pid_t> next;
+      for (const pid_t waker : thread.wakers) {
+        if (waker == pid) continue;
+        if (!next || (thread.kind == ProcessWaitKind::Semaphore && !waits_for_semaphore(*next))) {
+          next = waker;
+        }
+      }
+      if (!next) continue;
+      return ProcessWait{.pid = pid,
+                         .tid = thread.task.tid,
+                         .name = stuck.process->name(),
+                         .kind = thread.kind,
+                         .words = words_of(pid, thread),
+                         .waits_for = *next};
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] bool waits_for_semaphore(pid_t pid) const {
+    const auto& threads = processes_.at(pid).threads;
+    return std::any_of(threads.begin(), threads.end(), [](const StuckThread& thread) {
+      return thread.kind == ProcessWaitKind::Semaphore;
+    });
+  }
+
+  [[nodiscard]] std::string words_of(pid_t pid, const StuckThread& thread) const {
+    std::string who;
+    for (const pid_t waker : thread.wakers) {
+      if (!who.empty()) who += waker == thread.wakers.back() ? " and " : ", ";
+      who += waker == pid ? std::string("it itself") : name_process(waker);
+    }
+    const bool reads = thread.want.end == End::Reads;
+    const bool several = thread.wakers.size() > 1;
+    switch (thread.kind) {
+      case ProcessWaitKind::Child:
+        return fmt::format("for its child {} to end", who);
+      case ProcessWaitKind::Pipe:
+        return reads ? fmt::format("to read from the empty pipe on fd {}, which only {} {} to",
+                                   thread.want.fd, who, several ? "write" : "writes")
+                     : fmt::format("to write to the full pipe on fd {}, which only {} {}",
+                                   thread.want.fd, who, several ? "read" : "reads");
+      case ProcessWaitKind::Socket:
+        return fmt::format("to {} the unix socket on fd {}, whose other end only {} {}",
+                           reads ? "read from" : "write to", thread.want.fd, who,
+                           several ? "have" : "has");
+      case ProcessWaitKind::Semaphore:
+        return fmt::format("for a semaphore that only {} {}", who, several ? "share" : "has");
+    }
+    return {};
+  }
+
+  const Log& log_;
+  std::map<pid_t, StuckProcess> processes_;  // by address stable: threads refer to processes
+  std::unordered_set<pid_t> expanded_;
+  std::optional<UnixPeers> peers_;
+};
+
+}  // namespace
+
+std::optional<std::vector<ProcessWait>> find_process_deadlock(const Process& process,
+                                                              std::span<const Task> tasks,
+                                                              const Log& log) {
+  Search search(log);
+  if (!search.explore(process, tasks)) return std::nullopt;
+  auto cycle = search.cycle(process.pid());
+  if (cycle.empty()) return std::nullopt;
+  // Who hasn't run since it was first looked at has opened, closed and started nothing either: what
+  // was read in between was all true at one moment, and is so for good.
+  std::this_thread::sleep_for(kInterval);
+  if (!search.stands_still()) {
+    log("processes that seemed to wait for each other have gone on");
+    return std::nullopt;
+  }
+  return cycle;
+}
+
+}  // namespace pyscope

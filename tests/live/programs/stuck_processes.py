@@ -1,0 +1,120 @@
+"""Processes that wait for each other for ever, and some that only look like it.
+
+    stuck_processes.py CASE
+
+Prints a line of JSON, {"pids": [...], "cycle": [...], "words": {pid: ...}}, and then blocks. `pids` are all the processes
+of the case; `cycle` those that wait for each other, in the order of their waiting, or null; `words` what each of them
+waits for, as it begins.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+context = multiprocessing.get_context("fork")
+
+
+def say(pids, cycle=None, words={}):
+    print(json.dumps({"pids": pids, "cycle": cycle, "words": words}), flush=True)
+
+
+def python(code, **more):
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", code], **more)
+
+
+def full_pipe():
+    """What the manual of subprocess warns of: nobody reads what the child writes."""
+    child = python("import os; os.write(1, bytes(1 << 20))", stdout=subprocess.PIPE)
+    me = os.getpid()
+    say([me, child.pid], [me, child.pid], {me: "for its child ", child.pid: "to write to the full pipe on fd 1, which only "})
+    child.wait()
+
+
+def not_python():
+    """The other one is no Python program."""
+    child = subprocess.Popen(["/bin/sh", "-c", "read line"], stdin=subprocess.PIPE)
+    me = os.getpid()
+    say([me, child.pid], [me, child.pid], {me: "for its child ", child.pid: "to read from the empty pipe on fd 0, which only "})
+    child.wait()
+
+
+def conversation():
+    """Each waits for the other one's word."""
+    ours, theirs = context.Pipe()
+
+    def listen():
+        ours.close()
+        theirs.recv()
+
+    child = context.Process(target=listen)
+    child.start()
+    theirs.close()
+    me = os.getpid()
+    fd = ours.fileno()
+    say([me, child.pid], [me, child.pid], {me: f"to read from the unix socket on fd {fd}, whose other end only "})
+    ours.recv()
+
+
+def semaphores():
+    """Two locks of multiprocessing, taken in both orders by two children; the parent waits for the first of them."""
+    first, second = context.Lock(), context.Lock()
+    both = context.Barrier(2)
+
+    def take(one, other):
+        with one:
+            both.wait()
+            with other:
+                pass
+
+    children = [context.Process(target=take, args=order) for order in ((first, second), (second, first))]
+    for child in children:
+        child.start()
+    pids = [child.pid for child in children]
+    say([os.getpid(), *pids], pids, {pid: "for a semaphore that only " for pid in pids})
+    children[0].join()
+
+
+def working():
+    """A child that goes on by itself."""
+    child = python("import time; time.sleep(1000)")
+    say([os.getpid(), child.pid])
+    child.wait()
+
+
+def signalled():
+    """The parent lets the child go when it is told to."""
+    read, write = os.pipe()
+    child = python(f"import os; os.read({read}, 1)", pass_fds=[read])
+    signal.signal(signal.SIGTERM, lambda *_: os.write(write, b"x"))
+    say([os.getpid(), child.pid])
+    child.wait()
+
+
+def other_thread():
+    """Another thread of the parent will go on."""
+    child = python("import os; os.write(1, bytes(1 << 20))", stdout=subprocess.PIPE)
+    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+    say([os.getpid(), child.pid])
+    child.wait()
+
+
+def third():
+    """Whoever started this program holds an end of a pipe, too."""
+    child = python("import os; os.read(0, 1)", stdin=sys.stdin)
+    say([os.getpid(), child.pid])
+    child.wait()
+
+
+def alone():
+    """A process that reads what only it could write, in the way of programs that wait to be killed."""
+    read, _write = os.pipe()
+    say([os.getpid()])
+    os.read(read, 1)
+
+
+globals()[sys.argv[1]]()
