@@ -86,8 +86,12 @@ std::vector<std::uint64_t> load_biases(const ElfImage& image, const MappedFile& 
 
 class RuntimeFinder {
  public:
-  RuntimeFinder(const Process& process, const LiveMemory& memory, const Log& log)
-      : process_(process), memory_(memory), log_(log) {}
+  RuntimeFinder(const Process& process, const LiveMemory& memory, FilesWithoutPython& known,
+                const Log& log)
+      : process_(process), memory_(memory), known_(known), log_(log) {}
+
+  /// What was seen of a Python, found or refused.
+  [[nodiscard]] std::optional<PythonBuild> seen() const { return seen_; }
 
   Result<Runtime> find() {
     const auto maps = process_.maps();
@@ -135,7 +139,7 @@ class RuntimeFinder {
   void look_into(const MappedFile& file) {
     // Once a running interpreter is found, only a second runtime in the process could be missed,
     // and each further file costs some system calls.
-    if (found_) return;
+    if (found_ || known_.contains(*file.mappings.front())) return;
     const auto head = read_head(file);
     log_("looking into {}", file.path());
     const auto fd = process_.open_mapped_file(*file.mappings.front(), head, log_);
@@ -162,6 +166,7 @@ class RuntimeFinder {
         scan(*image, bias);
     } else if (fd) {
       look_for_old_python(fd->get(), biases, file);
+      if (!old_python_) known_.insert(*file.mappings.front());
     }
   }
 
@@ -194,6 +199,9 @@ class RuntimeFinder {
       return;
     }
     auto offsets = DebugOffsets::decode(table);
+    if (const auto version = DebugOffsets::decode_version(table)) {
+      seen_ = PythonBuild{version->text(), version->free_threaded, std::nullopt};
+    }
     if (!offsets) {
       log_("  {}", offsets.error().message);
       // A known kind of Python that is not supported is what the user needs to hear; a table that
@@ -247,6 +255,7 @@ class RuntimeFinder {
         version = rest.substr(0, rest.find_first_not_of("0123456789."));
       }
     }
+    seen_ = PythonBuild{version, false, std::nullopt};
     old_python_ = version.empty() ? "a CPython older than 3.11" : "CPython " + version;
   }
 
@@ -264,12 +273,14 @@ class RuntimeFinder {
                 "process {} is not Python: it runs {}, and none of the {} program files that it "
                 "has mapped holds a CPython",
                 process_.pid(), what, files_.size()),
-            "list the Python processes with: pgrep -a python"};
+            "list the Python processes: pyscope ps"};
   }
 
   const Process& process_;
   const LiveMemory& memory_;
+  FilesWithoutPython& known_;
   const Log& log_;
+  std::optional<PythonBuild> seen_;
   std::string executable_;
   std::vector<MappedFile> files_;
   std::optional<Runtime> found_;
@@ -280,19 +291,36 @@ class RuntimeFinder {
 
 }  // namespace
 
-Result<Target> attach(pid_t pid, const Log& log) {
+bool FilesWithoutPython::contains(const Mapping& file) const {
+  const std::lock_guard lock(mutex_);
+  return files_.contains({file.device_major, file.device_minor, file.inode, file.path});
+}
+
+void FilesWithoutPython::insert(const Mapping& file) {
+  const std::lock_guard lock(mutex_);
+  files_.emplace(file.device_major, file.device_minor, file.inode, file.path);
+}
+
+Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
   auto process = Process::open(pid, log);
-  if (!process) return fail(std::move(process).error());
+  if (!process) return {fail(std::move(process).error()), std::nullopt};
   auto pinned = std::make_unique<Process>(*std::move(process));
   auto memory = std::make_unique<LiveMemory>(pid, pinned->directory());
-  auto runtime = RuntimeFinder(*pinned, *memory, log).find();
+  RuntimeFinder finder(*pinned, *memory, known, log);
+  auto runtime = finder.find();
   // Whatever was found is about this process only if it hasn't ended meanwhile.
   if (pinned->ended()) {
-    return fail(ErrorKind::NoSuchProcess,
-                fmt::format("process {} ({}) ended while it was read", pid, pinned->name()));
+    return {fail(ErrorKind::NoSuchProcess,
+                 fmt::format("process {} ({}) ended while it was read", pid, pinned->name())),
+            std::nullopt};
   }
-  if (!runtime) return fail(std::move(runtime).error());
-  return Target{std::move(pinned), std::move(memory), *std::move(runtime)};
+  if (!runtime) return {fail(std::move(runtime).error()), finder.seen()};
+  return {Target{std::move(pinned), std::move(memory), *std::move(runtime)}, finder.seen()};
+}
+
+Result<Target> attach(pid_t pid, const Log& log) {
+  FilesWithoutPython known;
+  return look_at(pid, known, log).target;
 }
 
 ThreadSource thread_source(const Process& process) {

@@ -1,12 +1,20 @@
 // From a PID to a process whose memory can be read and whose Python runtime is found.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
 
 #include "memory/live_memory.hpp"
 #include "process/log.hpp"
+#include "process/maps.hpp"
 #include "process/process.hpp"
 #include "pyscope/error.hpp"
+#include "pyscope/snapshot.hpp"
 #include "read_snapshot.hpp"
 
 namespace pyscope {
@@ -16,6 +24,32 @@ struct Target {
   std::unique_ptr<LiveMemory> memory;
   Runtime runtime;
 };
+
+/// Files that were looked into and hold no Python, to be passed over in further processes: most map
+/// the same libraries. May be used by several threads.
+class FilesWithoutPython {
+ public:
+  [[nodiscard]] bool contains(const Mapping& file) const;
+  void insert(const Mapping& file);
+
+ private:
+  // Device, inode and path: on some file systems the first two mean different files in different
+  // containers.
+  using Key = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t, std::string>;
+  mutable std::mutex mutex_;
+  std::set<Key> files_;
+};
+
+/// What is known of a process, whether it can be read or not.
+struct Sighting {
+  Result<Target> target;
+  /// Its version and whether it is free-threaded, where it is a CPython; that of one older than
+  /// 3.11 may be guessed from a file's name.
+  std::optional<PythonBuild> python;
+};
+
+/// As attach(), and tells more of a process that can't be read.
+[[nodiscard]] Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log);
 
 /// Pins the process, makes sure that it may be read, and finds its _PyRuntime: by the ELF section
 /// .PyRuntime of a file that it has mapped, or else by scanning the writable segments for the

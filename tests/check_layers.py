@@ -21,7 +21,7 @@ ALLOWED = {
     "cli": {"cli"},
 }
 # Public headers that a renderer must not see: it has no way to reach a process.
-HIDDEN_FROM_FORMAT = {"pyscope/capture.hpp", "pyscope/inspect.hpp", "pyscope/why.hpp", "pyscope/memory.hpp", "pyscope/address.hpp"}
+HIDDEN_FROM_FORMAT = {"pyscope/capture.hpp", "pyscope/inspect.hpp", "pyscope/why.hpp", "pyscope/processes.hpp", "pyscope/memory.hpp", "pyscope/address.hpp"}
 
 
 def main(folder: str) -> int:

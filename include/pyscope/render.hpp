@@ -3,13 +3,16 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "pyscope/diagnosis.hpp"
 #include "pyscope/error.hpp"
 #include "pyscope/inspected_value.hpp"
+#include "pyscope/python_process.hpp"
 #include "pyscope/snapshot.hpp"
 
 namespace pyscope {
@@ -64,5 +67,20 @@ struct InspectTextOptions {
 
 /// The contract's object for one path, schema pyscope.inspect/1. Ends with a line end.
 [[nodiscard]] std::string render_json(pid_t pid, const InspectedValue& value, JsonStyle style);
+
+inline constexpr std::string_view kPsSchema = "pyscope.ps/1";
+
+struct ProcessListOptions {
+  bool color = false;
+  std::size_t columns = 0;  // of the terminal, to cut command lines at; 0: nowhere
+};
+
+/// A table with a heading, and below it what kept processes from being read. Empty for no
+/// processes; ends with a line end.
+[[nodiscard]] std::string render_text(std::span<const PythonProcess> processes,
+                                      const ProcessListOptions& options);
+
+/// The contract's object for one process in a list, schema pyscope.ps/1, on one line.
+[[nodiscard]] std::string render_json(const PythonProcess& process);
 
 }  // namespace pyscope

@@ -41,6 +41,10 @@ void add_value_options(CLI::App& verb, ValueArguments& arguments, const ValueLim
           "--max-depth", arguments.max_depth,
           fmt::format("Containers within containers that are printed ({})", defaults.max_depth))
       ->type_name("N");
+  add_secret_options(verb, arguments);
+}
+
+void add_secret_options(CLI::App& verb, ValueArguments& arguments) {
   verb.add_flag("--show-secrets", arguments.show_secrets,
                 "Print values that are named like passwords, tokens or keys");
   verb.add_option("--secret", arguments.secret_names,

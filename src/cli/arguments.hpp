@@ -33,7 +33,9 @@ struct ValueArguments {
   std::vector<std::string> secret_names;
 };
 
-/// `defaults` are told in the help.
+/// --show-secrets and --secret.
+void add_secret_options(CLI::App& verb, ValueArguments& arguments);
+/// And the limits; `defaults` are told in the help.
 void add_value_options(CLI::App& verb, ValueArguments& arguments, const ValueLimits& defaults);
 /// Fails with Usage.
 [[nodiscard]] Result<ValueLimits> value_limits(const ValueArguments& arguments,

@@ -5,11 +5,16 @@
 #include <vector>
 
 #include "cli/arguments.hpp"
+#include "cli/selection.hpp"
 
 namespace pyscope::cli {
 
 struct DumpOptions {
   std::vector<std::string> pids;
+  Selection selection;
+  bool all = false;
+  bool children = false;
+  std::string jobs;
   bool json = false;
   std::vector<std::string> threads;
   std::string frames;

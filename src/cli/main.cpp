@@ -10,6 +10,7 @@
 
 #include "cli/dump.hpp"
 #include "cli/inspect.hpp"
+#include "cli/ps.hpp"
 #include "cli/why.hpp"
 #include "pyscope/error.hpp"
 
@@ -24,6 +25,8 @@ constexpr const char* kFooter = R"(Examples:
   pyscope dump 4711 --json | jq .        the same for scripts
   pyscope why 4711                       what each thread waits for, or loops in
   pyscope inspect 4711 shop.orders       the value of a variable of a module
+  pyscope ps                             the Python processes of this machine
+  pyscope dump --match gunicorn          all of those with this in their command line
 
 Exit status: 0 all was read and verified, 1 failure, 2 bad usage, 3 no such process,
 4 not permitted, 5 not a supported Python (CPython 3.13, 3.14, 3.15), 6 dumped, but some
@@ -58,6 +61,8 @@ int run(int argc, char** argv) {
   const CLI::App* inspect = pyscope::cli::add_inspect(app, inspect_arguments);
   pyscope::cli::WhyArguments why_arguments;
   const CLI::App* why = pyscope::cli::add_why(app, why_arguments);
+  pyscope::cli::PsArguments ps_arguments;
+  const CLI::App* ps = pyscope::cli::add_ps(app, ps_arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -66,10 +71,12 @@ int run(int argc, char** argv) {
     if (dump->parsed()) return pyscope::cli::report_usage(dump_options, error.what());
     if (inspect->parsed()) return pyscope::cli::report_usage(inspect_arguments, error.what());
     if (why->parsed()) return pyscope::cli::report_usage(why_arguments, error.what());
+    if (ps->parsed()) return pyscope::cli::report_usage(ps_arguments, error.what());
     return explain_usage(argc > 1 ? argv[1] : "", error.what());
   }
   if (inspect->parsed()) return pyscope::cli::run_inspect(inspect_arguments);
   if (why->parsed()) return pyscope::cli::run_why(why_arguments);
+  if (ps->parsed()) return pyscope::cli::run_ps(ps_arguments);
   return pyscope::cli::run_dump(dump_options);
 }
 

@@ -1,6 +1,7 @@
 #include "cli/terminal.hpp"
 
 #include <fmt/core.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,6 +30,11 @@ bool wants_color(const std::string& choice) {
   const char* terminal = std::getenv("TERM");
   if (terminal != nullptr && std::strcmp(terminal, "dumb") == 0) return false;
   return ::isatty(STDOUT_FILENO) == 1;
+}
+
+std::size_t terminal_columns(int fd) {
+  winsize size{};
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 bool write_out(const std::string& text) {

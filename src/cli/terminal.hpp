@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <string>
 
 #include "pyscope/error.hpp"
@@ -11,6 +12,9 @@ namespace pyscope::cli {
 
 /// By --color, which is auto, always or never, and by the environment.
 [[nodiscard]] bool wants_color(const std::string& choice);
+
+/// Columns of the terminal behind a descriptor; 0 if there is none or it doesn't say.
+[[nodiscard]] std::size_t terminal_columns(int fd);
 
 /// Writes all of it to stdout. A reader that has closed the pipe has seen enough: that ends the
 /// program quietly. False for any other failure, which is then reported.

@@ -58,6 +58,12 @@ std::optional<ProcStat> parse_stat(std::string_view text) {
   return stat;
 }
 
+std::uint64_t cpu_time_us(const ProcStat& stat) {
+  static const auto microseconds_per_tick =
+      1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+  return stat.cpu_ticks * microseconds_per_tick;
+}
+
 std::optional<SystemCall> parse_system_call(std::string_view text) {
   const auto words = split_words(text);
   SystemCall call;

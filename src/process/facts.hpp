@@ -50,6 +50,8 @@ struct ProcStat {
 };
 
 [[nodiscard]] std::optional<ProcStat> parse_stat(std::string_view text);
+/// User and system time.
+[[nodiscard]] std::uint64_t cpu_time_us(const ProcStat& stat);
 
 /// /proc/PID/task/TID/syscall: empty for "running" and for what can't be parsed.
 [[nodiscard]] std::optional<SystemCall> parse_system_call(std::string_view text);

@@ -69,13 +69,8 @@ std::optional<pid_t> to_pid(std::string_view word) {
 }
 
 /// All processes, those first whose pids are nearest to `near`.
-std::vector<pid_t> list_processes(pid_t near) {
-  std::vector<pid_t> pids;
-  const Folder proc = open_folder("/proc");
-  while (const dirent* entry = proc ? ::readdir(proc.get()) : nullptr) {
-    if (const auto pid = to_pid(entry->d_name)) pids.push_back(*pid);
-    if (pids.size() == kMostProcesses) break;
-  }
+std::vector<pid_t> list_nearest(pid_t near) {
+  std::vector<pid_t> pids = list_pids();
   std::sort(pids.begin(), pids.end(),
             [&](pid_t a, pid_t b) { return std::abs(a - near) < std::abs(b - near); });
   return pids;
@@ -90,7 +85,7 @@ bool exists(pid_t pid) {
 template <class Look>
 bool for_each_process(pid_t near, const Look& look) {
   const auto deadline = Clock::now() + kMostTime;
-  const std::vector<pid_t> pids = list_processes(near);
+  const std::vector<pid_t> pids = list_nearest(near);
   bool complete = pids.size() < kMostProcesses;
   std::size_t looked_at = 0;
   for (const pid_t pid : pids) {
@@ -128,6 +123,26 @@ bool for_each_descriptor(pid_t pid, const std::unordered_set<std::string>& links
 }
 
 }  // namespace
+
+std::vector<pid_t> list_pids() {
+  std::vector<pid_t> pids;
+  const Folder proc = open_folder("/proc");
+  while (const dirent* entry = proc ? ::readdir(proc.get()) : nullptr) {
+    if (const auto pid = to_pid(entry->d_name)) pids.push_back(*pid);
+    if (pids.size() == kMostProcesses) break;
+  }
+  std::sort(pids.begin(), pids.end());
+  return pids;
+}
+
+std::vector<std::pair<pid_t, pid_t>> list_parents() {
+  std::vector<std::pair<pid_t, pid_t>> parents;
+  for (const pid_t pid : list_pids()) {
+    const auto stat = parse_stat(read_small(fmt::format("/proc/{}/stat", pid)));
+    if (stat) parents.emplace_back(pid, stat->parent);
+  }
+  return parents;
+}
 
 std::string name_process(pid_t pid) {
   std::string name = read_small(fmt::format("/proc/{}/comm", pid));

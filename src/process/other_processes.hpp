@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "process/log.hpp"
@@ -19,6 +20,12 @@ namespace pyscope {
 /// "sort (pid 4711)", with its command name, which may hold any byte; "process 4711" where that
 /// can't be read.
 [[nodiscard]] std::string name_process(pid_t pid);
+
+/// All processes that /proc shows, by their pids; of more than some ten thousand, not all.
+[[nodiscard]] std::vector<pid_t> list_pids();
+
+/// Each of them with its parent, 0 where that is in another pid namespace.
+[[nodiscard]] std::vector<std::pair<pid_t, pid_t>> list_parents();
 
 struct ChildProcess {
   pid_t pid = 0;

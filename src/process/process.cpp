@@ -84,7 +84,7 @@ void find_restarted_call(int directory, const char* wchan, SystemCall& call) {
 
 Error no_such_process(pid_t pid) {
   return {ErrorKind::NoSuchProcess, fmt::format("there is no process {}", pid),
-          "list the Python processes with: pgrep -a python"};
+          "list the Python processes: pyscope ps"};
 }
 
 std::chrono::system_clock::time_point wall_clock_of_ticks(std::uint64_t ticks_since_boot) {
@@ -276,8 +276,6 @@ ProcessFacts Process::facts() const {
 }
 
 std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) const {
-  static const auto microseconds_per_tick =
-      1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
   // Without an allocation for each: there may be thousands.
   std::array<char, 32> path{};
   const auto name = [&](std::string_view file) {
@@ -291,7 +289,7 @@ std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) c
   task.namespace_tid = tid;
   task.os_name = stat->comm;
   task.state = stat->state;
-  task.cpu_time_us = stat->cpu_ticks * microseconds_per_tick;
+  task.cpu_time_us = cpu_time_us(*stat);
   if (other_pid_namespace_) {
     if (const SmallFile status(list, name("status")); status) {
       const auto ids = status_words(status.text(), "NSpid");

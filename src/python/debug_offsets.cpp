@@ -307,16 +307,14 @@ bool DebugOffsets::publishes(Field field) const {
   return std::find(layout_->fields.begin(), layout_->fields.end(), field) != layout_->fields.end();
 }
 
-Result<DebugOffsets> DebugOffsets::decode(std::span<const std::byte> bytes) {
+Result<PythonVersion> DebugOffsets::decode_version(std::span<const std::byte> bytes) {
   if (bytes.size() < kHeaderSize ||
       std::memcmp(bytes.data(), kCookie.data(), kCookie.size()) != 0) {
     return fail(ErrorKind::Malformed, "there is no table of debug offsets");
   }
   const std::uint64_t version_word = word_at(bytes, 8);
   const std::uint64_t free_threaded = word_at(bytes, 16);
-  DebugOffsets offsets;
-  PythonVersion& version = offsets.version_;
-  version = PythonVersion::from_hex(static_cast<std::uint32_t>(version_word));
+  PythonVersion version = PythonVersion::from_hex(static_cast<std::uint32_t>(version_word));
   if (version_word > UINT32_MAX || version.major != 3) {
     return fail(ErrorKind::Malformed,
                 fmt::format("a table of debug offsets with the version {:#x}", version_word));
@@ -325,6 +323,15 @@ Result<DebugOffsets> DebugOffsets::decode(std::span<const std::byte> bytes) {
     return bad_table(version, fmt::format("free_threaded is {}", free_threaded));
   }
   version.free_threaded = free_threaded == 1;
+  return version;
+}
+
+Result<DebugOffsets> DebugOffsets::decode(std::span<const std::byte> bytes) {
+  const auto decoded = decode_version(bytes);
+  if (!decoded) return fail(decoded.error());
+  const PythonVersion& version = *decoded;
+  DebugOffsets offsets;
+  offsets.version_ = version;
   offsets.layout_ = find_layout(version.minor);
   if (offsets.layout_ == nullptr) {
     return fail(

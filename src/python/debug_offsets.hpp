@@ -252,6 +252,9 @@ class DebugOffsets {
   /// Fails with Malformed if there is no cookie or a value can't be right (every later read relies
   /// on them), with Unsupported for a version that pyscope doesn't know; both say what was found.
   [[nodiscard]] static Result<DebugOffsets> decode(std::span<const std::byte> bytes);
+  /// The version that a table says it is of, whether pyscope knows that or not. Fails with
+  /// Malformed if there is no cookie, or the version can't be one.
+  [[nodiscard]] static Result<PythonVersion> decode_version(std::span<const std::byte> bytes);
 
   [[nodiscard]] const PythonVersion& version() const { return version_; }
   [[nodiscard]] const PythonLayout& layout() const { return *layout_; }

@@ -7,6 +7,7 @@ of the case; `cycle` those that wait for each other, in the order of their waiti
 waits for, as it begins.
 """
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -23,8 +24,13 @@ def say(pids, cycle=None, words={}):
     print(json.dumps({"pids": pids, "cycle": cycle, "words": words}), flush=True)
 
 
+def end_with_parent():
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def python(code, **more):
-    return subprocess.Popen([sys.executable, "-I", "-S", "-c", code], **more)
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", code], preexec_fn=end_with_parent, **more)
 
 
 def full_pipe():
@@ -48,6 +54,7 @@ def conversation():
     ours, theirs = context.Pipe()
 
     def listen():
+        end_with_parent()
         ours.close()
         theirs.recv()
 
@@ -66,6 +73,7 @@ def semaphores():
     both = context.Barrier(2)
 
     def take(one, other):
+        end_with_parent()
         with one:
             both.wait()
             with other:

@@ -1,0 +1,38 @@
+// Which Python processes there are, and which of them are meant.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pyscope/error.hpp"
+#include "pyscope/python_process.hpp"
+
+namespace pyscope {
+
+/// What is wanted of all processes; those must fit that fit in everything that is given.
+struct ProcessFilter {
+  std::string match;      // a POSIX extended regular expression, somewhere in the command line
+  std::string user;       // a name, or a number
+  std::string unit;       // of systemd, with or without its ".service"
+  std::string container;  // the beginning of a container's id, or its name
+  std::optional<std::vector<pid_t>> pids;  // only these
+  bool show_secrets = false;               // leave secrets in the command lines
+  std::vector<std::string> secret_names;   // what counts as one besides the usual
+  std::function<void(const std::string&)> log;
+};
+
+/// The Python processes that can be seen, by their pids. One that may not be read is listed if its
+/// command looks like Python's; what isn't Python, and what ends meanwhile, isn't. Fails with Usage
+/// for a pattern or user that makes no sense.
+[[nodiscard]] Result<std::vector<PythonProcess>> list_python_processes(const ProcessFilter& filter);
+
+/// These processes and all that descend from them, each once, behind its parent.
+[[nodiscard]] std::vector<pid_t> find_trees(std::span<const pid_t> roots);
+
+}  // namespace pyscope
