@@ -13,6 +13,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/parallel.hpp"
+#include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/processes.hpp"
@@ -273,6 +274,12 @@ int run_dump(const DumpOptions& options) {
     return report_usage(options,
                         fmt::format("--pause takes no value, or all, not '{}'", options.pause));
   }
+  // A recording is a file that is written.
+  if (options.record.empty()) {
+    enter_sandbox(
+        capture_options.pause == Pause::Never ? Sandbox::Reading : Sandbox::HoldingThreads,
+        capture_options.log);
+  }
   Dumper dumper(options, std::move(capture_options));
   if (!options.replay.empty()) {
     if (!options.pids.empty()) return report_usage(options, "--replay takes no PID");
@@ -307,7 +314,7 @@ int run_dump(const DumpOptions& options) {
     if (!one) return report_usage(options, "--watch takes one PID");
     return dumper.watch(pids.front(), *interval);
   }
-  const auto jobs = jobs_of(options);
+  const auto jobs = one ? Result<std::size_t>(1) : jobs_of(options);
   if (!jobs) return report_usage(options, jobs.error().message);
   const auto wanted = select(options, std::move(pids));
   if (!wanted) return report(0, wanted.error(), options.json, JsonStyle::Compact);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/inspect.hpp"
 #include "pyscope/render.hpp"
@@ -190,6 +191,7 @@ int run_inspect(const InspectArguments& arguments) {
   if (arguments.verbose) {
     options.log = [](const std::string& step) { fmt::print(stderr, "pyscope: {}\n", step); };
   }
+  enter_sandbox(arguments.pause ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
   InspectVerb verb(arguments, *pid);
   const auto inspector = Inspector::attach(*pid, options);
   if (!inspector) return verb.report(inspector.error());

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/processes.hpp"
 #include "pyscope/render.hpp"
@@ -45,6 +46,7 @@ int run_ps(const PsArguments& arguments) {
   if (arguments.verbose) {
     filter.log = [](const std::string& step) { fmt::print(stderr, "pyscope: {}\n", step); };
   }
+  enter_sandbox(Sandbox::Reading, filter.log);
   const auto processes = list_python_processes(filter);
   if (!processes) return report(arguments, processes.error());
   std::string out;

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/render.hpp"
 #include "pyscope/why.hpp"
@@ -108,6 +109,7 @@ int run_why(const WhyArguments& arguments) {
   if (arguments.verbose) {
     options.log = [](const std::string& step) { fmt::print(stderr, "pyscope: {}\n", step); };
   }
+  enter_sandbox(Sandbox::Reading, options.log);
   Result<Diagnosis> diagnosis = fail(ErrorKind::Failed, "nothing was looked at");
   {
     const Progress progress(std::chrono::duration<double>(options.duration).count(),

@@ -227,14 +227,12 @@ Result<UniqueFd> Process::open_mapped_file(const Mapping& mapping,
     ways.push_back({std::move(name), std::move(fd), error});
     const Way& way = ways.back();
     if (!way.fd) {
-      log("  {}: {}", way.name, std::strerror(way.error));
+      log("  {}: {}", way.name,
+          way.error == EINVAL ? "not a regular file" : std::strerror(way.error));
       return false;
     }
     struct stat info {};
-    if (::fstat(way.fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
-      log("  {}: not a regular file", way.name);
-      return false;
-    }
+    if (::fstat(way.fd.get(), &info) != 0) return false;
     const bool same_device = ::major(info.st_dev) == mapping.device_major &&
                              ::minor(info.st_dev) == mapping.device_minor;
     if (info.st_ino == mapping.inode && (same_device || same_bytes_at_start(way.fd.get(), head))) {
@@ -244,11 +242,15 @@ Result<UniqueFd> Process::open_mapped_file(const Mapping& mapping,
     log("  {}: another file than the one that is mapped", way.name);
     return false;
   };
-  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  if (try_way(map_file, UniqueFd{::openat(directory(), map_file.c_str(), kFlags)}) ||
-      try_way("exe", UniqueFd{::openat(directory(), "exe", kFlags)}) ||
+  // The target chooses the names, and may have mapped a device: nothing but a regular file is
+  // opened.
+  const auto open_regular = [](int folder, const std::string& name) {
+    return open_if_regular(UniqueFd{::openat(folder, name.c_str(), O_PATH | O_CLOEXEC)});
+  };
+  if (try_way(map_file, open_regular(directory(), map_file)) ||
+      try_way("exe", open_regular(directory(), "exe")) ||
       try_way("root" + path, open_below_root(directory(), path)) ||
-      try_way(path, UniqueFd{::open(path.c_str(), kFlags)})) {
+      try_way(path, open_regular(AT_FDCWD, path))) {
     return std::move(ways.back().fd);
   }
   return fail(ErrorKind::NotPermitted,

@@ -1,7 +1,7 @@
 #include "process/rooted_open.hpp"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
+#include <fmt/core.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -9,8 +9,16 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstdint>
+
+#include "process/opening.hpp"
 
 namespace pyscope {
+
+constexpr std::uint64_t kInRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+const open_how RootedOpening::kPath = {O_PATH | O_CLOEXEC, 0, kInRoot};
+const open_how RootedOpening::kFolder = {O_PATH | O_DIRECTORY | O_CLOEXEC, 0, kInRoot};
+
 namespace {
 
 // Without openat2: component by component, following no link at all.
@@ -34,26 +42,13 @@ UniqueFd open_without_links(int root, std::string_view path, int flags) {
   return at;
 }
 
-UniqueFd open_in_root(int root, const std::string& path, int flags) {
-  open_how how{};
-  how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+UniqueFd open_in_root(int root, const std::string& path, const open_how& how) {
   UniqueFd fd{static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how))};
   // ENOSYS: an old kernel; EPERM: a container's seccomp filter that doesn't know the call.
-  if (!fd && (errno == ENOSYS || errno == EPERM)) return open_without_links(root, path, flags);
-  return fd;
-}
-
-UniqueFd open_regular(int root, const std::string& path) {
-  // Looked at before it is opened: opening a device or a FIFO can have effects of its own.
-  const UniqueFd peek = open_in_root(root, path, O_PATH);
-  struct stat info {};
-  if (!peek || ::fstat(peek.get(), &info) != 0) return {};
-  if (!S_ISREG(info.st_mode)) {
-    errno = EINVAL;
-    return {};
+  if (!fd && (errno == ENOSYS || errno == EPERM)) {
+    return open_without_links(root, path, static_cast<int>(how.flags));
   }
-  return open_in_root(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  return fd;
 }
 
 std::string read_link(int directory, const char* name) {
@@ -64,10 +59,22 @@ std::string read_link(int directory, const char* name) {
 
 }  // namespace
 
+UniqueFd open_if_regular(const UniqueFd& peek) {
+  struct stat info {};
+  if (!peek || ::fstat(peek.get(), &info) != 0) return {};
+  if (!S_ISREG(info.st_mode)) {
+    errno = EINVAL;
+    return {};
+  }
+  // By its descriptor and not by its name, which could be another file's by now.
+  return UniqueFd{::open(fmt::format("/proc/self/fd/{}", peek.get()).c_str(),
+                         O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
+}
+
 UniqueFd open_below_root(int proc_directory, const std::string& path) {
   const UniqueFd root{::openat(proc_directory, "root", O_PATH | O_DIRECTORY | O_CLOEXEC)};
   if (!root) return {};
-  return open_regular(root.get(), path);
+  return open_if_regular(open_in_root(root.get(), path, RootedOpening::kPath));
 }
 
 UniqueFd open_from_working_directory(int proc_directory, const std::string& path) {
@@ -80,7 +87,7 @@ UniqueFd open_from_working_directory(int proc_directory, const std::string& path
   const std::string prefix = read_link(proc_directory, "root");
   if (prefix != "/" && directory.starts_with(prefix)) directory.erase(0, prefix.size());
   const UniqueFd guessed =
-      open_in_root(root.get(), directory.empty() ? "/" : directory, O_PATH | O_DIRECTORY);
+      open_in_root(root.get(), directory.empty() ? "/" : directory, RootedOpening::kFolder);
   const UniqueFd actual{::openat(proc_directory, "cwd", O_PATH | O_DIRECTORY | O_CLOEXEC)};
   struct stat guessed_info {};
   struct stat actual_info {};
@@ -90,7 +97,7 @@ UniqueFd open_from_working_directory(int proc_directory, const std::string& path
     errno = ENOENT;
     return {};
   }
-  return open_regular(root.get(), directory + "/" + path);
+  return open_if_regular(open_in_root(root.get(), directory + "/" + path, RootedOpening::kPath));
 }
 
 }  // namespace pyscope

@@ -18,4 +18,8 @@ namespace pyscope {
 /// the root. Absolute paths are taken as such.
 [[nodiscard]] UniqueFd open_from_working_directory(int proc_directory, const std::string& path);
 
+/// Opens for reading what was looked at by a descriptor with O_PATH, if that is a regular file;
+/// else empty, with errno set. Opening anything else may have effects, or block.
+[[nodiscard]] UniqueFd open_if_regular(const UniqueFd& peek);
+
 }  // namespace pyscope

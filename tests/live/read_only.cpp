@@ -1,0 +1,164 @@
+// That nothing is changed is watched from outside: by all system calls that each verb makes.
+#include <fmt/format.h>
+
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/dump.hpp"
+#include "support/target.hpp"
+
+using namespace pyscope::test;
+using nlohmann::json;
+
+namespace {
+
+struct Traced {
+  Outcome outcome;
+  std::vector<std::string> calls;  // "openat(AT_FDCWD, …) = 3"
+};
+
+Traced trace(const Workspace& workspace, const std::vector<std::string>& arguments) {
+  const std::string log = workspace.outside("strace.log");
+  Program program = pyscope_program(arguments, {{"ASAN_OPTIONS=detect_leaks=0"}, nullptr});
+  const std::vector<std::string> strace = {"/usr/bin/strace", "-f", "-qq", "-s", "64", "-o", log};
+  program.command.insert(program.command.begin(), strace.begin(), strace.end());
+  Traced traced{run(program), {}};
+  std::istringstream lines(read_file(log));
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t space = line.find_first_not_of(' ', line.find(' '));
+    if (space == std::string::npos) continue;
+    // The ends of calls that were interrupted by another thread's, exits, and signals.
+    const std::string call = line.substr(space);
+    if (!call.starts_with("<...") && !call.starts_with("+++") && !call.starts_with("---"))
+      traced.calls.push_back(call);
+  }
+  return traced;
+}
+
+/// Why a call doesn't belong into a program that reads; empty if it does.
+std::string objection(const std::string& call, bool pauses) {
+  static const std::set<std::string> kNever = {"process_vm_writev",
+                                               "pwrite64",
+                                               "pwritev",
+                                               "unlink",
+                                               "unlinkat",
+                                               "rename",
+                                               "renameat",
+                                               "renameat2",
+                                               "mkdir",
+                                               "mkdirat",
+                                               "rmdir",
+                                               "link",
+                                               "linkat",
+                                               "symlink",
+                                               "symlinkat",
+                                               "chmod",
+                                               "fchmod",
+                                               "fchmodat",
+                                               "chown",
+                                               "fchown",
+                                               "fchownat",
+                                               "truncate",
+                                               "ftruncate",
+                                               "setxattr",
+                                               "mount",
+                                               "umount2",
+                                               "setns",
+                                               "unshare",
+                                               "bpf",
+                                               "perf_event_open",
+                                               "pidfd_send_signal",
+                                               "pidfd_getfd",
+                                               "tkill",
+                                               "process_madvise",
+                                               "kcmp",
+                                               "sendmsg"};
+  const std::string name = call.substr(0, call.find('('));
+  if (kNever.contains(name)) return "is never made";
+  if (name == "ptrace") {
+    if (!pauses) return "only with --pause";
+    static const std::regex kHolds("ptrace\\(PTRACE_(SEIZE|INTERRUPT|DETACH), .*");
+    return std::regex_match(call, kHolds) ? "" : "does more than to hold a thread";
+  }
+  if (name == "open" || name == "openat" || name == "openat2") {
+    static const std::regex kWrites(".*O_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE).*");
+    return std::regex_match(call, kWrites) ? "opens a file to write" : "";
+  }
+  if (name == "kill" || name == "tgkill" || name == "rt_sigqueueinfo") {
+    static const std::regex kAsks("kill\\([0-9]+, 0\\).*");
+    return std::regex_match(call, kAsks) ? "" : "sends a signal";
+  }
+  if (name == "socket" && call.find("AF_NETLINK") == std::string::npos) return "talks to somebody";
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("no verb changes anything, by the system calls that it makes", "[live]") {
+  const Interpreter interpreter = any_interpreter();
+  Workspace workspace(interpreter);
+  const std::string folder = workspace.inside();
+  // Threads that wait for all kinds of things: each of them makes pyscope look at something else.
+  Target waiting(std::move(workspace), "waits.py", {folder});
+  (void)waiting.read();
+  Target stuck(interpreter, "locks.py", {"two"});
+  (void)stuck.read();
+  Target spinning(interpreter, "processes.py", {"spin_together"});
+  REQUIRE(spinning.read() == "ready");
+  const std::string waiter = std::to_string(waiting.pid());
+  const std::string locked = std::to_string(stuck.pid());
+  const std::string busy = std::to_string(spinning.pid());
+  const std::vector<std::vector<std::string>> commands = {
+      {"dump", waiter},
+      {"dump", waiter, "--json", "--locals", "-v"},
+      {"dump", locked, "--group"},
+      {"dump", busy, "--pause"},
+      {"dump", busy, locked, "--pause=all", "--locals"},
+      {"dump", locked, busy, "--children", "--json"},
+      {"dump", "--match", "locks.py two"},
+      {"why", waiter, "--duration", "100ms"},
+      {"why", busy, "--duration", "100ms", "--json"},
+      {"inspect", locked, "A", "QUEUE.maxsize"},
+      {"inspect", locked, "--list", "threading", "--json"},
+      {"inspect", busy, "--pause", "sys.argv"},
+      {"ps"},
+      {"ps", "--json", "--match", "locks.py"}};
+  for (const auto& command : commands) {
+    CAPTURE(command);
+    const Traced traced = trace(waiting.workspace(), command);
+    CAPTURE(traced.outcome.err);
+    CHECK((traced.outcome.status == 0 || traced.outcome.status == 6));
+    REQUIRE(traced.calls.size() > 20);
+    const bool pauses = std::any_of(command.begin(), command.end(), [](const std::string& word) {
+      return word.starts_with("--pause");
+    });
+    int programs = 0;
+    bool reads_memory = false;
+    for (const std::string& call : traced.calls) {
+      CAPTURE(call);
+      CHECK(objection(call, pauses).empty());
+      programs += call.starts_with("execve(") ? 1 : 0;
+      reads_memory = reads_memory || call.starts_with("process_vm_readv(");
+    }
+    CHECK(programs == 1);  // itself
+    CHECK(reads_memory);
+#ifndef PYSCOPE_SANITIZE
+    // The filter is set before any process is opened, and nothing that it denies is ever tried.
+    const auto first = [&](const std::string& start) {
+      return std::find_if(traced.calls.begin(), traced.calls.end(),
+                          [&](const std::string& call) { return call.starts_with(start); });
+    };
+    const auto filter = first("seccomp(SECCOMP_SET_MODE_FILTER");
+    REQUIRE(filter != traced.calls.end());
+    CHECK(filter < first("pidfd_open("));
+    for (auto call = filter + 1; call != traced.calls.end(); ++call) {
+      CAPTURE(*call);
+      CHECK((call->find("= -1 EPERM") == std::string::npos || call->starts_with("openat")));
+    }
+#endif
+  }
+}
