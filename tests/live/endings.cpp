@@ -168,6 +168,8 @@ TEST_CASE("Ctrl-C on a terminal ends what is under way, and what was found is to
 TEST_CASE("a signal at any moment leaves nothing behind", "[live]") {
   Target target(any_interpreter(), "processes.py", {"spin_together"});
   REQUIRE(target.read() == "ready");
+  Target another(any_interpreter(), "processes.py", {"spin_together"});
+  REQUIRE(another.read() == "ready");
   const pid_t pid = target.pid();
   struct Case {
     Words arguments;
@@ -176,6 +178,7 @@ TEST_CASE("a signal at any moment leaves nothing behind", "[live]") {
   const std::vector<Case> cases{
       {words("dump", pid), false},
       {words("dump", pid, {"--pause=all"}), false},
+      {words("dump", pid, {std::to_string(another.pid()), "--pause=all"}), false},
       {words("dump", pid, {"--pause=all", "--watch", "1h"}), true},
       {words("dump", pid, {"--pause=all", "--watch", "1ms"}), true},
       {words("why", pid, {"--duration", "1h"}), true},
@@ -206,6 +209,7 @@ TEST_CASE("a signal at any moment leaves nothing behind", "[live]") {
         CHECK(group_has_ended(group));
       }
       CHECK(goes_on(pid));
+      CHECK(goes_on(another.pid()));
     }
   }
   // Some came early, and some late.
@@ -300,6 +304,7 @@ TEST_CASE("a standard stream that is closed is never mistaken for a file", "[liv
                                  {"dump", number, "--json"},
                                  {"why", number, "--duration", "1ms"},
                                  {"inspect", number, "number"},
+                                 {"ps"},
                                  {"dump", "--help"},
                                  {"--version"}};
   for (const Words& arguments : verbs) {
@@ -335,6 +340,7 @@ TEST_CASE("a full disk is a failure that is told once", "[live]") {
                                  {"why", number, "--duration", "1ms"},
                                  {"inspect", number, "number"},
                                  {"inspect", number, "--watch", "1ms", "number"},
+                                 {"ps", "--json"},
                                  {"--help"},
                                  {"--version"}};
   PyscopeOptions full;
