@@ -96,6 +96,7 @@ class Dumper {
       // Ctrl-C may have taken the holder of --pause away in the middle.
       if (interrupts.caught() && (printed_ || !snapshot)) break;
       if (snapshot && last) mark_unchanged(*snapshot, *last);
+      text_.columns = terminal_columns(STDOUT_FILENO);  // the window may have another size by now
       status = print(pid, render(snapshot));
       if (!snapshot || output_lost()) return status;
       last = *std::move(snapshot);

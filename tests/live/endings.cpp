@@ -42,7 +42,8 @@ constexpr const char* kWideScript =
     "0]), 1) or self.other()\n"
     "print('\"ready\"', flush=True)\n"
     "number = 0\n"
-    "Größe().warte_länger(0, 0)\n";
+    "Größe().warte_länger(0, 0)\n"
+    "Größe().warte_länger(0, 0)  # after a byte\n";
 
 Target start_waiting() {
   Workspace workspace(any_interpreter());
@@ -166,9 +167,9 @@ TEST_CASE("Ctrl-C on a terminal ends what is under way, and what was found is to
 }
 
 TEST_CASE("a signal at any moment leaves nothing behind", "[live]") {
-  Target target(any_interpreter(), "processes.py", {"spin_together"});
+  Target target(any_interpreter(), "processes.py", {"count_signals"});
   REQUIRE(target.read() == "ready");
-  Target another(any_interpreter(), "processes.py", {"spin_together"});
+  Target another(any_interpreter(), "processes.py", {"count_signals"});
   REQUIRE(another.read() == "ready");
   const pid_t pid = target.pid();
   struct Case {
@@ -184,7 +185,12 @@ TEST_CASE("a signal at any moment leaves nothing behind", "[live]") {
       {words("why", pid, {"--duration", "1h"}), true},
       {words("inspect", pid, {"--pause", "--watch", "1h", "__name__"}), true},
   };
-  constexpr int kMoments = 6;
+  // Moments all along what it does, however fast that is here.
+  const auto begin = std::chrono::steady_clock::now();
+  CHECK(run_pyscope(words("dump", pid, {"--pause=all"})).status != kFailed);
+  const auto whole = std::chrono::steady_clock::now() - begin;
+  constexpr int kMoments = 5;
+  constexpr int kWhole = 3;  // the moment when it would have ended
   std::set<int> seen;
   for (const Case& one : cases) {
     for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
@@ -195,7 +201,7 @@ TEST_CASE("a signal at any moment leaves nothing behind", "[live]") {
         Child child(pyscope_program(one.arguments, options));
         const pid_t group = child.pid();
         // Not to wait for something, but to come at another moment each time.
-        std::this_thread::sleep_for(std::chrono::microseconds(300) * moment * moment);
+        std::this_thread::sleep_for(whole * moment / kWhole);
         // To all of the group, as a terminal does; or to the one, as kill does.
         ::kill(signal == SIGTERM ? group : -group, signal);
         const Outcome outcome = child.finish();
@@ -407,6 +413,20 @@ TEST_CASE("a source line is cut to the terminal, and what is executed stays in s
   CHECK(source.find(called) != std::string::npos);
   CHECK(source.find(called) == marks.find("~~~~~~~^"));
   CHECK(marks.find_first_not_of(' ') == source.find(called));
+}
+
+TEST_CASE("a watch follows the width of its terminal", "[live]") {
+  Target target = start_waiting();
+  constexpr int kWide = 300;
+  constexpr int kNarrow = 40;
+  TerminalProgram program(
+      pyscope_program(words("dump", target.pid(), {"--watch", "1ms", "--color", "never"})), kWide);
+  program.wait_for(" or self.other()\r\n");
+  program.resize(kNarrow);
+  target.child().send("x");  // only what has changed is printed anew
+  program.wait_for("...os.read(");
+  program.type(kCtrlC);
+  CHECK(program.finish().status == 0);
 }
 
 TEST_CASE("a file gets all of a source line, and no colours", "[live]") {

@@ -6,8 +6,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <stdexcept>
 #include <utility>
@@ -26,6 +28,14 @@ Program on_terminal(Program program, int terminal) {
   return program;
 }
 
+void set_size(int terminal, int columns) {
+  winsize size{};
+  constexpr unsigned short kLines = 24;
+  size.ws_row = kLines;
+  size.ws_col = static_cast<unsigned short>(columns);
+  if (::ioctl(terminal, TIOCSWINSZ, &size) != 0) throw_errno("TIOCSWINSZ");
+}
+
 }  // namespace
 
 PseudoTerminal::PseudoTerminal(int columns) : user(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
@@ -35,11 +45,8 @@ PseudoTerminal::PseudoTerminal(int columns) : user(::posix_openpt(O_RDWR | O_NOC
     throw_errno("posix_openpt");
   }
   program = UniqueFd{::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC)};
-  winsize size{};
-  constexpr unsigned short kLines = 24;
-  size.ws_row = kLines;
-  size.ws_col = static_cast<unsigned short>(columns);
-  if (!program || ::ioctl(user.get(), TIOCSWINSZ, &size) != 0) throw_errno(name.data());
+  if (!program) throw_errno(name.data());
+  set_size(user.get(), columns);
 }
 
 TerminalProgram::TerminalProgram(const Program& program, int columns)
@@ -74,11 +81,17 @@ bool TerminalProgram::read_some() {
 }
 
 void TerminalProgram::wait_for(std::string_view text) {
-  while (shown_.find(text) == std::string::npos) {
-    if (!read_some()) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (std::size_t from = 0; shown_.find(text, from) == std::string::npos;) {
+    from = shown_.size() - std::min(shown_.size(), text.size());
+    if (std::chrono::steady_clock::now() > deadline || !read_some()) {
       throw std::runtime_error(fmt::format("'{}' was never shown, but: {}", text, shown_));
     }
   }
+}
+
+void TerminalProgram::resize(int columns) {
+  set_size(terminal_.user.get(), columns);
 }
 
 void TerminalProgram::hang_up() {

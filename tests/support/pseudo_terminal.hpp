@@ -30,6 +30,7 @@ class TerminalProgram {
   void type(std::string_view keys);
   /// Reads until `text` has been shown. Throws if the program ends without, or after kPatience.
   void wait_for(std::string_view text);
+  void resize(int columns);
   /// The window is closed, or the connection.
   void hang_up();
   /// Reads what else is shown, until its end. `out` of the outcome has everything.
