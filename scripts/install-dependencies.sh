@@ -21,6 +21,7 @@ build_packages=(
 test_packages=(
   catch2 nlohmann-json3-dev python3 python3-jsonschema
   clang-format-14 shellcheck strace bubblewrap
+  openssh-client openssh-server
 )
 
 say() { printf 'install-dependencies: %s\n' "$*" >&2; }
@@ -58,12 +59,30 @@ if [ "$EUID" != 0 ]; then
   [ -t 0 ] || as_root+=(-n)
 fi
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+policy=''  # keeps services from being started; ours, and removed at the end
+trap 'rm -f "$log"; [ -z "$policy" ] || "${as_root[@]}" rm -f "$policy"' EXIT
 apt() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
     apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >"$log" 2>&1 </dev/null
 }
 show_log() { tail -20 "$log" | sed 's/^/  | /' >&2; }
+
+# The package of the SSH server starts it, now and at each boot. The tests need the program only: a
+# machine that had no server must not have one because of them.
+install() {
+  case " $* " in *' openssh-server '*) ;; *) apt install --no-install-recommends "$@"; return ;; esac
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+  fi
+  local status=0
+  apt install --no-install-recommends "$@" || status=$?
+  # Each is unknown to some machines.
+  "${as_root[@]}" systemctl disable ssh.service ssh.socket >/dev/null 2>&1 || true
+  "${as_root[@]}" update-rc.d ssh disable >/dev/null 2>&1 || true
+  return "$status"
+}
 
 say "installing ${missing[*]}"
 # A source that has nothing to do with this may be broken: go on with the index as it is.
@@ -73,7 +92,7 @@ known=$(LC_ALL=C apt-cache policy "${missing[@]}" 2>/dev/null |
   awk '/^[^ ]/ { sub(/:$/, ""); name = $0 } $1 == "Candidate:" && $2 != "(none)" { print name }')
 mapfile -t known <<<"$known"
 if [ -n "${known[0]}" ]; then
-  apt install --no-install-recommends "${known[@]}" || { say "apt-get install failed:"; show_log; }
+  install "${known[@]}" || { say "apt-get install failed:"; show_log; }
 fi
 
 find_missing

@@ -26,6 +26,9 @@ enum class Grouping : std::uint8_t {
 struct TextOptions {
   bool color = false;
   Grouping grouping = Grouping::Automatic;
+  /// Of the terminal: a source line that doesn't fit is cut around the piece that is being
+  /// executed, since a terminal would wrap it and put the marks below something else. 0: not cut.
+  std::size_t columns = 0;
 };
 
 /// The text form: a one-line summary, a heading, and each thread with its frames, innermost first.

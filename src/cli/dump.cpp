@@ -1,11 +1,11 @@
 #include "cli/dump.hpp"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <iterator>
 #include <optional>
 #include <set>
@@ -53,6 +53,7 @@ class Dumper {
   Dumper(const DumpOptions& options, CaptureOptions capture_options)
       : options_(options), capture_options_(std::move(capture_options)) {
     text_.color = wants_color(options.color);
+    text_.columns = terminal_columns(STDOUT_FILENO);
     if (options.group) text_.grouping = Grouping::Always;
     if (options.no_group) text_.grouping = Grouping::Never;
   }
@@ -68,7 +69,7 @@ class Dumper {
       const bool gone = rendered.error && rendered.error->kind == ErrorKind::NoSuchProcess;
       if (gone && !wanted.named) return true;
       statuses.push_back(print(wanted.pids[i], rendered));
-      return true;
+      return !output_lost();
     };
     // For people in the order in which they are listed, for scripts each as soon as it is read.
     run_parallel(wanted.pids.size(), jobs, !options_.json, read, print_one);
@@ -93,12 +94,14 @@ class Dumper {
           std::chrono::abs(*snapshot->started_at - *last->started_at) > kClockTicks) {
         snapshot = fail(ErrorKind::NoSuchProcess, fmt::format("process {} has ended", pid));
       }
-      if (!snapshot && interrupts.caught()) break;
+      // Ctrl-C may have taken the holder of --pause away in the middle.
+      if (interrupts.caught() && (printed_ || !snapshot)) break;
       if (snapshot && last) mark_unchanged(*snapshot, *last);
+      text_.columns = terminal_columns(STDOUT_FILENO);  // the window may have another size by now
       status = print(pid, render(snapshot));
-      if (!snapshot) return status;
+      if (!snapshot || output_lost()) return status;
       last = *std::move(snapshot);
-      sleep_unless_interrupted(interval);
+      interrupts.sleep(interval);
     }
     return status;
   }
@@ -245,7 +248,7 @@ int run_dump(const DumpOptions& options) {
   capture_options.record_path = options.record;
   if (options.verbose) {
     capture_options.log = [](const std::string& step) {
-      fmt::print(stderr, "pyscope: {}\n", step);
+      print_message(fmt::format("pyscope: {}\n", step));
     };
   }
   if (options.color != "auto" && options.color != "always" && options.color != "never") {

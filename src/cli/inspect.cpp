@@ -4,7 +4,6 @@
 #include <fmt/core.h>
 
 #include <chrono>
-#include <cstdio>
 #include <ctime>
 
 #include "cli/sandbox.hpp"
@@ -34,7 +33,7 @@ class InspectVerb {
     const auto inspection = inspector.read(arguments_.paths);
     if (!inspection) return report(inspection.error());
     if (inspection->paused_us > 0 && !arguments_.json) {
-      fmt::print(stderr, "pyscope: paused for {} us\n", inspection->paused_us);
+      print_message(fmt::format("pyscope: paused for {} us\n", inspection->paused_us));
     }
     const bool several = inspection->values.size() > 1;
     const JsonStyle style = several ? JsonStyle::Compact : JsonStyle::Pretty;
@@ -57,6 +56,7 @@ class InspectVerb {
     std::vector<std::string> last(arguments_.paths.size());
     while (!interrupts.caught()) {
       const auto inspection = inspector.read(arguments_.paths);
+      if (interrupts.caught()) break;  // it may have taken the holder of --pause away
       if (!inspection) return report(inspection.error());
       for (std::size_t i = 0; i < inspection->values.size(); ++i) {
         const InspectedValue& value = inspection->values[i];
@@ -75,7 +75,7 @@ class InspectVerb {
         if (!arguments_.json) now.insert(0, time_of_day(inspection->captured_at) + "  ");
         if (!write_out(now)) return exit_status(ErrorKind::Failed);
       }
-      sleep_unless_interrupted(interval);
+      interrupts.sleep(interval);
     }
     return 0;
   }
@@ -95,13 +95,13 @@ class InspectVerb {
     if (arguments_.json) return;
     // Where it would be looked for is no news.
     if (!value.origin.empty() && value.origin != "module __main__") {
-      fmt::print(stderr, "pyscope: {}: found in {}\n", value.path, value.origin);
+      print_message(fmt::format("pyscope: {}: found in {}\n", value.path, value.origin));
     }
     if (!value.consistent) {
-      fmt::print(stderr,
-                 "pyscope: {} changed each time that it was read; --pause holds the process for a "
-                 "moment\n",
-                 value.path);
+      print_message(
+          fmt::format("pyscope: {} changed each time that it was read; --pause holds the process "
+                      "for a moment\n",
+                      value.path));
     }
   }
 
@@ -189,7 +189,9 @@ int run_inspect(const InspectArguments& arguments) {
   if (!limits) return report_usage(arguments, limits.error().message);
   options.values = *std::move(limits);
   if (arguments.verbose) {
-    options.log = [](const std::string& step) { fmt::print(stderr, "pyscope: {}\n", step); };
+    options.log = [](const std::string& step) {
+      print_message(fmt::format("pyscope: {}\n", step));
+    };
   }
   enter_sandbox(arguments.pause ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
   InspectVerb verb(arguments, *pid);

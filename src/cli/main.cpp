@@ -4,17 +4,23 @@
 
 #include <CLI/CLI.hpp>
 #include <climits>
-#include <cstdio>
 #include <exception>
+#include <sstream>
 #include <string>
 
 #include "cli/dump.hpp"
 #include "cli/inspect.hpp"
 #include "cli/ps.hpp"
+#include "cli/terminal.hpp"
 #include "cli/why.hpp"
 #include "pyscope/error.hpp"
 
 namespace {
+
+using pyscope::ErrorKind;
+using pyscope::exit_status;
+using pyscope::cli::print_message;
+using pyscope::cli::write_out;
 
 constexpr const char* kDescription =
     "Shows what a running Python process is doing, without stopping or changing it.";
@@ -36,16 +42,17 @@ int explain_usage(const std::string& first_word, const std::string& message) {
   const bool number =
       !first_word.empty() && first_word.find_first_not_of("0123456789") == std::string::npos;
   if (number) {
-    fmt::print(stderr, "pyscope: what is to be done with process {0}?\n         pyscope dump {0}\n",
-               first_word);
+    print_message(fmt::format(
+        "pyscope: what is to be done with process {0}?\n         pyscope dump {0}\n", first_word));
   } else if (!first_word.empty() && first_word.front() != '-') {
-    fmt::print(stderr, "pyscope: there is no verb '{}'\n         see: pyscope --help\n",
-               first_word);
+    print_message(
+        fmt::format("pyscope: there is no verb '{}'\n         see: pyscope --help\n", first_word));
   } else {
-    fmt::print(stderr, "pyscope: {}\n         see: pyscope --help\n",
-               first_word.empty() ? "say what to do, for example: pyscope dump PID" : message);
+    print_message(fmt::format(
+        "pyscope: {}\n         see: pyscope --help\n",
+        first_word.empty() ? "say what to do, for example: pyscope dump PID" : message));
   }
-  return pyscope::exit_status(pyscope::ErrorKind::Usage);
+  return exit_status(ErrorKind::Usage);
 }
 
 int run(int argc, char** argv) {
@@ -66,7 +73,11 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    if (error.get_exit_code() == 0) {  // --help and --version
+      std::ostringstream text;
+      app.exit(error, text, text);
+      return write_out(text.str()) ? 0 : exit_status(ErrorKind::Failed);
+    }
     // CLI11's own statuses are above 100.
     if (dump->parsed()) return pyscope::cli::report_usage(dump_options, error.what());
     if (inspect->parsed()) return pyscope::cli::report_usage(inspect_arguments, error.what());
@@ -89,12 +100,12 @@ int main(int argc, char** argv) {
   ::mallopt(M_TOP_PAD, kStep);
   ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
   ::mallopt(M_MMAP_THRESHOLD, INT_MAX);
+  pyscope::cli::occupy_standard_streams();
   try {
-    return run(argc, argv);
+    const int status = run(argc, argv);
+    return pyscope::cli::output_lost() ? exit_status(ErrorKind::Failed) : status;
   } catch (const std::exception& error) {
-    std::fputs("pyscope: unexpected failure: ", stderr);
-    std::fputs(error.what(), stderr);
-    std::fputs("\n", stderr);
+    pyscope::cli::print_message(fmt::format("pyscope: unexpected failure: {}\n", error.what()));
     return 1;
   }
 }

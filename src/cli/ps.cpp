@@ -3,8 +3,6 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/processes.hpp"
@@ -44,7 +42,7 @@ int run_ps(const PsArguments& arguments) {
   }
   ProcessFilter filter = to_filter(arguments.selection, arguments.values);
   if (arguments.verbose) {
-    filter.log = [](const std::string& step) { fmt::print(stderr, "pyscope: {}\n", step); };
+    filter.log = [](const std::string& step) { print_message(fmt::format("pyscope: {}\n", step)); };
   }
   enter_sandbox(Sandbox::Reading, filter.log);
   const auto processes = list_python_processes(filter);
@@ -57,8 +55,8 @@ int run_ps(const PsArguments& arguments) {
     out = render_text(*processes, {wants_color(arguments.color), terminal_columns(STDOUT_FILENO)});
   }
   if (processes->empty()) {
-    fmt::print(stderr, "pyscope: no Python process {}\n",
-               arguments.selection.empty() ? "is to be seen here" : "fits");
+    print_message(fmt::format("pyscope: no Python process {}\n",
+                              arguments.selection.empty() ? "is to be seen here" : "fits"));
   }
   return write_out(out) ? 0 : exit_status(ErrorKind::Failed);
 }

@@ -1,11 +1,14 @@
 #include "cli/terminal.hpp"
 
+#include <fcntl.h>
 #include <fmt/core.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
-#include <cstdio>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -16,6 +19,30 @@ namespace {
 bool is_set(const char* variable) {
   const char* value = std::getenv(variable);
   return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
+}
+
+/// 0, or what errno says.
+int write_all(int fd, std::string_view rest) {
+  while (!rest.empty()) {
+    const ssize_t n = ::write(fd, rest.data(), rest.size());
+    if (n >= 0) {
+      rest.remove_prefix(static_cast<std::size_t>(n));
+    } else if (errno == EAGAIN) {
+      // Whoever shares the terminal or pipe with us has made it non-blocking.
+      pollfd writable{fd, POLLOUT, 0};
+      (void)::poll(&writable, 1, -1);
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+void end_if_unread(const pollfd& output) {
+  // Nothing else is an end: a file that is closed, or on a full disk, is reported by the write.
+  if ((output.revents & (POLLERR | POLLHUP)) == 0) return;
+  ::raise(SIGPIPE);
+  std::_Exit(0);  // the caller ignores it
 }
 
 }  // namespace
@@ -32,36 +59,97 @@ bool wants_color(const std::string& choice) {
   return ::isatty(STDOUT_FILENO) == 1;
 }
 
+void occupy_standard_streams() {
+  // Each the wrong way round, so that its use fails with EBADF as if it were still closed. open()
+  // takes the lowest descriptor that is free.
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    [[maybe_unused]] const int opened =
+        ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+namespace {
+bool lost = false;
+}  // namespace
+
+bool output_lost() {
+  return lost;
+}
+
+bool write_out(const std::string& text) {
+  if (lost) return false;
+  const int error = write_all(STDOUT_FILENO, text);
+  if (error == EPIPE) std::_Exit(0);
+  if (error == 0) return true;
+  print_message(fmt::format("pyscope: writing the output failed: {}\n", std::strerror(error)));
+  lost = true;
+  return false;
+}
+
+void print_message(std::string_view text) {
+  (void)write_all(STDERR_FILENO, text);
+}
+
 std::size_t terminal_columns(int fd) {
   winsize size{};
   return ::ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-bool write_out(const std::string& text) {
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    const ssize_t n = ::write(STDOUT_FILENO, rest.data(), rest.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      if (errno == EPIPE) std::_Exit(0);
-      fmt::print(stderr, "pyscope: writing the output failed: {}\n", std::strerror(errno));
-      return false;
-    }
-    rest.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return true;
+void end_if_unread() {
+  pollfd output{STDOUT_FILENO, 0, 0};
+  if (::poll(&output, 1, 0) > 0) end_if_unread(output);
 }
 
 namespace {
+
 volatile std::sig_atomic_t interrupted = 0;
+std::atomic<std::int64_t> interrupted_at = 0;  // nanoseconds
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+
+constexpr std::int64_t kNanosecondsInSecond = 1'000'000'000;
+
+void on_interrupt(int signal) {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  const std::int64_t at = now.tv_sec * kNanosecondsInSecond + now.tv_nsec;
+  // timeout(1) sends each signal twice at once: to the process, and to its group.
+  constexpr std::int64_t kSameInterrupt = kNanosecondsInSecond / 5;
+  if (interrupted != 0 && at - interrupted_at > kSameInterrupt) {
+    ::signal(signal, SIG_DFL);
+    ::raise(signal);  // delivered when the handler returns
+    return;
+  }
+  if (interrupted == 0) interrupted_at = at;
+  interrupted = 1;
+}
+
+sigset_t interrupts() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGINT);
+  ::sigaddset(&set, SIGTERM);
+  return set;
+}
+
+/// Returns what was before.
+struct sigaction catch_unless_ignored(int signal) {
+  struct sigaction before {};
+  ::sigaction(signal, nullptr, &before);
+  if (before.sa_handler == SIG_IGN) return before;
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  action.sa_mask = interrupts();
+  ::sigaction(signal, &action, nullptr);
+  return before;
+}
+
 }  // namespace
 
 InterruptCatcher::InterruptCatcher() {
   interrupted = 0;
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  ::sigaction(SIGINT, &action, &interrupt_);
-  ::sigaction(SIGTERM, &action, &terminate_);
+  interrupt_ = catch_unless_ignored(SIGINT);
+  terminate_ = catch_unless_ignored(SIGTERM);
 }
 
 InterruptCatcher::~InterruptCatcher() {
@@ -73,16 +161,23 @@ bool InterruptCatcher::caught() const {
   return interrupted != 0;
 }
 
-void sleep_unless_interrupted(std::chrono::microseconds time) {
+void InterruptCatcher::sleep(std::chrono::microseconds time) const {
   constexpr std::int64_t kMicrosecondsInSecond = 1'000'000;
   const timespec rest{.tv_sec = static_cast<std::time_t>(time.count() / kMicrosecondsInSecond),
                       .tv_nsec = static_cast<long>(time.count() % kMicrosecondsInSecond * 1000)};
-  ::nanosleep(&rest, nullptr);
+  // One that comes between the look and the sleep must not be slept through.
+  const sigset_t blocked = interrupts();
+  sigset_t before;
+  ::sigprocmask(SIG_BLOCK, &blocked, &before);
+  pollfd output{STDOUT_FILENO, 0, 0};
+  const bool unread = interrupted == 0 && ::ppoll(&output, 1, &rest, &before) > 0;
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (unread) end_if_unread(output);
 }
 
 void print_error(const Error& error) {
-  fmt::print(stderr, "pyscope: {}\n", error.message);
-  if (!error.hint.empty()) fmt::print(stderr, "         {}\n", error.hint);
+  print_message(fmt::format("pyscope: {}\n", error.message));
+  if (!error.hint.empty()) print_message(fmt::format("         {}\n", error.hint));
 }
 
 }  // namespace pyscope::cli

@@ -5,10 +5,15 @@
 #include <csignal>
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "pyscope/error.hpp"
 
 namespace pyscope::cli {
+
+/// To be called before anything is opened. A standard stream that the caller has closed (`>&-`)
+/// would else be the next file that is opened, and the output would go there.
+void occupy_standard_streams();
 
 /// By --color, which is auto, always or never, and by the environment.
 [[nodiscard]] bool wants_color(const std::string& choice);
@@ -17,10 +22,24 @@ namespace pyscope::cli {
 [[nodiscard]] std::size_t terminal_columns(int fd);
 
 /// Writes all of it to stdout. A reader that has closed the pipe has seen enough: that ends the
-/// program quietly. False for any other failure, which is then reported.
+/// program quietly. False for any other failure, which is reported once; nothing is written from
+/// then on.
 [[nodiscard]] bool write_out(const std::string& text);
 
-/// While it lives, Ctrl-C and a plain kill end what is under way, and not the program.
+/// Whether that has failed: the exit status is 1 then, whatever else there was.
+[[nodiscard]] bool output_lost();
+
+/// On stderr, as it is. That nobody can read it there is no failure of its own.
+void print_message(std::string_view text);
+
+/// Ends the program quietly, as a write would, once nobody can read its stdout any more: the
+/// reader of a pipe has gone, the connection of an SSH session is closed. For what is at work for
+/// long without writing.
+void end_if_unread();
+
+/// While it lives, Ctrl-C and a plain kill end what is under way, and not the program; again, a
+/// moment later, they do end it. One that is ignored (by nohup, or in the background of a script)
+/// stays ignored.
 class InterruptCatcher {
  public:
   InterruptCatcher();
@@ -28,14 +47,13 @@ class InterruptCatcher {
   InterruptCatcher& operator=(const InterruptCatcher&) = delete;
   ~InterruptCatcher();
   [[nodiscard]] bool caught() const;
+  /// Returns early if one is caught, or was before; ends the program if its stdout is unread.
+  void sleep(std::chrono::microseconds time) const;
 
  private:
   struct sigaction interrupt_ {};  // as they were before
   struct sigaction terminate_ {};
 };
-
-/// A signal that is caught ends it early.
-void sleep_unless_interrupted(std::chrono::microseconds time);
 
 /// On stderr.
 void print_error(const Error& error);

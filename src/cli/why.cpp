@@ -3,9 +3,10 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
-#include <cstdio>
+#include <string>
 
 #include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
@@ -31,15 +32,19 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() {
-    if (shown_) fmt::print(stderr, "\r\x1b[K");
+    if (shown_) print_message("\r\x1b[K");
   }
   void show(std::size_t samples) const {
     const double passed =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     if (!shown_ || passed < kPatience) return;
-    fmt::print(stderr, "\r\x1b[Kpyscope: {} samples, {:.1f} of {:.1f} s; Ctrl-C ends it", samples,
-               passed, duration_);
-    std::fflush(stderr);
+    std::string line = fmt::format("pyscope: {} samples, {:.1f} of {:.1f} s; Ctrl-C ends it",
+                                   samples, passed, duration_);
+    // What goes over the edge would stay there. The last column is left free: some terminals wrap
+    // when it is written.
+    const std::size_t columns = terminal_columns(STDERR_FILENO);
+    if (columns > 0) line.resize(std::min(line.size(), columns - 1));
+    print_message("\r\x1b[K" + line);
   }
 
  private:
@@ -107,7 +112,9 @@ int run_why(const WhyArguments& arguments) {
   if (!limits) return report_usage(arguments, limits.error().message);
   options.values = *std::move(limits);
   if (arguments.verbose) {
-    options.log = [](const std::string& step) { fmt::print(stderr, "pyscope: {}\n", step); };
+    options.log = [](const std::string& step) {
+      print_message(fmt::format("pyscope: {}\n", step));
+    };
   }
   enter_sandbox(Sandbox::Reading, options.log);
   Result<Diagnosis> diagnosis = fail(ErrorKind::Failed, "nothing was looked at");
@@ -117,6 +124,7 @@ int run_why(const WhyArguments& arguments) {
     const InterruptCatcher interrupts;
     options.go_on = [&](std::size_t samples) {
       progress.show(samples);
+      end_if_unread();
       return !interrupts.caught();
     };
     diagnosis = diagnose(*pid, options);

@@ -153,14 +153,18 @@ void FrameTexts::append_source(std::string& out, const Frame& frame) const {
     out += '\n';
     return;
   }
-  const UnderlinedLine line = underline(source.text, frame.position);
+  constexpr std::size_t kIndent = 4;
+  const std::size_t columns = columns_ == 0
+                                  ? kMostSourceColumns
+                                  : std::max(columns_, kIndent + kLeastSourceColumns) - kIndent;
+  const UnderlinedLine line = underline(source.text, frame.position, columns);
   if (line.text.empty()) return;
-  out += "    ";
+  out.append(kIndent, ' ');
   out += line.text;
   out += '\n';
   if (line.marks.empty()) return;
   const std::size_t indent = line.marks.find_first_not_of(' ');
-  out.append(4 + indent, ' ');
+  out.append(kIndent + indent, ' ');
   painter_.append(out, Style::Underline, std::string_view(line.marks).substr(indent));
   out += '\n';
 }

@@ -20,7 +20,9 @@ namespace pyscope {
 /// The snapshot must outlive it.
 class FrameTexts {
  public:
-  FrameTexts(const Snapshot& snapshot, Painter painter) : snapshot_(snapshot), painter_(painter) {}
+  /// Source lines take at most `columns` of the terminal; 0: as many as they are.
+  FrameTexts(const Snapshot& snapshot, Painter painter, std::size_t columns)
+      : snapshot_(snapshot), painter_(painter), columns_(columns) {}
 
   /// A number for the frame, the same for frames that are printed alike.
   [[nodiscard]] std::uint32_t number(const Frame& frame);
@@ -50,6 +52,7 @@ class FrameTexts {
 
   const Snapshot& snapshot_;
   Painter painter_;
+  std::size_t columns_;
   tsl::robin_map<Key, std::uint32_t, KeyHash> numbers_;
   std::unordered_map<std::string, std::uint32_t> numbers_of_texts_;
   std::unordered_map<std::uint64_t, std::uint32_t> keys_of_lines_;

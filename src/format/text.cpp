@@ -98,7 +98,7 @@ class TextRenderer {
       : snapshot_(snapshot),
         options_(options),
         painter_(options.color),
-        frame_texts_(snapshot, painter_),
+        frame_texts_(snapshot, painter_, options.columns),
         activities_(snapshot) {
     const auto leader =
         std::find_if(snapshot.threads.begin(), snapshot.threads.end(),

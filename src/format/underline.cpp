@@ -4,8 +4,11 @@
 
 #include "format/underline.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "format/anchor.hpp"
 #include "format/escape.hpp"
@@ -15,9 +18,9 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\f\v\r\n";
 constexpr std::size_t kTabWidth = 8;
-// Generated code has lines of megabytes. Nobody reads beyond this, and a terminal would be flooded.
-constexpr std::size_t kMaxColumns = 500;
-constexpr std::size_t kMaxBytes = 4 * kMaxColumns;  // for characters that take no column
+// Of a line that is shown, as some take no column.
+constexpr std::size_t kMostCharacters = 2 * kMostSourceColumns;
+constexpr std::string_view kCut = "...";
 
 struct Marked {
   std::size_t begin = 0;  // bytes of the line, half-open
@@ -100,6 +103,13 @@ std::optional<Marked> find_marked(std::string_view line, Trimmed shown, const Po
   return marked;
 }
 
+/// One character as it is shown.
+struct Piece {
+  std::string text;  // nearly always the character itself, which fits into a small string
+  std::size_t width = 0;
+  char mark = ' ';
+};
+
 char mark_at(const Marked& marked, std::size_t at) {
   if (at < marked.begin || at >= marked.end) return ' ';
   if (!marked.anchor) return '^';
@@ -107,35 +117,77 @@ char mark_at(const Marked& marked, std::size_t at) {
   return within >= marked.anchor->begin && within < marked.anchor->end ? '^' : '~';
 }
 
-}  // namespace
-
-UnderlinedLine underline(std::string_view line, const Position& position) {
-  const Trimmed shown = trim(line);
-  const auto marked = find_marked(line, shown, position);
-  UnderlinedLine result;
+std::vector<Piece> pieces_of(std::string_view line, Trimmed shown,
+                             const std::optional<Marked>& marked) {
+  std::vector<Piece> pieces;
+  pieces.reserve(shown.end - shown.begin);
   std::size_t columns = 0;
-  std::size_t marks_end = 0;
   for (std::size_t at = shown.begin; at < shown.end;) {
     const std::size_t size = first_character(line.substr(at)).size;
-    // One character as it is shown; nearly always it is shown as itself, and fits into a small
-    // string.
-    const std::string piece = line[at] == '\t' ? std::string(kTabWidth - columns % kTabWidth, ' ')
-                                               : escape(line.substr(at, size));
-    const std::size_t width = display_width(piece);
-    if (columns + width > kMaxColumns || result.text.size() > kMaxBytes) {
-      result.text += "...";
-      break;
-    }
-    result.text += piece;
-    columns += width;
-    if (marked) {
-      const char mark = mark_at(*marked, at);
-      result.marks.append(width, mark);
-      if (mark != ' ' && width > 0) marks_end = result.marks.size();
-    }
+    Piece piece;
+    piece.text = line[at] == '\t' ? std::string(kTabWidth - columns % kTabWidth, ' ')
+                                  : escape(line.substr(at, size));
+    piece.width = display_width(piece.text);
+    if (marked && piece.width > 0) piece.mark = mark_at(*marked, at);
+    columns += piece.width;
+    pieces.push_back(std::move(piece));
     at += size;
   }
-  result.marks.resize(marks_end);
+  return pieces;
+}
+
+struct Window {
+  std::size_t begin = 0;  // pieces, half-open
+  std::size_t end = 0;
+};
+
+/// The pieces to show in so many columns, together with the signs for what is cut off.
+Window choose_window(const std::vector<Piece>& pieces, std::size_t columns) {
+  std::vector<std::size_t> starts{0};  // the column of each piece, and of the end
+  std::size_t marks_begin = pieces.size();
+  std::size_t marks_end = 0;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    starts.push_back(starts.back() + pieces[i].width);
+    if (pieces[i].mark == ' ') continue;
+    marks_begin = std::min(marks_begin, i);
+    marks_end = i + 1;
+  }
+  if (starts.back() <= columns && pieces.size() <= kMostCharacters) return {0, pieces.size()};
+  const auto fits = [&](std::size_t begin, std::size_t end) {
+    const std::size_t cuts = (begin > 0 ? 1 : 0) + (end < pieces.size() ? 1 : 0);
+    return starts[end] - starts[begin] + cuts * kCut.size() <= columns;
+  };
+  // As little as possible is cut off on the left, and never the first mark.
+  Window window;
+  while (window.begin < marks_begin && !fits(window.begin, marks_end))
+    ++window.begin;
+  window.end = std::min(pieces.size(), window.begin + kMostCharacters);
+  while (window.end > window.begin && !fits(window.begin, window.end))
+    --window.end;
+  return window;
+}
+
+}  // namespace
+
+UnderlinedLine underline(std::string_view line, const Position& position, std::size_t columns) {
+  columns = std::clamp(columns, kLeastSourceColumns, kMostSourceColumns);
+  const Trimmed shown = trim(line);
+  const auto marked = find_marked(line, shown, position);
+  const std::vector<Piece> pieces = pieces_of(line, shown, marked);
+  const Window window = choose_window(pieces, columns);
+  UnderlinedLine result;
+  const auto cut = [&] {
+    result.text += kCut;
+    result.marks.append(kCut.size(), ' ');
+  };
+  if (window.begin > 0) cut();
+  for (std::size_t i = window.begin; i < window.end; ++i) {
+    result.text += pieces[i].text;
+    result.marks.append(pieces[i].width, pieces[i].mark);
+  }
+  const std::size_t last_mark = result.marks.find_last_not_of(' ');
+  result.marks.resize(last_mark == std::string::npos ? 0 : last_mark + 1);
+  if (window.end < pieces.size()) result.text += kCut;
   return result;
 }
 

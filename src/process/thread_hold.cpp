@@ -155,7 +155,7 @@ Result<ThreadHold> ThreadHold::stop(std::span<const pid_t> tids, const HoldLimit
                 fmt::format("holding threads: socketpair: {}", std::strerror(errno)));
   }
   result.line_ = UniqueFd{ends[0]};
-  const UniqueFd holders_end{ends[1]};
+  UniqueFd holders_end{ends[1]};
   const pid_t reader = ::getpid();
   result.holder_ = ::fork();
   if (result.holder_ < 0) {
@@ -190,7 +190,9 @@ Result<ThreadHold> ThreadHold::stop(std::span<const pid_t> tids, const HoldLimit
     ::_exit(0);
   }
 
-  // Its word that they stand. If it ends first, there is none.
+  // Its word that they stand. If it ends first, there is none, but an end: if its side of the line
+  // isn't open here as well.
+  holders_end = UniqueFd{};
   char ready = 0;
   ssize_t n = 0;
   do {

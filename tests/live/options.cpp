@@ -76,19 +76,21 @@ TEST_CASE("the version and the help are data on stdout", "[live]") {
   CHECK(help.status == 0);
   CHECK(help.err.empty());
   for (const char* option :
-       {"--json", "--thread", "--frames", "--no-source", "--group", "--no-group", "--color",
-        "--verbose", "--help", "--pause", "--locals", "--max-string", "--max-items", "--max-depth",
-        "--show-secrets", "--secret", "--watch"}) {
+       {"--json",     "--thread",     "--frames",    "--no-source", "--group",
+        "--no-group", "--color",      "--verbose",   "--help",      "--pause",
+        "--locals",   "--max-string", "--max-items", "--max-depth", "--show-secrets",
+        "--secret",   "--watch",      "--children",  "--all",       "--match",
+        "--user",     "--unit",       "--container", "--jobs"}) {
     INFO(option);
     CHECK(help.out.find(option) != std::string::npos);
   }
   // What isn't for everybody, and what isn't built, is absent.
-  for (const char* option : {"--record", "--replay", "--native", "--children"}) {
+  for (const char* option : {"--record", "--replay", "--native"}) {
     INFO(option);
     CHECK(help.out.find(option) == std::string::npos);
   }
   const std::string verbs = run_pyscope({"--help"}).out;
-  for (const char* verb : {"dump", "inspect", "why"}) {
+  for (const char* verb : {"dump", "inspect", "why", "ps"}) {
     INFO(verb);
     CHECK(verbs.find(verb) != std::string::npos);
   }

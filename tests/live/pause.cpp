@@ -1,5 +1,6 @@
 // Threads that are held for a moment: exact stacks, and a target that never notices.
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -212,6 +213,38 @@ TEST_CASE("threads are let go when whoever holds them is killed", "[live]") {
   REQUIRE(::waitpid(reader, nullptr, 0) == reader);
   ::close(told[0]);
   ::close(told[1]);
+}
+
+TEST_CASE("a holder that is killed before all threads stand is not waited for", "[live]") {
+  const Workspace place(any_interpreter());
+  Target target = start("uninterruptible", {place.inside("fifo")});
+  const auto has_task_in = [&](char state) {
+    const auto tasks = task_activity(target.pid());
+    return std::any_of(tasks.begin(), tasks.end(),
+                       [&](const TaskActivity& task) { return task.state == state; });
+  };
+  REQUIRE(eventually([&] { return has_task_in('D'); }));
+  const pid_t reader = ::fork();
+  if (reader == 0) {
+    const auto hold =
+        ThreadHold::stop(tids(target.pid()), {std::chrono::hours(1), std::chrono::hours(1)});
+    ::_exit(hold ? 0 : 1);
+  }
+  // One thread stands, and the holder waits for the other one.
+  CHECK(eventually([&] { return has_task_in('t'); }));
+  const auto children = fmt::format("/proc/{0}/task/{0}/children", reader);
+  const pid_t holder = std::stoi("0" + read_file(children));
+  REQUIRE(holder > 0);
+  REQUIRE(::kill(holder, SIGKILL) == 0);
+  int status = -1;
+  CHECK(eventually([&] { return ::waitpid(reader, &status, WNOHANG) == reader; }));
+  CHECK(status == 0);
+  if (status == -1) {
+    ::kill(reader, SIGKILL);
+    ::waitpid(reader, nullptr, 0);
+  }
+  const UniqueFd other{::open(place.outside("fifo").c_str(), O_WRONLY | O_NONBLOCK)};
+  CHECK(goes_on(target.pid()));
 }
 
 TEST_CASE("threads are let go when the time is up", "[live]") {

@@ -255,6 +255,31 @@ TEST_CASE("a line of megabytes is cut", "[format]") {
   CHECK(underline(narrow, {1, 1, 0, 1}).text.size() < 4000);
 }
 
+TEST_CASE("a line that is too wide is cut around what is marked", "[format]") {
+  const auto cut = [](std::string_view marked, std::size_t columns) {
+    const MarkedSource source = parse(marked);
+    const UnderlinedLine line = underline(source.line, source.position, columns);
+    return line.text + "\n" + line.marks;
+  };
+  // What fits exactly stays.
+  CHECK(cut("abc = «f(x)» + d", 14) == "abc = f(x) + d\n      ~^^^");
+  // On the right alone, if all marks are seen so.
+  CHECK(cut("abc = «f(x)» + d", 13) == "abc = f(x)...\n      ~^^^");
+  CHECK(cut("abc = «f(x)» + some + more", 15) == "abc = f(x) +...\n      ~^^^");
+  // On both sides, and no more of the left than must be.
+  CHECK(cut("abc = «f(x)» + some + more", 12) == "...= f(x)...\n     ~^^^");
+  CHECK(cut("abc + some + more + «f(x)»", 12) == "...re + f(x)\n        ~^^^");
+  // Marks that are too wide themselves are seen from their beginning on.
+  CHECK(cut("abc = «fun(one, two, three)» + 1", 14) == "...fun(one,...\n   ~~~^^^^^");
+  CHECK(cut("«fun(one, two, three)» + 1", 14) == "fun(one, tw...\n~~~^^^^^^^^");
+  // Without marks the beginning is shown.
+  CHECK(underline("abc + some + more", {}, 10).text == "abc + s...");
+  // A wide character is not cut in half.
+  CHECK(cut("x = «日本語日本語(1)» + 1", 12) == "...日本語...\n   ~~~~~~");
+  // A terminal that claims to be narrower still.
+  CHECK(underline("abc + some + more", {}, 1).text == "abc + s...");
+}
+
 TEST_CASE("what is not understood has no anchor", "[format]") {
   for (const auto* text : {"",          " ",        "(",      ")",       "f(",
                            "f)",        "f(]",      "f(a]",   "f('a",    "f(\"\"\"a\")",
