@@ -51,7 +51,9 @@ int exit_status(const Snapshot& snapshot) {
     }
   }
   for (const Locals& locals : snapshot.locals) {
-    if (!locals.consistent || !locals.error.empty()) return exit_status(ErrorKind::Malformed);
+    if (!locals.consistent || !locals.complete || !locals.error.empty()) {
+      return exit_status(ErrorKind::Malformed);
+    }
   }
   return 0;
 }

@@ -402,7 +402,8 @@ class SnapshotReader {
       ReprWriter values(objects, options_.values, budget);
       for (const auto& [candidate, frame] : which) {
         const RawFrame& at = candidate->stack.walk.frames[candidate->raw_frames[frame]];
-        take(candidate->thread.frames[frame], read_locals(reader, at, values, options_.values));
+        Locals locals = read_locals(reader, at, values, options_.values);
+        take(candidate->thread.frames[frame], std::move(locals), is_there(reader, at));
       }
     };
     for (Candidate& candidate : candidates_) {
@@ -410,7 +411,7 @@ class SnapshotReader {
         if (candidate.thread.frames[i].code) readings.push_back({&candidate, i});
       }
     }
-    read(readings, [&](Frame& frame, Locals locals) {
+    read(readings, [&](Frame& frame, Locals locals, bool) {
       frame.locals = static_cast<std::uint32_t>(snapshot_.locals.size());
       snapshot_.locals.push_back(std::move(locals));
     });
@@ -420,10 +421,19 @@ class SnapshotReader {
     });
     if (readings.empty()) return;
     budget = {};
-    read(readings, [&](Frame& frame, const Locals& again) {
+    read(readings, [&](Frame& frame, const Locals& again, bool is_there) {
       Locals& locals = snapshot_.locals[*frame.locals];
-      locals.consistent = locals.variables == again.variables && locals.error.empty();
+      locals.consistent = is_there && locals.variables == again.variables && locals.error.empty();
     });
+  }
+
+  /// Whether a frame that was part of a stack still is one of that function, called by the same
+  /// frame: what lies there may be another function's by the time its variables are read.
+  [[nodiscard]] bool is_there(const Reader& reader, const RawFrame& frame) const {
+    const auto previous = reader.field<std::uint64_t>(frame.at, Field::FramePrevious);
+    const auto executable = reader.field<std::uint64_t>(frame.at, Field::FrameExecutable);
+    return previous && executable && *previous == frame.previous.raw() &&
+           runtime_.offsets.layout().untagged(*executable) == frame.executable.raw();
   }
 
   [[nodiscard]] bool gil_stood_still(const Candidate& candidate, const Gils& gils_after) const {

@@ -72,6 +72,7 @@ struct Locals {
   std::vector<Local> variables;  // arguments first, then in the order of the source
   std::size_t left_out = 0;      // so many more
   bool consistent = true;        // read while the thread stood still, or twice with the same result
+  bool complete = true;          // nothing of them was unreadable
   std::string error;             // why there are none, if they couldn't be read
 };
 

@@ -92,7 +92,9 @@ class VariablesReader {
       RemoteAddr value{reader_.layout().untagged(slots[i])};
       if (!value) continue;
       const auto kind = static_cast<unsigned>((*kinds)[i]);
-      std::string name = read_str(reader_, RemoteAddr{name_objects[i]}).value_or("?");
+      auto read_name = read_str(reader_, RemoteAddr{name_objects[i]});
+      if (!read_name) found_.complete = false;
+      std::string name = std::move(read_name).value_or("?");
       // The iterator of a comprehension, and variables of one that has no part in this frame's
       // namespace.
       if (name.starts_with('.') || (kind & kHidden) != 0) continue;
@@ -145,7 +147,11 @@ class VariablesReader {
     if (!items) return fail("the frame's namespace", items.error());
     for (const auto& [key, value] : items->items) {
       auto name = read_str(reader_, key);
-      if (!name) continue;
+      if (!name) {
+        // A namespace may have keys that are no strings; but those have no names to be read by.
+        found_.complete = found_.complete && name.error().kind != ErrorKind::Fault;
+        continue;
+      }
       if (name->starts_with("__") && name->ends_with("__")) continue;
       FrameVariable variable;
       variable.name = *std::move(name);
@@ -179,6 +185,7 @@ Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& valu
     locals.error = found.error().message;
     return locals;
   }
+  locals.complete = found->complete;
   for (const FrameVariable& variable : found->variables) {
     // A module may hold hundreds of names.
     if (found->is_namespace && locals.variables.size() >= limits.max_items) {
@@ -186,6 +193,7 @@ Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& valu
       continue;
     }
     Repr repr = values.write(variable.value, variable.name);
+    locals.complete = locals.complete && repr.complete;
     locals.variables.push_back({.name = variable.name,
                                 .kind = variable.kind,
                                 .parameter = variable.parameter,

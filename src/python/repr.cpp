@@ -1676,6 +1676,7 @@ void ReprWriter::write_object(RemoteAddr object, std::size_t depth) {
   --budget_.objects;
   const auto unreadable = [&](std::string_view name) {
     truncated_ = true;
+    complete_ = false;
     put(fmt::format("<unreadable{}{} at {:#x}>", name.empty() ? "" : " ", name, object.raw()));
   };
   const auto described = objects_.type_of(object);
@@ -1719,6 +1720,7 @@ Repr ReprWriter::write(RemoteAddr object, std::string_view name) {
   out_.clear();
   open_.clear();
   truncated_ = false;
+  complete_ = true;
   detail_.clear();
   Repr repr;
   const auto type = objects_.type_of(object);
@@ -1726,6 +1728,7 @@ Repr ReprWriter::write(RemoteAddr object, std::string_view name) {
   put_named(name, object, 0);
   repr.text = std::move(out_);
   repr.truncated = truncated_;
+  repr.complete = complete_;
   repr.detail = std::move(detail_);
   out_.clear();
   return repr;

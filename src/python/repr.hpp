@@ -21,6 +21,7 @@ struct Repr {
       false;  // text leaves something out: because of a limit, or because it can't be read
   std::string
       detail;  // what repr() doesn't tell: "suspended at line 12"; empty if there is nothing
+  bool complete = true;  // nothing of it was unreadable
 };
 
 /// What all objects that one writer is asked for may cost together.
@@ -80,6 +81,7 @@ class ReprWriter {
   std::vector<RemoteAddr> open_;  // the containers that are being written
   std::string out_;
   bool truncated_ = false;
+  bool complete_ = true;
   std::string detail_;
 };
 

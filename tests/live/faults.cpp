@@ -1,0 +1,213 @@
+// Each read of a dump fails, or finds another state of the process, at every position in turn: by
+// the memory of real processes, recorded in two states.
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pyscope/render.hpp"
+#include "read_snapshot.hpp"
+#include "recording.hpp"
+#include "support/catch.hpp"
+#include "support/dump.hpp"
+#include "support/target.hpp"
+
+using namespace pyscope;
+using namespace pyscope::test;
+
+namespace {
+
+/// Passes reads on, until something happens.
+class FaultyMemory final : public Memory {
+ public:
+  enum class Fault { None, Unreadable, Denied, GoneForGood, OtherState };
+
+  FaultyMemory(const Memory& first, const Memory& second, Fault fault, std::size_t position)
+      : first_(first), second_(second), fault_(fault), position_(position) {}
+
+  void read_many(std::span<ReadRequest> requests) const override {
+    for (ReadRequest& request : requests) {
+      const std::size_t at = count_++;
+      const bool now = at == position_;
+      const bool since = at >= position_;
+      if (fault_ == Fault::Unreadable && now) {
+        request.status = ReadStatus::Fault;
+      } else if (fault_ == Fault::Denied && now) {
+        request.status = ReadStatus::Denied;
+      } else if (fault_ == Fault::GoneForGood && since) {
+        request.status = ReadStatus::Gone;
+      } else {
+        const std::span<ReadRequest> one(&request, 1);
+        if (fault_ == Fault::OtherState && since) second_.read_many(one);
+        // What wasn't read of the second state is the same as in the first, or else not there.
+        if (request.status != ReadStatus::Ok) first_.read_many(one);
+      }
+    }
+  }
+  [[nodiscard]] std::size_t count() const { return count_; }
+
+ private:
+  const Memory& first_;
+  const Memory& second_;
+  Fault fault_;
+  std::size_t position_;
+  mutable std::size_t count_ = 0;
+};
+
+using Stack = std::vector<std::string>;
+
+Stack stack_of(const Snapshot& snapshot, const Thread& thread) {
+  Stack stack;
+  for (const Frame& frame : thread.frames) {
+    if (frame.kind != FrameKind::Python) continue;
+    stack.push_back(frame.code ? snapshot.codes[*frame.code].qualified_name + ":" +
+                                     std::to_string(frame.position.line.value_or(-1))
+                               : "?");
+  }
+  return stack;
+}
+
+std::map<std::uint64_t, Stack> stacks_of(const Snapshot& snapshot) {
+  std::map<std::uint64_t, Stack> stacks;
+  for (const Thread& thread : snapshot.threads)
+    stacks[thread.ident] = stack_of(snapshot, thread);
+  return stacks;
+}
+
+/// What a variable may be: its values in the two states.
+std::map<std::string, std::vector<std::string>> values_of(const Snapshot& snapshot) {
+  std::map<std::string, std::vector<std::string>> values;
+  for (const Locals& locals : snapshot.locals) {
+    for (const Local& local : locals.variables)
+      values[local.name].push_back(local.repr);
+  }
+  return values;
+}
+
+bool is_whole(const Thread& thread) {
+  return thread.error.empty() && std::all_of(thread.frames.begin(), thread.frames.end(),
+                                             [](const Frame& f) { return f.error.empty(); });
+}
+
+Recording record(Target& target, const std::string& name) {
+  REQUIRE(all_sleep(target.pid()));
+  const std::string path = target.workspace().outside(name);
+  const Outcome outcome =
+      run_pyscope({"dump", std::to_string(target.pid()), "--locals", "--json", "--record", path});
+  REQUIRE(outcome.status == 0);
+  auto recording = read_recording(path);
+  REQUIRE(recording);
+  return *std::move(recording);
+}
+
+Result<Snapshot> read(const Memory& memory, const Recording& recording) {
+  std::array<std::byte, DebugOffsets::kMaxSize> table{};
+  REQUIRE(recording.memory.read(recording.runtime, table));
+  auto offsets = DebugOffsets::decode(table);
+  REQUIRE(offsets);
+  CaptureOptions options;
+  options.locals = true;
+  return read_snapshot(memory, {recording.runtime, *std::move(offsets)}, recording.facts,
+                       {.list = [&] { return recording.facts.tasks; }}, options, Log());
+}
+
+// The versions take turns: they read nearly the same, and each begins at another position.
+#ifdef NDEBUG
+constexpr std::size_t kStep = 3;
+#else
+constexpr std::size_t kStep = 17;  // ten times as slow without optimisation, or with sanitizers
+#endif
+
+}  // namespace
+
+TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong is verified",
+          "[live]") {
+  using Fault = FaultyMemory::Fault;
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.debug()) return;  // its structures are read in the same way
+  Target target(interpreter, "two_states.py");
+  REQUIRE(target.read() == 0);
+  const Recording first = record(target, "first");
+  target.child().send("x");
+  REQUIRE(target.read() == 1);
+  const Recording second = record(target, "second");
+
+  const FaultyMemory whole(first.memory, second.memory, Fault::None, 0);
+  const auto before = read(whole, first);
+  REQUIRE(before);
+  const auto after = read(second.memory, second);
+  REQUIRE(after);
+  const auto first_stacks = stacks_of(*before);
+  const auto second_stacks = stacks_of(*after);
+  REQUIRE(first_stacks.size() == 4);
+  for (const auto& [ident, stack] : first_stacks) {
+    REQUIRE(stack.size() >= 1);
+    if (stack.size() > 3) REQUIRE(second_stacks.at(ident) != stack);
+  }
+  auto values = values_of(*before);
+  for (const auto& [name, more] : values_of(*after))
+    values[name].insert(values[name].end(), more.begin(), more.end());
+
+  std::size_t partial = 0;
+  std::size_t complete = 0;
+  for (const Fault fault :
+       {Fault::Unreadable, Fault::Denied, Fault::GoneForGood, Fault::OtherState}) {
+    const auto begin = static_cast<std::size_t>(interpreter.minor()) % kStep;
+    for (std::size_t position = begin; position < whole.count(); position += kStep) {
+      CAPTURE(static_cast<int>(fault), position);
+      const FaultyMemory memory(first.memory, second.memory, fault, position);
+      const auto snapshot = read(memory, first);
+      if (!snapshot) {
+        // A clean failure that says what it is.
+        REQUIRE_FALSE(snapshot.error().message.empty());
+        continue;
+      }
+      bool all_right = snapshot->threads.size() == first_stacks.size();
+      for (const Thread& thread : snapshot->threads) {
+        const Stack stack = stack_of(*snapshot, thread);
+        const auto known = [&](const std::map<std::uint64_t, Stack>& stacks) {
+          const auto found = stacks.find(thread.ident);
+          return found != stacks.end() && found->second == stack;
+        };
+        const bool right = known(first_stacks) || known(second_stacks);
+        all_right = all_right && right;
+        if (thread.consistent && is_whole(thread) && !thread.truncated) {
+          CAPTURE(thread.ident, stack);
+          REQUIRE(right);
+        }
+      }
+      // Status 0 promises that everything is there and right.
+      if (exit_status(*snapshot) == 0) {
+        REQUIRE(all_right);
+        ++complete;
+      } else {
+        ++partial;
+      }
+      for (const Locals& locals : snapshot->locals) {
+        if (!locals.consistent || !locals.error.empty()) continue;
+        for (const Local& local : locals.variables) {
+          if (local.truncated) continue;
+          if (local.name == "?") {  // its name is what couldn't be read
+            CHECK(exit_status(*snapshot) != 0);
+            continue;
+          }
+          CAPTURE(local.name, local.repr);
+          const auto& possible = values[local.name];
+          const bool is_possible =
+              std::find(possible.begin(), possible.end(), local.repr) != possible.end();
+          // A value that can't be read is said to be so in its place.
+          const bool is_marked = local.repr.find('<') != std::string::npos;
+          REQUIRE((is_possible || is_marked));
+        }
+      }
+      // Both forms can be written of whatever it is.
+      REQUIRE_FALSE(render_text(*snapshot, TextOptions{}).empty());
+      REQUIRE(nlohmann::json::accept(render_json(*snapshot, JsonStyle::Compact)));
+    }
+  }
+  CAPTURE(whole.count());
+  CHECK(partial > 10);
+  CHECK(complete > 0);
+}
