@@ -21,5 +21,6 @@ set(CMAKE_EXE_LINKER_FLAGS_INIT -L${PYSCOPE_SYSROOT}/usr/lib/aarch64-linux-gnu)
 # Tests run under qemu-user, where it is there.
 find_program(PYSCOPE_QEMU qemu-aarch64-static)
 if(PYSCOPE_QEMU)
-  set(CMAKE_CROSSCOMPILING_EMULATOR ${PYSCOPE_QEMU})
+  # The tests are dynamic, with the compiler's own C library.
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${PYSCOPE_QEMU} -L /usr/aarch64-linux-gnu)
 endif()

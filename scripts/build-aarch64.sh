@@ -73,7 +73,7 @@ fi
 say "building"
 export PYSCOPE_SYSROOT=$sysroot
 cmake --preset aarch64 >/dev/null
-cmake --build --preset aarch64 -j "$jobs"
+cmake --build --preset aarch64 -j "$jobs" --target pyscope pyscope_unit_tests man
 
 say "testing under qemu-user"
 qemu='qemu-aarch64-static'
@@ -82,7 +82,8 @@ $qemu $binary --version
 $qemu $binary dump --help >/dev/null
 build_output=$(mktemp -d)
 trap 'rm -rf "$build_output" ${work:+"$work"}' EXIT
-$qemu build/aarch64/tests/pyscope_unit_tests
+# The tests are dynamic, with the compiler's own C library.
+$qemu -L /usr/aarch64-linux-gnu build/aarch64/tests/pyscope_unit_tests
 for file in "${recordings[@]}"; do
   status=0
   $qemu $binary dump --replay "$file" --json --locals >"$build_output/aarch64" || status=$?

@@ -1,3 +1,5 @@
+#include <sys/syscall.h>
+
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <string>
@@ -11,8 +13,8 @@
 using namespace pyscope;
 
 TEST_CASE("system calls have their names, and unknown ones their number", "[process]") {
-  CHECK(system_call_name(45) == "recvfrom");
-  CHECK(system_call_name(0) == "read");
+  CHECK(system_call_name(SYS_recvfrom) == "recvfrom");
+  CHECK(system_call_name(SYS_read) == "read");
   CHECK(system_call_name(61) == "wait4");
   CHECK(system_call_name(73) == "flock");
   CHECK(system_call_name(202) == "futex");
