@@ -82,16 +82,20 @@ $qemu $binary --version
 $qemu $binary dump --help >/dev/null
 build_output=$(mktemp -d)
 trap 'rm -rf "$build_output" ${work:+"$work"}' EXIT
-# The tests are dynamic, with the compiler's own C library.
-$qemu -L /usr/aarch64-linux-gnu build/aarch64/tests/pyscope_unit_tests
+# The tests are dynamic, with the compiler's own C library. Left out: four of process_vm_readv, which qemu-user
+# doesn't have, and one that is too slow here to find a thread unmoved at the first look.
+$qemu -L /usr/aarch64-linux-gnu build/aarch64/tests/pyscope_unit_tests \
+  ~'more ranges than one system call takes are read in two' ~'ranges around a hole settle each for itself' \
+  ~'addresses that no process can have are faults' ~'the memory of a process that has ended is gone' \
+  ~'a process is read whole'
 for file in "${recordings[@]}"; do
   status=0
   $qemu $binary dump --replay "$file" --json --locals >"$build_output/aarch64" || status=$?
   expected=0
   build/release/pyscope dump --replay "$file" --json --locals >"$build_output/native" || expected=$?
-  # The time that the reading took is the one thing that may differ.
+  # How long the reading took, and how often a stack was looked at, is all that may differ.
   for name in aarch64 native; do
-    sed -i -E 's/"(duration_us)": ?[0-9]+/"\1": 0/' "$build_output/$name"
+    sed -i -E 's/"(duration_us|attempts)": ?[0-9]+/"\1": 0/; s/each of [0-9]+ tries/each try/' "$build_output/$name"
   done
   [ "$status" = "$expected" ] || die "replay of $file: exit status $status in place of $expected"
   cmp "$build_output/aarch64" "$build_output/native" || die "replay of $file: not the same"
