@@ -82,8 +82,9 @@ with tempfile.TemporaryDirectory() as folder:
     (empty / "pyscope").chmod(0o755)
     check(run(*as_root, "chroot", empty, "/pyscope", "--version") == version, "it does not run in an empty root")
     headers = run("readelf", "-hldW", binary)
-    for pattern, what in [(r"Type:\s+DYN", "position-independent"), ("GNU_RELRO", "RELRO"), (r"BIND_NOW|\bNOW\b", "BIND_NOW")]:
-        check(re.search(pattern, headers) is not None, f"the binary is not {what}")
+    check("GNU_RELRO" in headers, "the binary has no RELRO")
+    # The sandbox relies on that the heap is above the constants, see src/CMakeLists.txt.
+    check(re.search(r"Type:\s+EXEC", headers) is not None, "the binary is position-independent")
     for pattern, what in [("INTERP", "dynamically linked"), ("NEEDED", "linked with a shared library"), (r"GNU_STACK.* RWE", "run with an executable stack")]:
         check(re.search(pattern, headers) is None, f"the binary is {what}")
 
