@@ -20,7 +20,7 @@ build_packages=(
 )
 test_packages=(
   catch2 nlohmann-json3-dev python3 python3-jsonschema
-  clang-format-14 shellcheck strace bubblewrap
+  clang-format-14 shellcheck strace bubblewrap binutils python3-pip zsh fish
   openssh-client openssh-server
 )
 

@@ -5,9 +5,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <vector>
+
+#include "process/system_calls.hpp"
 
 namespace pyscope {
 namespace {
@@ -95,6 +99,14 @@ void read_wait(std::istringstream& line, Recording& recording) {
   recording.waits.push_back(std::move(recorded));
 }
 
+std::int64_t system_call_number(const std::string& word) {
+  constexpr std::int64_t kUnknownHere = std::numeric_limits<std::int32_t>::max();
+  if (const BlockingCall* call = find_blocking_call(word)) return call->number;
+  std::int64_t number = 0;
+  const char* end = word.data() + word.size();
+  return std::from_chars(word.data(), end, number).ptr == end ? number : kUnknownHere;
+}
+
 void read_task(std::istringstream& line, ProcessFacts& facts) {
   Task task;
   std::string state;
@@ -102,7 +114,9 @@ void read_task(std::istringstream& line, ProcessFacts& facts) {
   task.state = state.empty() ? '?' : state.front();
   task.os_name = read_text(line);
   SystemCall call;
-  if (line >> call.number) {
+  std::string name;
+  if (line >> name) {
+    call.number = system_call_number(name);
     std::string argument;
     for (auto& value : call.arguments) {
       if (line >> argument) value = parse_address(argument);
@@ -127,7 +141,10 @@ Result<void> write_recording(const std::string& path, const Recording& recording
     text += fmt::format("task {} {} {} {} {}", task.tid, task.namespace_tid, task.state,
                         task.cpu_time_us, to_word(task.os_name));
     if (task.system_call) {
-      text += fmt::format(" {}", task.system_call->number);
+      // By its name, as the processor that reads the recording may number them otherwise.
+      const BlockingCall* known = find_blocking_call(task.system_call->number);
+      text += known != nullptr ? fmt::format(" {}", known->name)
+                               : fmt::format(" {}", task.system_call->number);
       for (const std::uint64_t argument : task.system_call->arguments) {
         text += fmt::format(" {:x}", argument);
       }

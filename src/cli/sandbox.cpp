@@ -189,6 +189,7 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
                           SYS_close,
                           SYS_lseek,
                           SYS_fstat,
+                          SYS_fstatfs,
                           SYS_newfstatat,
                           SYS_statx,
                           SYS_getdents64,

@@ -2,14 +2,18 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdint>
+#include <vector>
 
 #include "process/opening.hpp"
 
@@ -21,40 +25,75 @@ const open_how RootedOpening::kFolder = {O_PATH | O_DIRECTORY | O_CLOEXEC, 0, kI
 
 namespace {
 
-// Without openat2: component by component, following no link at all.
-UniqueFd open_without_links(int root, std::string_view path, int flags) {
-  UniqueFd at{::openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC)};
-  while (at) {
-    const std::size_t start = path.find_first_not_of('/');
-    if (start == std::string_view::npos) return at;
-    path.remove_prefix(start);
-    const std::size_t end = path.find('/');
-    const std::string component{path.substr(0, end)};
-    const bool last = path.find_first_not_of('/', component.size()) == std::string_view::npos;
-    if (component == "..") {
-      errno = ELOOP;  // can't be told apart from a way out of the root here
+std::string read_link(int directory, const char* name) {
+  std::array<char, PATH_MAX> target;
+  const ssize_t n = ::readlinkat(directory, name, target.data(), target.size());
+  return n < 0 ? std::string{} : std::string(target.data(), static_cast<std::size_t>(n));
+}
+
+/// Links in /proc may lead to what no path names.
+bool is_of_proc(int fd) {
+  struct statfs info {};
+  return ::fstatfs(fd, &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
+}
+
+/// Kernels without openat2: what RESOLVE_IN_ROOT does with O_PATH, name by name. No name is ever
+/// given to the kernel to follow, so none can lead out of the root, whatever is renamed meanwhile.
+UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder) {
+  constexpr int kMostLinks = 40;  // as in the kernel
+  if (rest.empty()) {
+    errno = ENOENT;
+    return {};
+  }
+  // The folders on the way, the root first: ".." is the one before, whatever lies there by now.
+  std::vector<UniqueFd> folders;
+  folders.emplace_back(::openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  int links = 0;
+  while (folders.back()) {
+    if (rest.size() >= PATH_MAX) {
+      errno = ENAMETOOLONG;
       return {};
     }
-    at = UniqueFd{::openat(at.get(), component.c_str(),
-                           O_NOFOLLOW | O_CLOEXEC | (last ? flags : O_PATH | O_DIRECTORY))};
-    path.remove_prefix(component.size());
+    const std::size_t start = rest.find_first_not_of('/');
+    if (start == std::string::npos) return std::move(folders.back());
+    const std::size_t end = std::min(rest.find('/', start), rest.size());
+    const std::string name = rest.substr(start, end - start);
+    rest.erase(0, end);
+    if (name == ".") continue;
+    if (name == "..") {
+      if (folders.size() > 1) folders.pop_back();
+      continue;
+    }
+    UniqueFd next{::openat(folders.back().get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+    struct stat info {};
+    if (!next || ::fstat(next.get(), &info) != 0) return {};
+    if (S_ISLNK(info.st_mode)) {
+      const std::string target = read_link(next.get(), "");
+      if (target.empty() || ++links > kMostLinks || is_of_proc(next.get())) {
+        errno = ELOOP;
+        return {};
+      }
+      if (target.starts_with('/')) folders.resize(1);
+      rest.insert(0, target);
+      continue;
+    }
+    if (!S_ISDIR(info.st_mode) && (must_be_folder || !rest.empty())) {
+      errno = ENOTDIR;
+      return {};
+    }
+    if (rest.empty()) return next;
+    folders.push_back(std::move(next));
   }
-  return at;
+  return {};
 }
 
 UniqueFd open_in_root(int root, const std::string& path, const open_how& how) {
   UniqueFd fd{static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how))};
   // ENOSYS: an old kernel; EPERM: a container's seccomp filter that doesn't know the call.
   if (!fd && (errno == ENOSYS || errno == EPERM)) {
-    return open_without_links(root, path, static_cast<int>(how.flags));
+    return look_up_by_steps(root, path, (how.flags & O_DIRECTORY) != 0);
   }
   return fd;
-}
-
-std::string read_link(int directory, const char* name) {
-  std::array<char, PATH_MAX> target;
-  const ssize_t n = ::readlinkat(directory, name, target.data(), target.size());
-  return n < 0 ? std::string{} : std::string(target.data(), static_cast<std::size_t>(n));
 }
 
 }  // namespace

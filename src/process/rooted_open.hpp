@@ -11,7 +11,7 @@ namespace pyscope {
 /// out of its root, and no FIFO or device is ever opened, so nothing of the target's can make this
 /// block or reach a file of ours. Empty with errno set when it can't be opened.
 ///
-/// Needs openat2 (Linux 5.6); on older kernels paths with symbolic links fail with ELOOP.
+/// By openat2 (Linux 5.6), or the same in steps on older kernels.
 [[nodiscard]] UniqueFd open_below_root(int proc_directory, const std::string& path);
 
 /// The same for a path relative to the target's working directory; its ".." may lead upwards within

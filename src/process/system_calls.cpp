@@ -149,6 +149,12 @@ const BlockingCall* find_blocking_call(std::int64_t number) {
   return found == kBlockingCalls.end() ? nullptr : found;
 }
 
+const BlockingCall* find_blocking_call(std::string_view name) {
+  const auto* found = std::find_if(kBlockingCalls.begin(), kBlockingCalls.end(),
+                                   [&](const BlockingCall& call) { return call.name == name; });
+  return found == kBlockingCalls.end() ? nullptr : found;
+}
+
 std::string system_call_name(std::int64_t number) {
   const BlockingCall* call = find_blocking_call(number);
   return call == nullptr ? fmt::format("syscall {}", number) : std::string(call->name);

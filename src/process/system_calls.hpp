@@ -47,6 +47,7 @@ struct BlockingCall {
 
 /// The entry of a system call; nullptr for one that isn't known to block.
 [[nodiscard]] const BlockingCall* find_blocking_call(std::int64_t number);
+[[nodiscard]] const BlockingCall* find_blocking_call(std::string_view name);
 
 /// "recvfrom"; "syscall 123" for one without an entry.
 [[nodiscard]] std::string system_call_name(std::int64_t number);

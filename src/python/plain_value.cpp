@@ -1,7 +1,7 @@
 #include "python/plain_value.hpp"
 
-#include <array>
-#include <charconv>
+#include <fmt/core.h>
+
 #include <cmath>
 
 #include "python/repr.hpp"
@@ -59,11 +59,9 @@ class PlainReader {
   std::optional<PlainValue> number(RemoteAddr object) {
     const auto content = reader_.field<double>(object, Field::FloatObFval);
     if (!content || !std::isfinite(*content)) return std::nullopt;
-    std::array<char, 64> buffer{};
-    const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), *content).ptr;
     PlainValue value;
     value.kind = PlainValue::Kind::Number;
-    value.text.assign(buffer.data(), end);
+    value.text = fmt::format("{}", *content);
     // That it is no int shows in JSON, too.
     if (value.text.find_first_of(".e") == std::string::npos) value.text += ".0";
     return value;

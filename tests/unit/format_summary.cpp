@@ -115,7 +115,7 @@ TEST_CASE("a wait is named after what the programmer called", "[format]") {
                     {"Runner.run", kLib + "asyncio/runners.py"},
                     {"run", kLib + "asyncio/runners.py"},
                     user},
-                   SYS_epoll_wait) == "idle in the asyncio event loop");
+                   SYS_epoll_pwait) == "idle in the asyncio event loop");
   CHECK(blocked_in({{"PollSelector.select", kLib + "selectors.py"},
                     {"BaseServer.serve_forever", kLib + "socketserver.py"},
                     user},

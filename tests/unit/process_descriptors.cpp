@@ -1,3 +1,5 @@
+#include <sys/syscall.h>
+
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <string>
@@ -11,18 +13,18 @@
 using namespace pyscope;
 
 TEST_CASE("system calls have their names, and unknown ones their number", "[process]") {
-  CHECK(system_call_name(45) == "recvfrom");
-  CHECK(system_call_name(0) == "read");
-  CHECK(system_call_name(61) == "wait4");
-  CHECK(system_call_name(73) == "flock");
-  CHECK(system_call_name(202) == "futex");
-  CHECK(system_call_name(230) == "clock_nanosleep");
-  CHECK(system_call_name(232) == "epoll_wait");
-  CHECK(system_call_name(271) == "ppoll");
+  CHECK(system_call_name(SYS_recvfrom) == "recvfrom");
+  CHECK(system_call_name(SYS_read) == "read");
+  CHECK(system_call_name(SYS_wait4) == "wait4");
+  CHECK(system_call_name(SYS_flock) == "flock");
+  CHECK(system_call_name(SYS_futex) == "futex");
+  CHECK(system_call_name(SYS_clock_nanosleep) == "clock_nanosleep");
+  CHECK(system_call_name(SYS_epoll_pwait) == "epoll_pwait");
+  CHECK(system_call_name(SYS_ppoll) == "ppoll");
   CHECK(system_call_name(9999) == "syscall 9999");
   CHECK(system_call_name(-2) == "syscall -2");
-  CHECK(find_blocking_call(45)->subject == Subject::Descriptor);
-  CHECK(find_blocking_call(202)->subject == Subject::None);
+  CHECK(find_blocking_call(SYS_recvfrom)->subject == Subject::Descriptor);
+  CHECK(find_blocking_call(SYS_futex)->subject == Subject::None);
   CHECK(find_blocking_call(9999) == nullptr);
 }
 

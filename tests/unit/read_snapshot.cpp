@@ -1,11 +1,15 @@
 // Whole dumps of a hand-built process: what a target can look like that no live one can be made to.
 #include "read_snapshot.hpp"
 
+#include <sys/syscall.h>
+
 #include <catch2/catch.hpp>
 #include <cstdint>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -275,7 +279,7 @@ TEST_CASE("a thread that was seen to sleep for the GIL waited for it whatever it
 
 TEST_CASE("only blocked threads wait for something", "[snapshot]") {
   TinyProcess process(GENERATE(13, 14, 15));
-  process.facts.tasks[1].system_call = SystemCall{0, {7}};
+  process.facts.tasks[1].system_call = SystemCall{SYS_read, {7}};
   process.facts.tasks[2].system_call = SystemCall{kFutex, {0x7f00}};
   const auto snapshot = process.read();
   REQUIRE(snapshot);
@@ -733,6 +737,26 @@ TEST_CASE("a recording gives the same dump without the process", "[snapshot]") {
   CHECK(again->host == "web-3");
   CHECK(again->python.version == live->python.version);
   CHECK(exit_status(*again) == 0);
+}
+
+TEST_CASE("a recording has system calls by their names, which are the same on every processor",
+          "[snapshot]") {
+  TinyProcess process(14);
+  process.facts.tasks[1].system_call = SystemCall{SYS_recvfrom, {7}};
+  process.facts.tasks[2].system_call = SystemCall{9999, {1}};
+  const RecordingMemory recorder(process.heap.memory);
+  REQUIRE(process.read_from(recorder));
+  const ScratchFolder folder;
+  const std::string path = folder.path() / "recording";
+  REQUIRE(write_recording(path, {process.heap.runtime, process.facts, recorder.image()}));
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  CHECK(text.str().find(" recvfrom 7 0 0 0 0 0\n") != std::string::npos);
+  const auto recording = read_recording(path);
+  REQUIRE(recording);
+  CHECK(recording->facts.tasks.at(1).system_call->number == SYS_recvfrom);
+  CHECK(recording->facts.tasks.at(1).system_call->arguments.at(0) == 7);
+  CHECK(recording->facts.tasks.at(2).system_call->number == 9999);
 }
 
 TEST_CASE("a recording keeps a thread whose stack could not be read", "[snapshot]") {

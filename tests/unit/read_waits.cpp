@@ -64,6 +64,7 @@ TEST_CASE("a wait for a futex or in an unknown call needs no memory", "[waits]")
   CHECK(memory.calls == 0);
 }
 
+#ifdef SYS_poll  // aarch64 has only ppoll, and of others, too, only the newer call
 TEST_CASE("the descriptors of a poll are those of its array", "[waits]") {
   PagedMemory memory;
   const auto put = [&](const std::vector<int>& fds) {
@@ -92,6 +93,7 @@ TEST_CASE("the descriptors of a poll are those of its array", "[waits]") {
   memory.unmap(kPlace);
   CHECK(poll(2, 0xffffffff) == Wait{"poll", "poll", {}, "", {}, {}});
 }
+#endif
 
 TEST_CASE("the descriptors of a select are those of its three sets", "[waits]") {
   PagedMemory memory;
@@ -110,10 +112,12 @@ TEST_CASE("the descriptors of a select are those of its three sets", "[waits]") 
   CHECK(wait_in(memory, SYS_pselect6, {0, 0, 0, 0, timeout, 0})->kind == "sleep");
   CHECK(*wait_in(memory, SYS_pselect6, {71, kMissing.raw(), 0, 0, kMissing.raw(), 0}) ==
         Wait{"select", "pselect6", {}, "", {}, {}});
+#ifdef SYS_select
   // select's time is in microseconds.
   memory.put(kOther, std::array<std::uint64_t, 2>{2, 500'000});
   CHECK(wait_in(memory, SYS_select, {6, reads, 0, 0, timeout, 0})->timeout_us == 2'500'000);
   CHECK(wait_in(memory, SYS_select, {~std::uint64_t{0}, reads, 0, 0, 0, 0})->kind == "select");
+#endif
 }
 
 TEST_CASE("a sleep is told with its time", "[waits]") {
@@ -137,7 +141,9 @@ TEST_CASE("a path is read to its end and no further", "[waits]") {
   };
   put_text(memory, kPlace, "/run/a \x1b[0m b");
   CHECK(open(kPlace) == "/run/a \x1b[0m b");
+#ifdef SYS_open
   CHECK(wait_in(memory, SYS_open, {kPlace.raw(), 0, 0, 0, 0, 0})->target == "/run/a \x1b[0m b");
+#endif
   // Across pages, and up to one that is missing.
   put_text(memory, kPlace + 4090, "/run/long/name");
   CHECK(open(kPlace + 4090) == "/run/long/name");
@@ -159,6 +165,7 @@ TEST_CASE("signals that are waited for are named", "[waits]") {
   CHECK(wait_in(memory, SYS_rt_sigtimedwait, {kMissing.raw(), 0, 0, 8, 0, 0})->target.empty());
 }
 
+#ifdef SYS_poll
 TEST_CASE("many waits are read in few calls", "[waits]") {
   PagedMemory memory;
   memory.map(kPlace, 4096);
@@ -171,6 +178,7 @@ TEST_CASE("many waits are read in few calls", "[waits]") {
   CHECK(read_waits(pointers, memory, nullptr, Log{}).size() == 1000);
   CHECK(memory.calls == 1);
 }
+#endif
 
 TEST_CASE("no argument of a system call can do harm", "[waits]") {
   PagedMemory memory;

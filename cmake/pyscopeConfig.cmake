@@ -1,0 +1,13 @@
+# find_package(pyscope) defines pyscope::pyscope, the library behind the program.
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+find_dependency(fmt)
+find_dependency(tl-expected)
+find_dependency(PkgConfig)
+if(NOT TARGET PkgConfig::libelf)
+  pkg_check_modules(libelf REQUIRED IMPORTED_TARGET libelf)
+endif()
+if(NOT TARGET PkgConfig::utf8proc)
+  pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+endif()
+include(${CMAKE_CURRENT_LIST_DIR}/pyscopeTargets.cmake)

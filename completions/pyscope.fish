@@ -1,0 +1,91 @@
+# fish completion for pyscope: verbs, options, their values, and the PIDs of Python processes.
+
+# A line for each Python process: its PID, a tab, its command.
+function __pyscope_pids
+    set -l at
+    for line in (pyscope ps --color never </dev/null 2>/dev/null)
+        if test -z "$at"
+            set -l before (string split -m 1 COMMAND -- $line)[1]
+            set at (math (string length -- $before) + 1)
+            continue
+        end
+        set -l pid (string match -r '^ *(\d+) ' -- $line)[2]; or break
+        printf '%s\t%s\n' $pid (string sub -s $at -- $line)
+    end
+end
+
+# The units (argument: unit) or containers of the Python processes.
+function __pyscope_units
+    set -l from
+    set -l to
+    for line in (pyscope ps --color never </dev/null 2>/dev/null)
+        if test -z "$from"
+            string match -q '* UNIT *' -- $line; or return
+            set from (math (string length -- (string split -m 1 ' UNIT ' -- $line)[1]) + 2)
+            set to (math (string length -- (string split -m 1 READABLE -- $line)[1]))
+            continue
+        end
+        string match -q -r '^ *\d+ ' -- $line; or break
+        set -l name (string trim -- (string sub -s $from -e $to -- $line))
+        test -n "$name"; or continue
+        if string match -q '*.*' -- $name
+            test $argv[1] = unit; and echo $name
+        else
+            test $argv[1] = container; and echo $name
+        end
+    end | sort -u
+end
+
+# True if the verb was given, and no PID yet.
+function __pyscope_wants_pid
+    __fish_seen_subcommand_from $argv; or return 1
+    for word in (commandline -opc)
+        string match -q -r '^\d+$' -- $word; and return 1
+    end
+    return 0
+end
+
+complete -c pyscope -f
+complete -c pyscope -n __fish_use_subcommand -a dump -d 'The Python stack of every thread'
+complete -c pyscope -n __fish_use_subcommand -a why -d 'What each thread is doing, and why it is stuck'
+complete -c pyscope -n __fish_use_subcommand -a inspect -d 'The values of variables'
+complete -c pyscope -n __fish_use_subcommand -a ps -d 'The Python processes'
+complete -c pyscope -n __fish_use_subcommand -l version -d 'Print the version'
+complete -c pyscope -s h -l help -d 'Print a summary of the options'
+
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -k -a '(__pyscope_pids)'
+complete -c pyscope -n '__pyscope_wants_pid why inspect' -k -a '(__pyscope_pids)'
+
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -l json -d 'Print JSON'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -l show-secrets -d 'Print values that are named like passwords'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -l secret -x -d 'Mask values whose name has this in it'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -l color -x -a 'auto always never' -d 'When to use colour'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -s v -l verbose -d 'Tell what is tried'
+
+complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l match -x -d 'Processes with this in their command line'
+complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l user -x -a '(__fish_complete_users)' -d 'Processes of this user'
+complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l unit -x -a '(__pyscope_units unit)' -d 'Processes of this systemd unit'
+complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l container -x -a '(__pyscope_units container)' -d 'Processes in this container'
+
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l thread -x -d 'Only this thread, by tid or name'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-string -x -d 'Characters of a string'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-items -x -d 'Items of a container'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-depth -x -d 'Containers within containers'
+complete -c pyscope -n '__fish_seen_subcommand_from dump inspect' -l watch -x -d 'Look again every so many seconds'
+
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l all -d 'All Python processes of this machine'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l children -d 'And those that descend from the processes'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l jobs -x -d 'Read so many processes at a time'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l frames -x -d 'Only the innermost N frames'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l no-source -d 'Leave out the source lines'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l locals -d 'Print variables with their values'
+complete -c pyscope -n '__fish_seen_subcommand_from dump inspect' -l pause -d 'Hold threads for a moment, to read them exactly'
+complete -c pyscope -n '__fish_seen_subcommand_from dump; and string match -q -- "--p*" (commandline -ct)' -a --pause=all -d 'Hold all threads for a moment'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l group -d 'Print threads with the same stack once'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l no-group -d 'Print each thread on its own'
+
+complete -c pyscope -n '__fish_seen_subcommand_from why' -l duration -x -a '500ms 1s 5s 30s' -d 'For how long to look'
+complete -c pyscope -n '__fish_seen_subcommand_from why' -l rate -x -d 'Samples a second'
+
+complete -c pyscope -n '__fish_seen_subcommand_from inspect' -l frame -x -d 'A frame, by number or function'
+complete -c pyscope -n '__fish_seen_subcommand_from inspect' -l list -d 'Print what is there'
