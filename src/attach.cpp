@@ -2,6 +2,7 @@
 
 #include <elf.h>
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +12,8 @@
 #include <set>
 
 #include "elf/elf_image.hpp"
+#include "process/namespace_pids.hpp"
+#include "process/permission.hpp"
 
 namespace pyscope {
 namespace {
@@ -120,7 +123,8 @@ class RuntimeFinder {
           log_("process_vm_readv is refused; reading /proc/PID/mem instead");
         return {};
       }
-      if (ok.error().kind == ErrorKind::NotPermitted) return fail(explain_refusal(process_));
+      if (ok.error().kind == ErrorKind::NotPermitted)
+        return fail(explain_refusal(process_, RefusedStep::Reading));
       if (ok.error().kind == ErrorKind::NoSuchProcess) {
         return fail(ErrorKind::NoSuchProcess,
                     fmt::format("process {} ended while it was looked at", process_.pid()));
@@ -320,7 +324,16 @@ Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
 
 Result<Target> attach(pid_t pid, const Log& log) {
   FilesWithoutPython known;
-  return look_at(pid, known, log).target;
+  Sighting seen = look_at(pid, known, log);
+  if (seen.target || seen.python) return std::move(seen.target);
+  // Whoever looks from outside of a container may have been told the PID that a process has inside.
+  // The low numbers there are mostly threads of the kernel's here.
+  const ErrorKind kind = seen.target.error().kind;
+  const bool there = ::access(fmt::format("/proc/{}", pid).c_str(), F_OK) == 0;
+  if (kind == ErrorKind::Unsupported || (kind == ErrorKind::NoSuchProcess && !there)) {
+    return fail(with_inner_processes(std::move(seen.target).error(), pid, find_inner_pid(pid)));
+  }
+  return std::move(seen.target);
 }
 
 ThreadSource thread_source(const Process& process) {

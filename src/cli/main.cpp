@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <climits>
 #include <exception>
 #include <sstream>
@@ -14,6 +15,7 @@
 #include "cli/terminal.hpp"
 #include "cli/why.hpp"
 #include "pyscope/error.hpp"
+#include "pyscope/invocation.hpp"
 
 namespace {
 
@@ -71,6 +73,7 @@ int run(int argc, char** argv) {
   pyscope::cli::PsArguments ps_arguments;
   const CLI::App* ps = pyscope::cli::add_ps(app, ps_arguments);
   try {
+    pyscope::set_invocation({argv + std::min(argc, 1), argv + argc});
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help and --version

@@ -1,24 +1,85 @@
-// Finds out which of the kernel's rules refused, so that the message is about this situation.
+// Finds out which of the kernel's rules refused, so that the message is about this situation. The
+// rules are those of __ptrace_may_access in the kernel (ptrace(2), "Ptrace access mode checking").
+#include "process/permission.hpp"
+
 #include <fcntl.h>
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <charconv>
 #include <climits>
-#include <string>
+#include <cstdlib>
 
-#include "process/process.hpp"
+#include "process/cgroup.hpp"
+#include "process/user_names.hpp"
+#include "process/words.hpp"
+#include "pyscope/invocation.hpp"
 
 namespace pyscope {
 namespace {
 
 constexpr unsigned kCapSysPtrace = 19;  // linux/capability.h
 
-std::string own_path() {
-  std::array<char, PATH_MAX> path;
-  const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size());
-  return n > 0 ? std::string(path.data(), static_cast<std::size_t>(n)) : "pyscope";
+constexpr std::array<std::string_view, 41> kCapabilities = {"CHOWN",
+                                                            "DAC_OVERRIDE",
+                                                            "DAC_READ_SEARCH",
+                                                            "FOWNER",
+                                                            "FSETID",
+                                                            "KILL",
+                                                            "SETGID",
+                                                            "SETUID",
+                                                            "SETPCAP",
+                                                            "LINUX_IMMUTABLE",
+                                                            "NET_BIND_SERVICE",
+                                                            "NET_BROADCAST",
+                                                            "NET_ADMIN",
+                                                            "NET_RAW",
+                                                            "IPC_LOCK",
+                                                            "IPC_OWNER",
+                                                            "SYS_MODULE",
+                                                            "SYS_RAWIO",
+                                                            "SYS_CHROOT",
+                                                            "SYS_PTRACE",
+                                                            "SYS_PACCT",
+                                                            "SYS_ADMIN",
+                                                            "SYS_BOOT",
+                                                            "SYS_NICE",
+                                                            "SYS_RESOURCE",
+                                                            "SYS_TIME",
+                                                            "SYS_TTY_CONFIG",
+                                                            "MKNOD",
+                                                            "LEASE",
+                                                            "AUDIT_WRITE",
+                                                            "AUDIT_CONTROL",
+                                                            "SETFCAP",
+                                                            "MAC_OVERRIDE",
+                                                            "MAC_ADMIN",
+                                                            "SYSLOG",
+                                                            "WAKE_ALARM",
+                                                            "BLOCK_SUSPEND",
+                                                            "AUDIT_READ",
+                                                            "PERFMON",
+                                                            "BPF",
+                                                            "CHECKPOINT_RESTORE"};
+
+/// "CAP_NET_RAW, CAP_CHOWN and 3 more".
+std::string name_capabilities(std::uint64_t set) {
+  constexpr std::size_t kMostNamed = 3;
+  constexpr unsigned kBits = 64;
+  std::string names;
+  std::size_t count = 0;
+  for (unsigned bit = 0; bit < kBits; ++bit) {
+    if (((set >> bit) & 1U) == 0 || ++count > kMostNamed) continue;
+    if (!names.empty()) names += ", ";
+    names += bit < kCapabilities.size() ? fmt::format("CAP_{}", kCapabilities.at(bit))
+                                        : fmt::format("capability {}", bit);
+  }
+  if (count > kMostNamed) names += fmt::format(" and {} more", count - kMostNamed);
+  return names;
 }
 
 std::string read_small_file(const char* path) {
@@ -28,73 +89,461 @@ std::string read_small_file(const char* path) {
   return n > 0 ? std::string(text.data(), static_cast<std::size_t>(n)) : std::string{};
 }
 
-std::uint64_t to_number(std::string_view word, int base) {
-  std::uint64_t value = 0;
-  std::from_chars(word.data(), word.data() + word.size(), value, base);
-  return value;
+/// What may be longer, up to a bound.
+std::string read_long_file(const char* path) {
+  constexpr std::size_t kMost = std::size_t{1} << 20U;
+  const UniqueFd fd{::open(path, O_RDONLY | O_CLOEXEC)};
+  std::string text;
+  std::array<char, 8192> part;
+  while (fd && text.size() < kMost) {
+    const ssize_t n = ::read(fd.get(), part.data(), part.size());
+    if (n <= 0) break;
+    text.append(part.data(), static_cast<std::size_t>(n));
+  }
+  return text;
 }
 
-bool we_may_trace_anything() {
+std::string first_line(std::string text) {
+  text.resize(std::min(text.find_first_of(std::string_view("\n\0", 2)), text.size()));
+  return text;
+}
+
+std::optional<Ids> parse_ids(std::string_view status, std::string_view key) {
+  const auto words = status_words(status, key);
+  if (words.size() < 3) return std::nullopt;
+  const auto real = to_number<std::uint32_t>(words[0]);
+  const auto effective = to_number<std::uint32_t>(words[1]);
+  const auto saved = to_number<std::uint32_t>(words[2]);
+  if (!real || !effective || !saved) return std::nullopt;
+  return Ids{*real, *effective, *saved};
+}
+
+std::uint64_t parse_capabilities(std::string_view status, std::string_view key) {
+  constexpr int kHexadecimal = 16;
+  const auto words = status_words(status, key);
+  return words.empty() ? 0 : to_number<std::uint64_t>(words[0], kHexadecimal).value_or(0);
+}
+
+bool is_on_path(std::string_view program) {
+  const char* variable = std::getenv("PATH");
+  std::string_view path = variable == nullptr ? "/usr/bin:/bin" : variable;
+  while (!path.empty()) {
+    const std::string_view folder = path.substr(0, path.find(':'));
+    path.remove_prefix(std::min(folder.size() + 1, path.size()));
+    if (::access(fmt::format("{}/{}", folder, program).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
+
+/// Docker's own files are mounted into a container from a folder with its id, which also tells it
+/// where the control group is hidden by a namespace.
+std::string container_in_mounts(std::string_view mounts) {
+  constexpr std::size_t kIdDigits = 64;
+  constexpr std::string_view kFolder = "/containers/";
+  for (std::size_t at = mounts.find(kFolder); at != std::string_view::npos;
+       at = mounts.find(kFolder, at + 1)) {
+    const std::string_view id = mounts.substr(at + kFolder.size(), kIdDigits);
+    if (id.size() == kIdDigits &&
+        id.find_first_not_of("0123456789abcdef") == std::string_view::npos) {
+      return std::string(id);
+    }
+  }
+  return {};
+}
+
+void look_at_surroundings(RefusalFacts& facts) {
+  const std::string cgroup = read_long_file("/proc/self/cgroup");
+  const Confinement confinement = parse_cgroup(cgroup);
+  facts.container = confinement.container;
+  facts.unit = confinement.unit;
+  if (std::getenv("KUBERNETES_SERVICE_HOST") != nullptr ||
+      cgroup.find("kubepods") != std::string::npos) {
+    facts.runtime = ContainerRuntime::Kubernetes;
+    utsname name{};
+    // Kubernetes gives a pod's name to its host.
+    if (::uname(&name) == 0) facts.pod = name.nodename;
+    facts.pod_namespace =
+        first_line(read_small_file("/var/run/secrets/kubernetes.io/serviceaccount/namespace"));
+  } else if (::access("/run/.containerenv", F_OK) == 0 ||
+             cgroup.find("libpod-") != std::string::npos) {
+    facts.runtime = ContainerRuntime::Podman;
+  } else if (::access("/.dockerenv", F_OK) == 0 || cgroup.find("docker") != std::string::npos) {
+    facts.runtime = ContainerRuntime::Docker;
+    if (facts.container.empty())
+      facts.container = container_in_mounts(read_long_file("/proc/self/mountinfo"));
+  } else if (!facts.container.empty()) {
+    facts.runtime = ContainerRuntime::Unknown;
+  }
+}
+
+bool descends_from(const Process& process, pid_t ancestor) {
+  auto stat = process.read_file("stat");
+  auto parsed = stat ? parse_stat(*stat) : std::nullopt;
+  constexpr int kMostGenerations = 4096;
+  for (int i = 0; i < kMostGenerations && parsed && parsed->parent > 0; ++i) {
+    if (parsed->parent == ancestor) return true;
+    parsed = parse_stat(read_small_file(fmt::format("/proc/{}/stat", parsed->parent).c_str()));
+  }
+  return false;
+}
+
+/// A process may always read its own memory: only a filter of system calls refuses that.
+bool own_memory_is_refused() {
+  char from = 1;
+  char to = 0;
+  const iovec local{&to, 1};
+  const iovec remote{&from, 1};
+  return ::process_vm_readv(::getpid(), &local, 1, &remote, 1, 0) != 1;
+}
+
+RefusalFacts gather_own_facts() {
+  RefusalFacts facts;
+  const UserNames users;
   const std::string status = read_small_file("/proc/self/status");
-  const auto effective = status_words(status, "CapEff");
-  return !effective.empty() && ((to_number(effective[0], 16) >> kCapSysPtrace) & 1U) != 0;
+  const auto uids = parse_ids(status, "Uid");
+  const auto gids = parse_ids(status, "Gid");
+  facts.own_uids = uids.value_or(Ids{::getuid(), ::geteuid(), ::geteuid()});
+  facts.own_gids = gids.value_or(Ids{::getgid(), ::getegid(), ::getegid()});
+  facts.own_user = users.name(facts.own_uids.effective);
+  facts.own_effective = parse_capabilities(status, "CapEff");
+  facts.own_permitted = parse_capabilities(status, "CapPrm");
+  facts.own_bounding = parse_capabilities(status, "CapBnd");
+  const std::string map = read_small_file("/proc/self/uid_map");
+  std::string_view map_text = map;
+  map_text = map_text.substr(0, map_text.find('\n'));
+  // All of the numbers there are, each as itself. A kernel without such namespaces has no file.
+  facts.in_initial_user_namespace =
+      map.empty() || (next_word(map_text) == "0" && next_word(map_text) == "0" &&
+                      next_word(map_text) == "4294967295");
+  facts.call_is_filtered = own_memory_is_refused();
+  facts.profile = first_line(read_small_file("/proc/self/attr/current"));
+  if (facts.profile.starts_with("unconfined")) facts.profile.clear();
+  facts.has_sudo = is_on_path("sudo");
+  // We may have set the flag for ourselves.
+  const std::string parent = read_small_file(fmt::format("/proc/{}/status", ::getppid()).c_str());
+  const auto flag = status_words(parent, "NoNewPrivs");
+  facts.no_new_privileges = !flag.empty() && flag[0] == "1";
+  std::array<char, PATH_MAX> path;
+  const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (n > 0) facts.program = std::string(path.data(), static_cast<std::size_t>(n));
+  facts.invocation = invocation();
+  const std::string scope = first_line(read_small_file("/proc/sys/kernel/yama/ptrace_scope"));
+  facts.ptrace_scope = to_number<int>(scope);
+  look_at_surroundings(facts);
+  return facts;
+}
+
+/// They don't change while this program runs, and a list of processes may have hundreds that
+/// refuse.
+RefusalFacts own_facts(pid_t pid) {
+  static const RefusalFacts own = gather_own_facts();
+  RefusalFacts facts = own;
+  facts.pid = pid;
+  return facts;
+}
+
+bool has_capability(std::uint64_t set, unsigned bit) {
+  return ((set >> bit) & 1U) != 0;
+}
+
+std::string name_user(std::uint32_t uid, const std::string& name) {
+  return name.empty() ? fmt::format("user {}", uid) : fmt::format("user {} ({})", uid, name);
+}
+
+/// Whether the kernel takes them for the same: all three must be ours.
+bool same(const std::optional<Ids>& theirs, std::uint32_t own) {
+  return !theirs || (theirs->real == own && theirs->effective == own && theirs->saved == own);
+}
+
+class Explanation {
+ public:
+  explicit Explanation(const RefusalFacts& facts) : facts_(facts) {}
+
+  [[nodiscard]] Error explain() const {
+    if (facts_.ptrace_scope == 3) {
+      return error("kernel.yama.ptrace_scope is 3, which forbids it to everybody",
+                   "only a reboot lifts it: set kernel.yama.ptrace_scope to 1 in /etc/sysctl.d/ "
+                   "before");
+    }
+    if (has_capability(facts_.own_effective, kCapSysPtrace)) return with_capability();
+    const std::string rule = ownership_rule();
+    // Of a container's root one expects that it may do everything.
+    if (facts_.own_uids.effective == 0 && facts_.same_user_namespace != false) {
+      return error(
+          "root here lacks CAP_SYS_PTRACE" + (rule.empty() ? std::string() : ", and " + rule),
+          how_to_get_capability());
+    }
+    if (!rule.empty()) return error(rule, with_more_rights() + own_consent());
+    if (facts_.same_user_namespace == false) return outside_namespace();
+    if (facts_.step == RefusedStep::Reading && facts_.ptrace_scope == 2) {
+      return error("kernel.yama.ptrace_scope is 2, which asks for CAP_SYS_PTRACE",
+                   with_more_rights());
+    }
+    if (facts_.step == RefusedStep::Reading && facts_.ptrace_scope == 1 &&
+        !facts_.descends_from_us) {
+      return error(
+          "kernel.yama.ptrace_scope is 1, which allows it only to a process's ancestors, and "
+          "pyscope is none of them",
+          with_more_rights() + "; or in the program: prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)");
+    }
+    return by_module();
+  }
+
+  [[nodiscard]] Error hidden(std::string_view option, std::string_view group) const {
+    Error hidden{ErrorKind::NotPermitted,
+                 fmt::format("process {} exists, but /proc hides it: it is mounted with {}",
+                             facts_.pid, option.empty() ? "hidepid" : option),
+                 with_more_rights()};
+    if (!group.empty() && group != "0")
+      hidden.hint += fmt::format(", or be in group {}, which sees all (gid={})", group, group);
+    return hidden;
+  }
+
+ private:
+  [[nodiscard]] Error error(const std::string& rule, std::string hint) const {
+    return {ErrorKind::NotPermitted,
+            fmt::format("not permitted to read process {} ({}): {}", facts_.pid, facts_.name, rule),
+            std::move(hint)};
+  }
+
+  [[nodiscard]] std::string command() const {
+    std::vector<std::string> words{facts_.program};
+    const auto rest = invocation_for(facts_.invocation, facts_.pid, facts_.pid);
+    words.insert(words.end(), rest.begin(), rest.end());
+    return shell_command(words);
+  }
+
+  /// What those ask for who aren't privileged: the ids, "dumpable", and the capabilities. Empty: it
+  /// is none of these.
+  [[nodiscard]] std::string ownership_rule() const {
+    // What is in /proc is asked for with the file system's ids, memory with the real ones.
+    const bool listing = facts_.step == RefusedStep::Listing;
+    const auto uid = listing ? facts_.own_uids.effective : facts_.own_uids.real;
+    const auto gid = listing ? facts_.own_gids.effective : facts_.own_gids.real;
+    if (!same(facts_.uids, uid)) {
+      if (facts_.uids->real == uid) {
+        return fmt::format("it runs with the rights of {} (a setuid program), and you are {}",
+                           name_user(facts_.uids->effective, facts_.user),
+                           name_user(uid, facts_.own_user));
+      }
+      return fmt::format("it belongs to {} and you are {}",
+                         name_user(facts_.uids->effective, facts_.user),
+                         name_user(uid, facts_.own_user));
+    }
+    if (!same(facts_.gids, gid)) {
+      return fmt::format(
+          "its groups are {} (real), {} (effective) and {} (saved) as of a setgid program or of "
+          "newgrp, and yours is {}",
+          facts_.gids->real, facts_.gids->effective, facts_.gids->saved, gid);
+    }
+    const std::uint64_t more = facts_.capabilities & ~facts_.own_permitted;
+    if (facts_.same_user_namespace != false && more != 0) {
+      return fmt::format("it holds {}, which you lack", name_capabilities(more));
+    }
+    if (facts_.dumpable == false) {
+      return "it isn't dumpable: it has called prctl(PR_SET_DUMPABLE, 0) or changed its user, or "
+             "you may not read its executable";
+    }
+    return {};
+  }
+
+  /// What the program can do for itself, for the rule that it isn't dumpable.
+  [[nodiscard]] std::string own_consent() const {
+    const bool only_dumpable = same(facts_.uids, facts_.own_uids.effective) &&
+                               same(facts_.gids, facts_.own_gids.effective) &&
+                               (facts_.capabilities & ~facts_.own_permitted) == 0 &&
+                               facts_.dumpable == false;
+    return only_dumpable ? "; or in the program: prctl(PR_SET_DUMPABLE, 1)" : "";
+  }
+
+  [[nodiscard]] std::string container_name() const {
+    return facts_.container.empty() ? "CONTAINER" : shell_quote(facts_.container);
+  }
+
+  /// For a user who isn't root.
+  [[nodiscard]] std::string with_more_rights() const {
+    const bool root_would_do = has_capability(facts_.own_bounding, kCapSysPtrace);
+    if (facts_.own_uids.effective == 0 || !root_would_do) return how_to_get_capability();
+    if (!facts_.no_new_privileges && facts_.has_sudo) return "sudo " + command();
+    switch (facts_.runtime) {
+      case ContainerRuntime::Docker:
+      case ContainerRuntime::Podman:
+        return fmt::format("on the host: {} exec -u 0 {} {}", tool(), container_name(), command());
+      case ContainerRuntime::Kubernetes:
+        return how_to_get_capability();
+      case ContainerRuntime::Unknown:
+        return "as the container's root: " + command();
+      case ContainerRuntime::None:
+        break;
+    }
+    if (!facts_.no_new_privileges) return "su -c " + shell_quote(command());
+    if (is_service()) return how_to_get_capability();
+    return "as root, in another session (this one can gain no rights): " + command();
+  }
+
+  [[nodiscard]] const char* tool() const {
+    return facts_.runtime == ContainerRuntime::Podman ? "podman" : "docker";
+  }
+
+  [[nodiscard]] bool is_service() const {
+    // Sessions are units as well, and nobody sets capabilities for these.
+    return facts_.unit.ends_with(".service") && !facts_.unit.starts_with("user@");
+  }
+
+  [[nodiscard]] std::string how_to_get_capability() const {
+    switch (facts_.runtime) {
+      case ContainerRuntime::Docker:
+      case ContainerRuntime::Podman:
+        return fmt::format(
+            "on the host: {0} exec --privileged -u 0 {1} {2}; or start the container with "
+            "{0} run --cap-add SYS_PTRACE",
+            tool(), container_name(), command());
+      case ContainerRuntime::Kubernetes:
+        return fmt::format(
+            "kubectl debug -it{} {} --image=IMAGE_WITH_PYSCOPE --target=CONTAINER "
+            "--profile=sysadmin; or in the pod's manifest: securityContext: {{capabilities: "
+            "{{add: [SYS_PTRACE]}}}}",
+            facts_.pod_namespace.empty() ? "" : " -n " + shell_quote(facts_.pod_namespace),
+            facts_.pod.empty() ? "POD" : shell_quote(facts_.pod));
+      case ContainerRuntime::Unknown:
+        return fmt::format("give the container {} CAP_SYS_PTRACE, or run pyscope on the host",
+                           container_name());
+      case ContainerRuntime::None:
+        break;
+    }
+    if (is_service()) {
+      return fmt::format(
+          "in the unit {0} (systemctl edit {1}): [Service] AmbientCapabilities=CAP_SYS_PTRACE, "
+          "and if it has CapabilityBoundingSet=, add it there",
+          facts_.unit, shell_quote(facts_.unit));
+    }
+    return "from a root shell that has it (capsh --print shows what a shell has): " + command();
+  }
+
+  [[nodiscard]] Error with_capability() const {
+    if (facts_.same_user_namespace == false && !facts_.in_initial_user_namespace) {
+      return outside_namespace();
+    }
+    return by_module();
+  }
+
+  [[nodiscard]] Error outside_namespace() const {
+    return error(
+        has_capability(facts_.own_effective, kCapSysPtrace)
+            ? "CAP_SYS_PTRACE is held in this user namespace only, and the process lives "
+              "in another "
+              "one"
+            : "it lives in another user namespace, where you have no rights",
+        "run pyscope outside of this user namespace; the PID that the process has there is shown "
+        "by: pyscope ps");
+  }
+
+  /// None of the rules that can be checked.
+  [[nodiscard]] Error by_module() const {
+    const bool docker =
+        facts_.runtime == ContainerRuntime::Docker || facts_.runtime == ContainerRuntime::Podman;
+    if (facts_.step == RefusedStep::Reading && facts_.call_is_filtered) {
+      return error(
+          "a seccomp filter refuses process_vm_readv here, and /proc/PID/mem is refused as well",
+          docker ? fmt::format("start the container with {} run --cap-add SYS_PTRACE "
+                               "--security-opt seccomp=unconfined, or run pyscope on the host",
+                               tool())
+                 : "run pyscope outside of what set the filter (a container, or "
+                   "SystemCallFilter= of a systemd unit)");
+    }
+    if (!facts_.profile.empty()) {
+      return error(
+          fmt::format("all else permits it, so a security module refuses: this program runs under "
+                      "the profile \"{}\"",
+                      facts_.profile),
+          docker ? fmt::format("start the container with {} run --security-opt "
+                               "apparmor=unconfined, or run pyscope on the host",
+                               tool())
+                 : "the kernel's log names the rule: journalctl -k --grep 'apparmor|avc'");
+    }
+    return error(
+        "all rules that can be seen permit it, so a security module refuses (AppArmor, "
+        "SELinux, Landlock)",
+        facts_.own_uids.effective == 0
+            ? "the kernel's log may name the rule: journalctl -k --grep 'apparmor|avc'"
+            : with_more_rights());
+  }
+
+  const RefusalFacts& facts_;
+};
+
+/// The words of mountinfo's line for /proc: "hidepid=2" or "hidepid=invisible", and gid.
+struct HiddenBy {
+  std::string_view option;
+  std::string_view group;
+};
+
+HiddenBy find_hidepid(std::string_view mounts) {
+  HiddenBy found;
+  while (!mounts.empty()) {
+    std::string_view line = mounts.substr(0, mounts.find('\n'));
+    mounts.remove_prefix(std::min(line.size() + 1, mounts.size()));
+    constexpr int kMountPoint = 5;
+    std::string_view point;
+    std::string_view rest = line;
+    for (int i = 0; i < kMountPoint; ++i)
+      point = next_word(rest);
+    if (point != "/proc") continue;
+    // Behind the dash: the type, the source, and the options of the file system.
+    rest = line.substr(std::min(line.find(" - "), line.size()));
+    found = {};  // what is mounted later lies above
+    for (std::string_view word = next_word(rest); !word.empty(); word = next_word(rest)) {
+      while (!word.empty()) {
+        const std::string_view option = word.substr(0, word.find(','));
+        word.remove_prefix(std::min(option.size() + 1, word.size()));
+        if (option.starts_with("hidepid=")) found.option = option;
+        if (constexpr std::string_view kGroup = "gid="; option.starts_with(kGroup))
+          found.group = option.substr(kGroup.size());
+      }
+    }
+  }
+  return found;
 }
 
 }  // namespace
 
-Error explain_refusal(const Process& process) {
-  Error error{ErrorKind::NotPermitted, "", ""};
-  const std::string sudo = fmt::format("sudo {} dump {}", own_path(), process.pid());
-  const std::string what =
-      fmt::format("not permitted to read process {} ({})", process.pid(), process.name());
-
-  std::uint64_t owner = 0;
-  bool owner_known = false;
+RefusalFacts gather_refusal_facts(const Process& process, RefusedStep step) {
+  RefusalFacts facts = own_facts(process.pid());
+  facts.step = step;
+  facts.name = process.name();
   if (const auto status = process.read_file("status")) {
-    const auto uids = status_words(*status, "Uid");
-    if (uids.size() >= 2) {
-      owner = to_number(uids[1], 10);
-      owner_known = true;
+    facts.uids = parse_ids(*status, "Uid");
+    facts.gids = parse_ids(*status, "Gid");
+    facts.capabilities = parse_capabilities(*status, "CapPrm");
+  }
+  if (facts.uids) {
+    facts.user = UserNames().name(facts.uids->effective);
+    // What isn't dumpable belongs to root in /proc, but for the folder itself.
+    struct stat info {};
+    if (facts.uids->effective != 0 && ::fstatat(process.directory(), "maps", &info, 0) == 0) {
+      facts.dumpable = info.st_uid == facts.uids->effective;
     }
   }
-  const std::string scope_text = read_small_file("/proc/sys/kernel/yama/ptrace_scope");
-  const std::uint64_t scope = to_number(scope_text, 10);
+  // The link ns/user may not be read either. The map is shown as seen from us: that of our own
+  // namespace reads as ours does, others seldom.
+  const auto map = process.read_file("uid_map");
+  const std::string own_map = read_small_file("/proc/self/uid_map");
+  if (map && !own_map.empty()) facts.same_user_namespace = *map == own_map;
+  facts.descends_from_us = descends_from(process, ::getpid());
+  return facts;
+}
 
-  if (we_may_trace_anything()) {
-    error.message =
-        what +
-        ": CAP_SYS_PTRACE is there, so a security module (AppArmor, SELinux), a seccomp "
-        "filter or a user namespace boundary refuses";
-    error.hint =
-        "run pyscope on the host instead of in the container, or start the container with "
-        "--security-opt seccomp=unconfined --security-opt apparmor=unconfined";
-  } else if (::geteuid() == 0) {
-    error.message =
-        what + ": root here lacks CAP_SYS_PTRACE, as in a container with default rights";
-    error.hint =
-        "start the container with --cap-add SYS_PTRACE (Kubernetes: "
-        "securityContext.capabilities.add: "
-        "[\"SYS_PTRACE\"]), or run pyscope on the host";
-  } else if (scope == 3) {
-    error.message = what + ": kernel.yama.ptrace_scope is 3, which forbids it to everybody";
-    error.hint = "it can be lifted only by a reboot with another setting";
-  } else if (owner_known && owner != ::geteuid()) {
-    error.message =
-        fmt::format("{}: it belongs to user {} and you are user {}", what, owner, ::geteuid());
-    error.hint = sudo;
-  } else if (scope == 2) {
-    error.message = what + ": kernel.yama.ptrace_scope is 2, which asks for CAP_SYS_PTRACE";
-    error.hint = sudo;
-  } else if (scope == 1) {
-    error.message =
-        what + ": kernel.yama.ptrace_scope is 1, which allows only a process's own ancestors";
-    error.hint = sudo + "   (or for all processes: sudo sysctl kernel.yama.ptrace_scope=0)";
-  } else {
-    error.message =
-        what + ": it has marked itself as not dumpable, or runs with more rights than you";
-    error.hint = sudo;
-  }
-  return error;
+Error explain_refusal(const RefusalFacts& facts) {
+  return Explanation(facts).explain();
+}
+
+Error explain_hidden(const RefusalFacts& facts, std::string_view mounts) {
+  const HiddenBy hidden = find_hidepid(mounts);
+  return Explanation(facts).hidden(hidden.option, hidden.group);
+}
+
+Error explain_hidden(pid_t pid) {
+  return explain_hidden(own_facts(pid), read_long_file("/proc/self/mountinfo"));
 }
 
 }  // namespace pyscope

@@ -19,7 +19,9 @@
 #include <memory>
 #include <thread>
 
+#include "process/permission.hpp"
 #include "process/rooted_open.hpp"
+#include "pyscope/invocation.hpp"
 
 namespace pyscope {
 namespace {
@@ -59,10 +61,12 @@ class SmallFile {
  public:
   SmallFile(int directory, const char* name) {
     const UniqueFd fd{::openat(directory, name, O_RDONLY | O_CLOEXEC)};
+    error_ = errno;
     if (!fd) return;
     do {
       size_ = ::read(fd.get(), buffer_.data(), buffer_.size());
     } while (size_ < 0 && errno == EINTR);
+    error_ = errno;
     // One that fills the buffer may go on.
     if (size_ == static_cast<ssize_t>(buffer_.size())) size_ = -1;
   }
@@ -70,10 +74,13 @@ class SmallFile {
   [[nodiscard]] std::string_view text() const {
     return {buffer_.data(), static_cast<std::size_t>(std::max<ssize_t>(size_, 0))};
   }
+  /// Nothing was read because it isn't permitted.
+  [[nodiscard]] bool denied() const { return size_ < 0 && (error_ == EPERM || error_ == EACCES); }
 
  private:
   std::array<char, 8192> buffer_;
   ssize_t size_ = -1;
+  int error_ = 0;
 };
 
 /// Puts the number of the call that goes on in the place of restart_syscall's, where `wchan`, the
@@ -85,6 +92,12 @@ void find_restarted_call(int directory, const char* wchan, SystemCall& call) {
 Error no_such_process(pid_t pid) {
   return {ErrorKind::NoSuchProcess, fmt::format("there is no process {}", pid),
           "list the Python processes: pyscope ps"};
+}
+
+/// The verb that was asked for, if it takes --thread.
+std::string_view verb_for_threads() {
+  const auto& words = invocation();
+  return !words.empty() && words.front() == "why" ? "why" : "dump";
 }
 
 std::chrono::system_clock::time_point wall_clock_of_ticks(std::uint64_t ticks_since_boot) {
@@ -123,10 +136,7 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
                   "mount it: mount -t proc proc /proc");
     }
     if (::kill(pid, 0) != 0 && errno != EPERM) return fail(no_such_process(pid));
-    return fail(
-        ErrorKind::NotPermitted,
-        fmt::format("process {} exists, but /proc is mounted with hidepid and hides it", pid),
-        fmt::format("run as root: sudo pyscope dump {}", pid));
+    return fail(explain_hidden(pid));
   }
   process.pidfd_ = UniqueFd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
   log("pidfd_open({}): {}", pid, process.pidfd_ ? "ok" : std::strerror(errno));
@@ -135,7 +145,12 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
   // if they can be read, then all three mean the same process.
   const SmallFile stat_text(process.directory(), "stat");
   const SmallFile status(process.directory(), "status");
-  if (!stat_text || !status) return fail(no_such_process(pid));
+  if (!stat_text || !status) {
+    // With hidepid=invisible the folder itself can be opened, and seems to be empty.
+    const bool exists = ::kill(pid, 0) == 0 || errno == EPERM;
+    if (stat_text.denied() || status.denied() || exists) return fail(explain_hidden(pid));
+    return fail(no_such_process(pid));
+  }
   const auto stat = parse_stat(stat_text.text());
   if (!stat) return fail(ErrorKind::Failed, fmt::format("{}/stat can't be understood", path));
   process.name_ = stat->comm;
@@ -145,7 +160,7 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
   if (!tgid.empty() && to_pid(tgid[0]) != pid) {
     return fail(ErrorKind::NoSuchProcess,
                 fmt::format("{} is a thread of process {}, not a process", pid, tgid[0]),
-                fmt::format("pyscope dump {} --thread {}", tgid[0], pid));
+                fmt::format("pyscope {} {} --thread {}", verb_for_threads(), tgid[0], pid));
   }
   if (stat->state == 'Z' || stat->state == 'X') {
     return fail(
@@ -199,7 +214,8 @@ bool Process::shares_namespace(const char* kind) const {
 Result<std::vector<Mapping>> Process::maps() const {
   auto text = read_file("maps");
   if (!text) {
-    if (text.error().kind == ErrorKind::NotPermitted) return fail(explain_refusal(*this));
+    if (text.error().kind == ErrorKind::NotPermitted)
+      return fail(explain_refusal(*this, RefusedStep::Listing));
     return fail(std::move(text).error());
   }
   return parse_maps(*text);

@@ -83,8 +83,4 @@ class Process {
   std::chrono::system_clock::time_point started_at_;
 };
 
-/// Why the kernel refuses to let us read this process, as an error of kind NotPermitted: the rule,
-/// and the command that would do.
-[[nodiscard]] Error explain_refusal(const Process& process);
-
 }  // namespace pyscope

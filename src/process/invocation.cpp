@@ -1,0 +1,86 @@
+#include "pyscope/invocation.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace pyscope {
+namespace {
+
+std::vector<std::string>& words_as_typed() {
+  static std::vector<std::string> words;
+  return words;
+}
+
+}  // namespace
+
+void set_invocation(std::vector<std::string> words) {
+  words_as_typed() = std::move(words);
+}
+
+const std::vector<std::string>& invocation() {
+  return words_as_typed();
+}
+
+std::string shell_quote(std::string_view word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) {
+    return std::string(word);
+  }
+  constexpr unsigned char kFirstPrintable = 0x20;
+  constexpr unsigned char kDelete = 0x7F;
+  const bool controls = std::any_of(word.begin(), word.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < kFirstPrintable || byte == kDelete;
+  });
+  std::string quoted = controls ? "$'" : "'";
+  for (const char c : word) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (!controls) {
+      quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    } else if (byte < kFirstPrintable || byte == kDelete) {
+      // In octal, of which a shell takes three digits at most; \x takes as many as there are.
+      quoted += fmt::format("\\{:03o}", byte);
+    } else {
+      if (c == '\'' || c == '\\') quoted += '\\';
+      quoted += c;
+    }
+  }
+  return quoted + "'";
+}
+
+std::string shell_command(std::span<const std::string> words) {
+  std::string command;
+  for (const std::string& word : words) {
+    if (!command.empty()) command += ' ';
+    command += shell_quote(word);
+  }
+  return command;
+}
+
+std::vector<std::string> invocation_for(const std::vector<std::string>& words, pid_t pid,
+                                        pid_t replacement) {
+  const std::string wanted = std::to_string(pid);
+  // The number may be an option's value as well: what follows an option counts only if there is no
+  // other.
+  std::vector<std::size_t> sure;
+  std::vector<std::size_t> all;
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    if (words[i] != wanted) continue;
+    all.push_back(i);
+    if (!words[i - 1].starts_with('-')) sure.push_back(i);
+  }
+  const std::vector<std::size_t>& places = sure.empty() ? all : sure;
+  if (places.size() != 1) {
+    // --all and the like have no PID at all: the same again takes it in.
+    if (pid == replacement && !words.empty()) return words;
+    return {"dump", std::to_string(replacement)};
+  }
+  std::vector<std::string> changed = words;
+  changed[places.front()] = std::to_string(replacement);
+  return changed;
+}
+
+}  // namespace pyscope
