@@ -23,6 +23,9 @@ enum class Grouping : std::uint8_t {
   Never,
 };
 
+/// A line of a message that may hold text from a target, such as an error's: safe to print.
+[[nodiscard]] std::string render_line(std::string_view message);
+
 struct TextOptions {
   bool color = false;
   Grouping grouping = Grouping::Automatic;

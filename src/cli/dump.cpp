@@ -247,9 +247,7 @@ int run_dump(const DumpOptions& options) {
   capture_options.source = !options.no_source;
   capture_options.record_path = options.record;
   if (options.verbose) {
-    capture_options.log = [](const std::string& step) {
-      print_message(fmt::format("pyscope: {}\n", step));
-    };
+    capture_options.log = print_step;
   }
   if (options.color != "auto" && options.color != "always" && options.color != "never") {
     return report_usage(

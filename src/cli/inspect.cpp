@@ -189,9 +189,7 @@ int run_inspect(const InspectArguments& arguments) {
   if (!limits) return report_usage(arguments, limits.error().message);
   options.values = *std::move(limits);
   if (arguments.verbose) {
-    options.log = [](const std::string& step) {
-      print_message(fmt::format("pyscope: {}\n", step));
-    };
+    options.log = print_step;
   }
   enter_sandbox(arguments.pause ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
   InspectVerb verb(arguments, *pid);

@@ -42,7 +42,7 @@ int run_ps(const PsArguments& arguments) {
   }
   ProcessFilter filter = to_filter(arguments.selection, arguments.values);
   if (arguments.verbose) {
-    filter.log = [](const std::string& step) { print_message(fmt::format("pyscope: {}\n", step)); };
+    filter.log = print_step;
   }
   enter_sandbox(Sandbox::Reading, filter.log);
   const auto processes = list_python_processes(filter);

@@ -13,6 +13,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "pyscope/render.hpp"
+
 namespace pyscope::cli {
 namespace {
 
@@ -176,8 +178,12 @@ void InterruptCatcher::sleep(std::chrono::microseconds time) const {
 }
 
 void print_error(const Error& error) {
-  print_message(fmt::format("pyscope: {}\n", error.message));
-  if (!error.hint.empty()) print_message(fmt::format("         {}\n", error.hint));
+  print_step(error.message);
+  if (!error.hint.empty()) print_message(fmt::format("         {}\n", render_line(error.hint)));
+}
+
+void print_step(const std::string& step) {
+  print_message(fmt::format("pyscope: {}\n", render_line(step)));
 }
 
 }  // namespace pyscope::cli

@@ -58,4 +58,7 @@ class InterruptCatcher {
 /// On stderr.
 void print_error(const Error& error);
 
+/// What is tried, on stderr (-v).
+void print_step(const std::string& step);
+
 }  // namespace pyscope::cli

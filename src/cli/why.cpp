@@ -112,9 +112,7 @@ int run_why(const WhyArguments& arguments) {
   if (!limits) return report_usage(arguments, limits.error().message);
   options.values = *std::move(limits);
   if (arguments.verbose) {
-    options.log = [](const std::string& step) {
-      print_message(fmt::format("pyscope: {}\n", step));
-    };
+    options.log = print_step;
   }
   enter_sandbox(Sandbox::Reading, options.log);
   Result<Diagnosis> diagnosis = fail(ErrorKind::Failed, "nothing was looked at");

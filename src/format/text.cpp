@@ -535,6 +535,10 @@ void TextRenderer::append_stack(const ThreadGroup& group) {
 
 }  // namespace
 
+std::string render_line(std::string_view message) {
+  return escape(message);
+}
+
 std::string render_text(const Snapshot& snapshot, const TextOptions& options) {
   return TextRenderer(snapshot, options).render();
 }

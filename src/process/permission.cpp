@@ -265,16 +265,21 @@ class Explanation {
                    "only a reboot lifts it: set kernel.yama.ptrace_scope to 1 in /etc/sysctl.d/ "
                    "before");
     }
-    if (has_capability(facts_.own_effective, kCapSysPtrace)) return with_capability();
+    // Whatever rights are gained in a namespace, they don't count outside of it.
+    if (facts_.same_user_namespace == false && !facts_.in_initial_user_namespace)
+      return outside_namespace();
+    if (has_capability(facts_.own_effective, kCapSysPtrace)) return by_module();
     const std::string rule = ownership_rule();
     // Of a container's root one expects that it may do everything.
-    if (facts_.own_uids.effective == 0 && facts_.same_user_namespace != false) {
+    if (facts_.own_uids.effective == 0) {
       return error(
           "root here lacks CAP_SYS_PTRACE" + (rule.empty() ? std::string() : ", and " + rule),
           how_to_get_capability());
     }
     if (!rule.empty()) return error(rule, with_more_rights() + own_consent());
-    if (facts_.same_user_namespace == false) return outside_namespace();
+    if (facts_.same_user_namespace == false) {
+      return error("it lives in a user namespace that isn't yours", with_more_rights());
+    }
     if (facts_.step == RefusedStep::Reading && facts_.ptrace_scope == 2) {
       return error("kernel.yama.ptrace_scope is 2, which asks for CAP_SYS_PTRACE",
                    with_more_rights());
@@ -418,13 +423,6 @@ class Explanation {
           facts_.unit, shell_quote(facts_.unit));
     }
     return "from a root shell that has it (capsh --print shows what a shell has): " + command();
-  }
-
-  [[nodiscard]] Error with_capability() const {
-    if (facts_.same_user_namespace == false && !facts_.in_initial_user_namespace) {
-      return outside_namespace();
-    }
-    return by_module();
   }
 
   [[nodiscard]] Error outside_namespace() const {
