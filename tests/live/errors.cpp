@@ -24,10 +24,8 @@ namespace {
 
 constexpr int kUsage = 2;
 constexpr int kNoSuchProcess = 3;
-constexpr int kNotPermitted = 4;
 constexpr int kUnsupported = 5;
 constexpr int kPartial = 6;
-constexpr uid_t kNobody = 65534;
 
 /// The error object of a failed dump, after the same words were found on stderr.
 json error_of(const Outcome& outcome) {
@@ -221,37 +219,6 @@ TEST_CASE("a Python that is too old is named with its version", "[live]") {
   const json error = error_of(outcome);
   CHECK(mentions(error, "CPython " + text));
   CHECK(mentions(error, "3.13"));
-}
-
-TEST_CASE("another user's process is refused with the rule and the command that would do",
-          "[live]") {
-  if (::geteuid() != 0) {
-    WARN("not tested: it takes root to be two users");
-    return;
-  }
-  Target target(any_interpreter(), "stacks.py", {"plain_calls"});
-  REQUIRE(target.read().at("ready") == true);
-  // The binary may lie where another user can't go: a copy is run.
-  PyscopeOptions options;
-  options.before_exec = [] {
-    if (::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) ::_exit(99);
-  };
-  std::string folder = (std::filesystem::temp_directory_path() / "pyscope-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  std::filesystem::permissions(folder, std::filesystem::perms(0755));
-  const std::string copy = folder + "/pyscope";
-  std::filesystem::copy_file(PYSCOPE_BINARY, copy);
-  std::filesystem::permissions(copy, std::filesystem::perms(0755));
-  Program program = pyscope_program({"dump", std::to_string(target.pid()), "--json"}, options);
-  program.command[0] = copy;
-  const Outcome outcome = run(program);
-  std::filesystem::remove_all(folder);
-  CHECK(outcome.status == kNotPermitted);
-  const json error = error_of(outcome);
-  CHECK(error.at("code") == "not_permitted");
-  CHECK(mentions(error, fmt::format("user {}", kNobody)));
-  CHECK(mentions(error, "user 0"));
-  CHECK(error.at("hint") == fmt::format("sudo {} dump {}", copy, target.pid()));
 }
 
 TEST_CASE("an unknown thread is said to be unknown", "[live]") {
