@@ -151,7 +151,17 @@ std::string container_in_mounts(std::string_view mounts) {
   return {};
 }
 
+/// Docker names a container's host by the beginning of its id, if it isn't told otherwise.
+std::string container_by_host(std::string_view host) {
+  constexpr std::size_t kShortIdDigits = 12;
+  const bool is_id = host.size() == kShortIdDigits &&
+                     host.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return is_id ? std::string(host) : std::string();
+}
+
 void look_at_surroundings(RefusalFacts& facts) {
+  utsname host{};
+  if (::uname(&host) != 0) host.nodename[0] = '\0';
   const std::string cgroup = read_long_file("/proc/self/cgroup");
   const Confinement confinement = parse_cgroup(cgroup);
   facts.container = confinement.container;
@@ -159,9 +169,7 @@ void look_at_surroundings(RefusalFacts& facts) {
   if (std::getenv("KUBERNETES_SERVICE_HOST") != nullptr ||
       cgroup.find("kubepods") != std::string::npos) {
     facts.runtime = ContainerRuntime::Kubernetes;
-    utsname name{};
-    // Kubernetes gives a pod's name to its host.
-    if (::uname(&name) == 0) facts.pod = name.nodename;
+    facts.pod = host.nodename;  // Kubernetes gives a pod's name to its host
     facts.pod_namespace =
         first_line(read_small_file("/var/run/secrets/kubernetes.io/serviceaccount/namespace"));
   } else if (::access("/run/.containerenv", F_OK) == 0 ||
@@ -171,6 +179,7 @@ void look_at_surroundings(RefusalFacts& facts) {
     facts.runtime = ContainerRuntime::Docker;
     if (facts.container.empty())
       facts.container = container_in_mounts(read_long_file("/proc/self/mountinfo"));
+    if (facts.container.empty()) facts.container = container_by_host(host.nodename);
   } else if (!facts.container.empty()) {
     facts.runtime = ContainerRuntime::Unknown;
   }
@@ -269,27 +278,23 @@ class Explanation {
     if (facts_.same_user_namespace == false && !facts_.in_initial_user_namespace)
       return outside_namespace();
     if (has_capability(facts_.own_effective, kCapSysPtrace)) return by_module();
-    const std::string rule = ownership_rule();
+    const std::string ownership = ownership_rule();
+    const std::string rule = ownership.empty() ? yama_rule() : ownership;
     // Of a container's root one expects that it may do everything.
     if (facts_.own_uids.effective == 0) {
       return error(
           "root here lacks CAP_SYS_PTRACE" + (rule.empty() ? std::string() : ", and " + rule),
           how_to_get_capability());
     }
-    if (!rule.empty()) return error(rule, with_more_rights() + own_consent());
+    if (!ownership.empty()) return error(ownership, with_more_rights() + own_consent());
     if (facts_.same_user_namespace == false) {
       return error("it lives in a user namespace that isn't yours", with_more_rights());
     }
-    if (facts_.step == RefusedStep::Reading && facts_.ptrace_scope == 2) {
-      return error("kernel.yama.ptrace_scope is 2, which asks for CAP_SYS_PTRACE",
-                   with_more_rights());
-    }
-    if (facts_.step == RefusedStep::Reading && facts_.ptrace_scope == 1 &&
-        !facts_.descends_from_us) {
-      return error(
-          "kernel.yama.ptrace_scope is 1, which allows it only to a process's ancestors, and "
-          "pyscope is none of them",
-          with_more_rights() + "; or in the program: prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)");
+    if (!rule.empty()) {
+      return error(rule, with_more_rights() +
+                             (facts_.ptrace_scope == 1
+                                  ? "; or in the program: prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)"
+                                  : ""));
     }
     return by_module();
   }
@@ -348,6 +353,18 @@ class Explanation {
     if (facts_.dumpable == false) {
       return "it isn't dumpable: it has called prctl(PR_SET_DUMPABLE, 0) or changed its user, or "
              "you may not read its executable";
+    }
+    return {};
+  }
+
+  /// Yama's, below 3. It has a say only where memory is read. Empty: it isn't that.
+  [[nodiscard]] std::string yama_rule() const {
+    if (facts_.step != RefusedStep::Reading) return {};
+    if (facts_.ptrace_scope == 2)
+      return "kernel.yama.ptrace_scope is 2, which asks for CAP_SYS_PTRACE";
+    if (facts_.ptrace_scope == 1 && !facts_.descends_from_us) {
+      return "kernel.yama.ptrace_scope is 1, which allows it only to a process's ancestors, and "
+             "pyscope is none of them";
     }
     return {};
   }

@@ -30,6 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kNoSuchProcess = 3;
+constexpr int kUnsupported = 5;
 constexpr int kNotPossible = 98;
 
 /// Waits in a socket of its own network namespace; tells its pid there and the address.
@@ -282,9 +283,16 @@ TEST_CASE("a target on an overlay is read, and so is one whose overlay is gone",
 
 TEST_CASE("a PID that a process has inside of a container leads to it", "[live]") {
   if (!is_root()) return;
-  // One that nobody has here.
-  pid_t inner = 31'000;
-  while (::kill(inner, 0) == 0 || errno != ESRCH)
+  // One that nobody has here, or that of a process that isn't Python.
+  const bool taken = GENERATE(false, true);
+  CAPTURE(taken);
+  Child shell(Program{.command = {"/bin/sh", "-c", "echo ready; read line"}});
+  REQUIRE(shell.read_line() == "ready");
+  // Far from those that are given out next.
+  constexpr pid_t kFarAway = 15'000;
+  constexpr pid_t kUsualPids = 30'000;
+  pid_t inner = taken ? shell.pid() : (::getpid() + kFarAway) % kUsualPids + 1'000;
+  while (!taken && (::kill(inner, 0) == 0 || errno != ESRCH))
     --inner;
   Workspace workspace(any_interpreter());
   workspace.write("read.py", kRead);
@@ -309,9 +317,9 @@ TEST_CASE("a PID that a process has inside of a container leads to it", "[live]"
   REQUIRE(all_sleep(outer));
 
   const Outcome outcome = run_pyscope({"inspect", std::to_string(inner), "answer", "--json"});
-  CHECK(outcome.status == kNoSuchProcess);
+  CHECK(outcome.status == (taken ? kUnsupported : kNoSuchProcess));
   const json error = json::parse(outcome.out).at("error");
-  CHECK(error.at("code") == "no_such_process");
+  CHECK(error.at("code") == (taken ? "unsupported" : "no_such_process"));
   CHECK(error.at("message").get<std::string>().find(fmt::format("PID {} exists inside ", inner)) !=
         std::string::npos);
   CHECK(error.at("message").get<std::string>().find(fmt::format("as host PID {} ", outer)) !=

@@ -137,6 +137,12 @@ TEST_CASE("root without the capability is told how this container gets it", "[pr
   CHECK(error.hint ==
         "on the host: docker exec --privileged -u 0 4f1c6c0d8a7e /opt/pyscope why 4711 --thread "
         "'worker 1'; or start the container with docker run --cap-add SYS_PTRACE");
+  RefusalFacts own = root_in(ContainerRuntime::Docker);
+  own.uids = own.gids = Ids{0, 0, 0};
+  own.step = RefusedStep::Reading;
+  own.ptrace_scope = 1;
+  CHECK(has(explain_refusal(own).message,
+            "root here lacks CAP_SYS_PTRACE, and kernel.yama.ptrace_scope is 1"));
   facts.runtime = ContainerRuntime::Podman;
   CHECK(has(explain_refusal(facts).hint, "podman exec --privileged -u 0 4f1c6c0d8a7e"));
 
