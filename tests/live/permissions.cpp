@@ -56,8 +56,10 @@ class PublicPyscope {
   [[nodiscard]] std::string path() const { return folder_ + "/pyscope"; }
 
   [[nodiscard]] Outcome run(const std::vector<std::string>& arguments,
-                            const std::function<void()>& before_exec) const {
-    Program program = pyscope_program(arguments, {.environment = {}, .before_exec = before_exec});
+                            const std::function<void()>& before_exec,
+                            const std::vector<std::string>& environment = {}) const {
+    Program program =
+        pyscope_program(arguments, {.environment = environment, .before_exec = before_exec});
     program.command[0] = path();
     // The first counts.
     program.environment.insert(program.environment.begin(), "PATH=" + folder_);
@@ -306,6 +308,23 @@ TEST_CASE("root without CAP_SYS_PTRACE is said to lack it", "[live]") {
   CHECK(mentions(error, "root here lacks CAP_SYS_PTRACE, and it belongs to user 65534"));
   // As sudo gives no more than that.
   CHECK_FALSE(error.at("hint").get<std::string>().starts_with("sudo"));
+}
+
+TEST_CASE("in a pod of Kubernetes its root is told of kubectl", "[live]") {
+  if (!is_root()) return;
+  const PublicPyscope pyscope;
+  Target target = waiting_python("", as_nobody());
+  (void)target.read();
+  const Outcome outcome = pyscope.run({"dump", std::to_string(target.pid()), "--json"},
+                                      drop_ptrace_capability, {"KUBERNETES_SERVICE_HOST=10.0.0.1"});
+  CHECK(outcome.status == kNotPermitted);
+  std::array<char, 256> pod{};
+  REQUIRE(::gethostname(pod.data(), pod.size() - 1) == 0);
+  const std::string hint = error_in(outcome).at("hint");
+  CAPTURE(hint);
+  CHECK(hint.starts_with("kubectl debug -it "));
+  CHECK(hint.find(fmt::format(" {} --image=", pod.data())) != std::string::npos);
+  CHECK(hint.find("add: [SYS_PTRACE]") != std::string::npos);
 }
 
 TEST_CASE("a capability of another user namespace is said not to count", "[live]") {
