@@ -32,41 +32,42 @@ enum class ContainerRuntime : std::uint8_t { None, Docker, Podman, Kubernetes, U
 
 /// What can be found out about a refusal. Empty, where it's optional: it can't.
 struct RefusalFacts {
-  RefusedStep step = RefusedStep::Listing;
-
   // The process.
-  pid_t pid = 0;
   std::string name;
+  std::string user;                // the name of its effective user; empty: not known
+  std::uint64_t capabilities = 0;  // that it is permitted
   std::optional<Ids> uids;
   std::optional<Ids> gids;
-  std::string user;                         // the name of its effective user; empty: not known
-  std::optional<bool> dumpable;             // whether its own user may read it (PR_SET_DUMPABLE)
-  std::uint64_t capabilities = 0;           // that it is permitted
-  std::optional<bool> same_user_namespace;  // as we are in
-  bool descends_from_us = false;
+  pid_t pid = 0;
 
   // This program.
   Ids own_uids;
   Ids own_gids;
-  std::string own_user;
+  std::optional<int> ptrace_scope;  // Yama's; empty: there is no Yama
   std::uint64_t own_effective = 0;  // capabilities
   std::uint64_t own_permitted = 0;
   std::uint64_t own_bounding = 0;  // what a setuid program such as sudo can gain at most
-  bool in_initial_user_namespace = true;
-  bool call_is_filtered = false;  // process_vm_readv fails even for our own memory: seccomp
-  std::string profile;            // of AppArmor or SELinux; empty: none that is told
-  bool has_sudo = false;
-  bool no_new_privileges = false;       // of who started us: sudo gives no rights then
+  std::string own_user;
+  std::string profile;                  // of AppArmor or SELinux; empty: none that is told
   std::string program = "pyscope";      // our executable
   std::vector<std::string> invocation;  // verb and arguments as typed; empty: not known
 
-  // Where we run.
-  std::optional<int> ptrace_scope;  // Yama's; empty: there is no Yama
-  ContainerRuntime runtime = ContainerRuntime::None;
+  // Where it runs.
   std::string container;      // its id; empty: not known
   std::string pod;            // of Kubernetes
   std::string pod_namespace;  // likewise
-  std::string unit;           // the service of systemd that we run in
+  std::string unit;           // the service of systemd
+  ContainerRuntime runtime = ContainerRuntime::None;
+  bool in_initial_user_namespace = true;
+  bool call_is_filtered = false;  // process_vm_readv fails even for our own memory: seccomp
+  bool has_sudo = false;
+  bool no_new_privileges = false;  // of who started us: sudo gives no rights then
+
+  // Between the two.
+  RefusedStep step = RefusedStep::Listing;
+  bool descends_from_us = false;
+  std::optional<bool> dumpable;             // whether its own user may read it (PR_SET_DUMPABLE)
+  std::optional<bool> same_user_namespace;  // as we are in
 };
 
 [[nodiscard]] RefusalFacts gather_refusal_facts(const Process& process, RefusedStep step);
