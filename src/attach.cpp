@@ -107,6 +107,7 @@ class RuntimeFinder {
       look_into(file);
     if (found_) return *found_;
     if (refusal_) return fail(*refusal_);
+    if (unreadable_) return fail(*unreadable_);
     return fail(not_python());
   }
 
@@ -163,7 +164,7 @@ class RuntimeFinder {
         log_("  .PyRuntime at {:#x} with the load bias {:#x}", section->address + bias, bias);
         try_runtime(RemoteAddr{section->address + bias});
       }
-      if (!found_ && !refusal_ && fd) look_for_old_python(fd->get(), biases, file);
+      if (!found_ && !refusal_ && !unreadable_ && fd) look_for_old_python(fd->get(), biases, file);
     } else if (image->sections.empty()) {
       log_("  no section headers: scanning its writable segments");
       for (const std::uint64_t bias : biases)
@@ -198,8 +199,18 @@ class RuntimeFinder {
   void try_runtime(RemoteAddr at) {
     if (found_) return;
     std::array<std::byte, DebugOffsets::kMaxSize> table{};
-    if (!memory_.read(at, table)) {
-      log_("  not readable");
+    if (auto ok = memory_.read(at, table); !ok) {
+      log_("  {}", ok.error().message);
+      // One of several places where it could be, as it seems, unless nothing better turns up.
+      if (!unreadable_) {
+        unreadable_ = Error{
+            ok.error().kind == ErrorKind::NotPermitted ? ErrorKind::NotPermitted
+                                                       : ErrorKind::Failed,
+            fmt::format("process {} ({}) holds a CPython, but its table of structure offsets at "
+                        "{:#x} can't be read: {}",
+                        process_.pid(), process_.name(), at.raw(), ok.error().message),
+            "try again; if it stays so: pyscope dump -v tells what was tried"};
+      }
       return;
     }
     auto offsets = DebugOffsets::decode(table);
@@ -289,6 +300,7 @@ class RuntimeFinder {
   std::vector<MappedFile> files_;
   std::optional<Runtime> found_;
   std::optional<Error> refusal_;
+  std::optional<Error> unreadable_;
   std::optional<std::string> old_python_;
   std::string executable_is_;  // why the main program can't be looked into
 };
