@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds pyscope and passes all tests: as released, on release and
 # debug builds of CPython, and again under AddressSanitizer and UndefinedBehaviorSanitizer, on its
-# release builds; checks the format. The linter is scripts/lint.sh.
+# release builds; passes some with a program under ThreadSanitizer; checks the format. The linter is
+# scripts/lint.sh.
 #
 #   scripts/test.sh
 #
@@ -42,5 +43,13 @@ for preset in ci asan; do
   cmake --build --preset "$preset" -j "$jobs"
   ctest --preset "$preset" -j "$jobs" --progress --no-tests=error
 done
+
+# What runs in parallel: many processes at a time, and the facts of many threads.
+step 'building and testing: tsan'
+cmake --preset tsan >/dev/null
+cmake --build --preset tsan -j "$jobs"
+# Address space that is laid out too randomly is more than it can cope with.
+PYSCOPE_TEST_BINARY=$PWD/build/tsan/pyscope setarch -R build/asan/tests/pyscope_live_tests \
+  'a hundred processes are dumped in one go,a thousand threads are dumped whole,ps lists a process*,children that end*'
 
 step 'done'

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <cctype>
+#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 #include <stdexcept>
@@ -49,7 +50,9 @@ const json& only_thread(const json& dump, const std::string& wanted, const Match
 
 Program pyscope_program(const std::vector<std::string>& arguments, const PyscopeOptions& options) {
   Program program;
-  program.command = {PYSCOPE_BINARY};
+  // Another build of it can be put in its place, such as one under another sanitizer.
+  const char* other = std::getenv("PYSCOPE_TEST_BINARY");
+  program.command = {other != nullptr ? other : PYSCOPE_BINARY};
   program.command.insert(program.command.end(), arguments.begin(), arguments.end());
   program.environment = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TERM=xterm-256color"};
   program.environment.insert(program.environment.end(), options.environment.begin(),
