@@ -172,9 +172,13 @@ Result<void> write_recording(const std::string& path, const Recording& recording
 
 Result<Recording> read_recording(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
+  return read_recording(file, path);
+}
+
+Result<Recording> read_recording(std::istream& file, const std::string& name) {
   std::string text;
   if (!std::getline(file, text) || text != kHeader) {
-    return fail(ErrorKind::Failed, fmt::format("{} can't be opened, or is no recording", path));
+    return fail(ErrorKind::Failed, fmt::format("{} can't be opened, or is no recording", name));
   }
   Recording recording;
   while (std::getline(file, text)) {

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <iosfwd>
 #include <string>
 #include <vector>
 
@@ -30,5 +31,7 @@ struct Recording {
 
 [[nodiscard]] Result<void> write_recording(const std::string& path, const Recording& recording);
 [[nodiscard]] Result<Recording> read_recording(const std::string& path);
+/// The same from a stream; `name` is for messages.
+[[nodiscard]] Result<Recording> read_recording(std::istream& in, const std::string& name);
 
 }  // namespace pyscope
