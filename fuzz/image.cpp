@@ -92,6 +92,10 @@ class CountingMemory final : public Memory {
 void dump(const Memory& memory, const Recording& recording, const DebugOffsets& offsets) {
   CaptureOptions options;
   options.locals = true;
+  // Enough to get into each kind of value, and not so much that one dump takes long.
+  options.values.max_string = 40;
+  options.values.max_items = 12;
+  options.values.max_depth = 3;
   const CountingMemory counting(memory);
   const auto snapshot =
       read_snapshot(counting, {recording.runtime, offsets}, recording.facts,

@@ -7,29 +7,45 @@ namespace pyscope {
 
 void ImageMemory::put(RemoteAddr at, std::span<const std::byte> bytes) {
   if (!at.plus(bytes.size())) return;
-  std::uint64_t address = at.raw();
-  for (const std::byte byte : bytes) {
+  for (std::uint64_t address = at.raw(); !bytes.empty();) {
     Block& block = blocks_[address / kBlockSize];
-    block.bytes[address % kBlockSize] = byte;
-    block.present.set(address % kBlockSize);
-    ++address;
+    const std::uint64_t begin = address % kBlockSize;
+    const std::size_t size = std::min<std::uint64_t>(bytes.size(), kBlockSize - begin);
+    std::copy_n(bytes.begin(), size, block.bytes.begin() + static_cast<std::ptrdiff_t>(begin));
+    for (std::size_t i = 0; i < size; ++i)
+      block.present.set(begin + i);
+    bytes = bytes.subspan(size);
+    address += size;
   }
 }
 
 void ImageMemory::read_many(std::span<ReadRequest> requests) const {
   for (ReadRequest& request : requests) {
     request.status = request.at.plus(request.out.size()) ? ReadStatus::Ok : ReadStatus::Fault;
-    std::uint64_t address = request.at.raw();
-    for (std::size_t i = 0; i < request.out.size() && request.status == ReadStatus::Ok; ++i) {
+    std::span<std::byte> rest = request.out;
+    for (std::uint64_t address = request.at.raw();
+         !rest.empty() && request.status == ReadStatus::Ok;) {
+      const std::uint64_t begin = address % kBlockSize;
+      const std::size_t size = std::min<std::uint64_t>(rest.size(), kBlockSize - begin);
       const auto block = blocks_.find(address / kBlockSize);
-      if (block == blocks_.end() || !block->second.present.test(address % kBlockSize)) {
+      if (block == blocks_.end() || !block->second.holds(begin, size)) {
         request.status = ReadStatus::Fault;
       } else {
-        request.out[i] = block->second.bytes[address % kBlockSize];
+        std::copy_n(block->second.bytes.begin() + static_cast<std::ptrdiff_t>(begin), size,
+                    rest.begin());
       }
-      ++address;
+      rest = rest.subspan(size);
+      address += size;
     }
   }
+}
+
+bool ImageMemory::Block::holds(std::uint64_t begin, std::size_t size) const {
+  if (present.all()) return true;
+  for (std::size_t i = 0; i < size; ++i) {
+    if (!present.test(begin + i)) return false;
+  }
+  return true;
 }
 
 void ImageMemory::for_each_range(

@@ -30,6 +30,7 @@ class ImageMemory final : public Memory {
   struct Block {
     std::array<std::byte, kBlockSize> bytes{};
     std::bitset<kBlockSize> present;
+    [[nodiscard]] bool holds(std::uint64_t begin, std::size_t size) const;
   };
   std::map<std::uint64_t, Block> blocks_;  // by block number
 };
