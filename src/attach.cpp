@@ -96,10 +96,18 @@ class RuntimeFinder {
   /// What was seen of a Python, found or refused.
   [[nodiscard]] std::optional<PythonBuild> seen() const { return seen_; }
 
+  /// Whether the process runs another program than when it was looked into, as far as can be seen.
+  [[nodiscard]] bool replaced_program() const {
+    const auto maps = process_.maps();
+    return maps && (stack_end(*maps) != stack_end_ ||
+                    process_.read_link("exe").value_or("") != executable_);
+  }
+
   Result<Runtime> find() {
     const auto maps = process_.maps();
     if (!maps) return fail(maps.error());
     executable_ = process_.read_link("exe").value_or("");
+    stack_end_ = stack_end(*maps);
     log_("executable: {}; {} mappings", executable_, maps->size());
     if (auto ok = check_readable(*maps); !ok) return fail(std::move(ok).error());
     files_ = files_with_code(*maps, executable_);
@@ -194,6 +202,13 @@ class RuntimeFinder {
         }
       }
     }
+  }
+
+  // Where each program has its stack is drawn by lot; it only ever grows at its other end.
+  static std::uint64_t stack_end(const std::vector<Mapping>& maps) {
+    const auto stack = std::find_if(
+        maps.begin(), maps.end(), [](const Mapping& mapping) { return mapping.path == "[stack]"; });
+    return stack == maps.end() ? 0 : stack->range.start.raw() + stack->range.size;
   }
 
   void try_runtime(RemoteAddr at) {
@@ -297,6 +312,7 @@ class RuntimeFinder {
   const Log& log_;
   std::optional<PythonBuild> seen_;
   std::string executable_;
+  std::uint64_t stack_end_ = 0;
   std::vector<MappedFile> files_;
   std::optional<Runtime> found_;
   std::optional<Error> refusal_;
@@ -328,6 +344,15 @@ Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
   if (pinned->ended()) {
     return {fail(ErrorKind::NoSuchProcess,
                  fmt::format("process {} ({}) ended while it was read", pid, pinned->name())),
+            std::nullopt};
+  }
+  // Nor if it has become another program: its memory isn't what the mappings said then.
+  if (!runtime && (runtime.error().kind == ErrorKind::Failed || finder.seen()) &&
+      finder.replaced_program()) {
+    return {fail(ErrorKind::NoSuchProcess,
+                 fmt::format("process {} ({}) replaced its program while it was looked into", pid,
+                             pinned->name()),
+                 "try again"),
             std::nullopt};
   }
   if (!runtime) return {fail(std::move(runtime).error()), finder.seen()};
