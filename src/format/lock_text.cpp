@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "format/escape.hpp"
+#include "verdict/activity.hpp"
 
 namespace pyscope {
 namespace {
@@ -74,6 +75,20 @@ std::string describe_holder(const Thread& waiter, const LockWait& lock) {
   return {};
 }
 
+/// Where a thread of this process waits, as the programmer knows it: what called the library's
+/// function that does.
+std::string describe_waiting_place(const Snapshot& snapshot, const Deadlock::Member& member) {
+  const auto thread = std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
+                                   [&](const Thread& t) { return t.tid == member.tid; });
+  if (thread != snapshot.threads.end()) {
+    const Frame* frame = ActivityFinder(snapshot).find(*thread).frame;
+    if (frame != nullptr && frame->code) {
+      return describe_place(snapshot, frame->code, frame->position.line);
+    }
+  }
+  return describe_place(snapshot, member.lock.waits_in, member.lock.waits_at);
+}
+
 /// A cycle of processes.
 std::vector<std::string> describe_processes(const Snapshot& snapshot, const Deadlock& deadlock) {
   const std::size_t count = deadlock.cycle.size();
@@ -84,7 +99,7 @@ std::vector<std::string> describe_processes(const Snapshot& snapshot, const Dead
     std::string line =
         fmt::format("  Process {} ({})", member.pid, clip(escape(member.process), kMaxNameColumns));
     if (member.name) line += ", thread " + label_of(member.tid, member.name) + ",";
-    line += " waits" + describe_place(snapshot, member.lock.waits_in, member.lock.waits_at);
+    line += " waits" + describe_waiting_place(snapshot, member);
     lines.push_back(std::move(line));
     if (member.lock.address != 0) {
       lines.push_back(fmt::format("    for {}:", describe_object(member.lock)));

@@ -76,6 +76,10 @@ TEST_CASE("processes that wait for each other are called deadlocked, by whicheve
     CHECK(text.starts_with("Found a deadlock of 2 processes:\n"));
     if (pid == members.front()) {
       CHECK(text.find("1 thread: deadlocked in ") != std::string::npos);
+      // What the program itself calls is told, as far as the library's functions are known.
+      if (kind == "full_pipe") {
+        CHECK(text.find(", waits in full_pipe (") != std::string::npos);
+      }
       const json why = json::parse(
           run_pyscope({"why", std::to_string(pid), "--json", "--duration", "100ms"}).out);
       CHECK(why.at("threads").at(0).at("verdict") == "deadlocked");
