@@ -125,6 +125,17 @@ bool same_bytes_at_start(int fd, const std::vector<std::byte>& head) {
 
 }  // namespace
 
+namespace {
+
+/// There, but not in /proc. What is in /proc now is another process that got the PID of the one
+/// that wasn't found.
+bool is_hidden(pid_t pid) {
+  if (::kill(pid, 0) != 0 && errno != EPERM) return false;
+  return ::access(fmt::format("/proc/{}/stat", pid).c_str(), F_OK) != 0;
+}
+
+}  // namespace
+
 Result<Process> Process::open(pid_t pid, const Log& log) {
   Process process;
   process.pid_ = pid;
@@ -135,7 +146,7 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
       return fail(ErrorKind::Failed, "/proc is not mounted, so no process can be looked at",
                   "mount it: mount -t proc proc /proc");
     }
-    if (::kill(pid, 0) != 0 && errno != EPERM) return fail(no_such_process(pid));
+    if (!is_hidden(pid)) return fail(no_such_process(pid));
     return fail(explain_hidden(pid));
   }
   process.pidfd_ = UniqueFd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
@@ -147,8 +158,7 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
   const SmallFile status(process.directory(), "status");
   if (!stat_text || !status) {
     // With hidepid=invisible the folder itself can be opened, and seems to be empty.
-    const bool exists = ::kill(pid, 0) == 0 || errno == EPERM;
-    if (stat_text.denied() || status.denied() || exists) return fail(explain_hidden(pid));
+    if (stat_text.denied() || status.denied() || is_hidden(pid)) return fail(explain_hidden(pid));
     return fail(no_such_process(pid));
   }
   const auto stat = parse_stat(stat_text.text());
