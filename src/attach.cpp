@@ -96,6 +96,8 @@ class RuntimeFinder {
   /// What was seen of a Python, found or refused.
   [[nodiscard]] std::optional<PythonBuild> seen() const { return seen_; }
 
+  [[nodiscard]] const std::string& executable() const { return executable_; }
+
   /// Whether the process runs another program than when it was looked into, as far as can be seen.
   [[nodiscard]] bool replaced_program() const {
     const auto maps = process_.maps();
@@ -346,8 +348,11 @@ Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
                  fmt::format("process {} ({}) ended while it was read", pid, pinned->name())),
             std::nullopt};
   }
-  // Nor if it has become another program: its memory isn't what the mappings said then.
-  if (!runtime && (runtime.error().kind == ErrorKind::Failed || finder.seen()) &&
+  // Nor if it has become another program: its memory isn't what the mappings said then. What is
+  // plainly no Python isn't asked, for the time that it takes where there are many.
+  if (!runtime &&
+      (runtime.error().kind == ErrorKind::Failed || finder.seen() ||
+       base_name(finder.executable()).starts_with("python")) &&
       finder.replaced_program()) {
     return {fail(ErrorKind::NoSuchProcess,
                  fmt::format("process {} ({}) replaced its program while it was looked into", pid,

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <string>
@@ -130,6 +131,12 @@ TEST_CASE("churn: a process that becomes another version's again and again is ne
   program.command.insert(program.command.end(), {"exec", places.dump()});
   program.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   Child child(program);
+  // The shell that it begins with is no part of it.
+  REQUIRE(eventually([&] {
+    std::error_code none;
+    const auto exe = std::filesystem::read_symlink(fmt::format("/proc/{}/exe", child.pid()), none);
+    return exe.filename().string().starts_with("python");
+  }));
   std::map<int, int> statuses;
   std::set<std::string> versions;
   const auto look = [&](int number) {
