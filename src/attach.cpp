@@ -98,8 +98,10 @@ class RuntimeFinder {
 
   [[nodiscard]] const std::string& executable() const { return executable_; }
 
-  /// Whether the process runs another program than when it was looked into, as far as can be seen.
+  /// Whether the process runs another program than when it was looked into, as far as can be seen,
+  /// or is about to: there is a moment of an exec in which nothing of the new one is mapped yet.
   [[nodiscard]] bool replaced_program() const {
+    if (nothing_mapped_) return true;
     const auto maps = process_.maps();
     return maps && (stack_end(*maps) != stack_end_ ||
                     process_.read_link("exe").value_or("") != executable_);
@@ -113,6 +115,7 @@ class RuntimeFinder {
     log_("executable: {}; {} mappings", executable_, maps->size());
     if (auto ok = check_readable(*maps); !ok) return fail(std::move(ok).error());
     files_ = files_with_code(*maps, executable_);
+    nothing_mapped_ = files_.empty();
     for (const MappedFile& file : files_)
       look_into(file);
     if (found_) return *found_;
@@ -315,6 +318,7 @@ class RuntimeFinder {
   std::optional<PythonBuild> seen_;
   std::string executable_;
   std::uint64_t stack_end_ = 0;
+  bool nothing_mapped_ = false;  // no file with code, and that is known
   std::vector<MappedFile> files_;
   std::optional<Runtime> found_;
   std::optional<Error> refusal_;
@@ -350,7 +354,7 @@ Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
   }
   // Nor if it has become another program: its memory isn't what the mappings said then. What is
   // plainly no Python isn't asked, for the time that it takes where there are many.
-  if (!runtime &&
+  if (!runtime && runtime.error().kind != ErrorKind::NotPermitted &&
       (runtime.error().kind == ErrorKind::Failed || finder.seen() ||
        base_name(finder.executable()).starts_with("python")) &&
       finder.replaced_program()) {
