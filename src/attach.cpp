@@ -116,6 +116,8 @@ class RuntimeFinder {
     if (auto ok = check_readable(*maps); !ok) return fail(std::move(ok).error());
     files_ = files_with_code(*maps, executable_);
     nothing_mapped_ = files_.empty();
+    for (const Mapping& mapping : *maps)
+      mapped_.push_back(mapping.range);
     for (const MappedFile& file : files_)
       look_into(file);
     if (found_) return *found_;
@@ -221,6 +223,20 @@ class RuntimeFinder {
     std::array<std::byte, DebugOffsets::kMaxSize> table{};
     if (auto ok = memory_.read(at, table); !ok) {
       log_("  {}", ok.error().message);
+      // An exec maps a program piece by piece.
+      if (std::none_of(mapped_.begin(), mapped_.end(),
+                       [at](const RemoteRange& range) { return range.contains(at); })) {
+        if (!refusal_) {
+          refusal_ =
+              Error{ErrorKind::Unsupported,
+                    fmt::format(
+                        "process {} ({}) holds a CPython whose data at {:#x} is not mapped, so no "
+                        "interpreter is running in it: it has not started yet, or it is damaged",
+                        process_.pid(), process_.name(), at.raw()),
+                    "try again"};
+        }
+        return;
+      }
       // One of several places where it could be, as it seems, unless nothing better turns up.
       if (!unreadable_) {
         unreadable_ = Error{
@@ -318,6 +334,7 @@ class RuntimeFinder {
   std::optional<PythonBuild> seen_;
   std::string executable_;
   std::uint64_t stack_end_ = 0;
+  std::vector<RemoteRange> mapped_;
   bool nothing_mapped_ = false;  // no file with code, and that is known
   std::vector<MappedFile> files_;
   std::optional<Runtime> found_;
