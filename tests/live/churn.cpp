@@ -159,6 +159,11 @@ TEST_CASE("churn: a process that becomes another version's again and again is ne
       for (const json& thread : document.at("threads")) {
         if (!thread.value("consistent", false)) continue;
         for (const json& frame : python_frames(thread)) {
+          // While the interpreter starts, what it runs may be none of its code objects yet.
+          if (frame.at("qualified_name").is_null()) {
+            CHECK(frame.contains("error"));
+            continue;
+          }
           const std::string name = frame.at("qualified_name");
           if (name.starts_with("exec_")) CHECK(name == "exec_" + minor);
         }
@@ -205,6 +210,7 @@ TEST_CASE("churn: a PID that is used again is never taken for the old process", 
       CAPTURE(document.dump());
       for (const json& thread : document.at("threads")) {
         for (const json& frame : python_frames(thread)) {
+          if (frame.at("qualified_name").is_null()) continue;
           const std::string name = frame.at("qualified_name");
           if (name == "spin" || name == "sleep") CHECK(name == command);
         }
