@@ -1,180 +1,174 @@
-#include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
-#include <vector>
 
-#include "format/escape.hpp"
+#include "fuzz/promises.hpp"
+#include "fuzz/recordings.hpp"
 #include "fuzz/targets.hpp"
-#include "pyscope/render.hpp"
-#include "read_snapshot.hpp"
-#include "recording.hpp"
+#include "memory/image_memory.hpp"
 
 namespace pyscope::fuzz {
 namespace {
 
-[[noreturn]] void broken(const char* promise) {
-  std::fprintf(stderr, "broken promise: %s\n", promise);
-  std::abort();
+using Bytes = std::span<const std::uint8_t>;
+
+std::uint64_t one_of(const std::vector<std::uint64_t>& words, std::uint32_t which) {
+  return words[which % words.size()];
 }
 
-/// What may be sent to a terminal.
-void check_text(std::string_view text) {
-  while (!text.empty()) {
-    const Character character = first_character(text);
-    const std::int32_t c = character.code_point;
-    const bool harmless = (c >= 0x20 || c == '\n') && c != 0x7F && (c < 0x80 || c > 0x9F) &&
-                          (c < 0x202A || c > 0x202E) && (c < 0x2066 || c > 0x2069) &&
-                          (c < 0xD800 || c > 0xDFFF);
-    if (!harmless) broken("the text is harmless");
-    text.remove_prefix(character.size);
+/// A word of one of the structures, not far from its beginning.
+std::uint64_t word_of(const std::vector<RemoteAddr>& structures, std::uint32_t which,
+                      std::uint32_t words) {
+  const std::uint32_t structure = which / words;
+  return structures[structure % structures.size()].raw() + which % words * 8;
+}
+
+/// Which word is changed: `kind` chooses among those that matter most.
+std::uint64_t place_of(const Seed& seed, std::uint8_t kind, std::uint32_t which) {
+  // As many words as are read of each: locals and evaluation stack come behind a frame, the
+  // bytecode behind a code object.
+  constexpr std::uint32_t kFrameWords = 32;
+  constexpr std::uint32_t kCodeWords = 48;
+  constexpr std::uint32_t kThreadWords = 64;
+  constexpr std::uint32_t kInterpreterWords = 2048;
+  switch (kind) {
+    case 0:
+      return word_of(seed.landmarks.frames, which, kFrameWords);
+    case 1:
+      return word_of(seed.landmarks.codes, which, kCodeWords);
+    case 2:
+      return word_of(seed.landmarks.threads, which, kThreadWords);
+    case 3:
+      return word_of(seed.landmarks.interpreters, which, kInterpreterWords);
+    case 4:
+      return one_of(seed.headers, which);
+    case 5:  // what follows an object's type: its length, mostly
+      return one_of(seed.headers, which) + 8;
+    case 6:
+      return one_of(seed.headers, which / 16) + which % 16 * 8;
+    case 7:
+      return one_of(seed.pointers, which);
+    default:
+      return one_of(seed.words, which);
   }
 }
 
-/// A recording, and where the words of its memory are.
-struct Seed {
-  Recording recording;
-  DebugOffsets offsets;
-  std::vector<std::uint64_t> words;  // their addresses
+/// What it is replaced by.
+std::uint64_t value_for(const Seed& seed, const AlteredMemory& memory, std::uint8_t kind,
+                        std::uint64_t at, std::uint32_t by) {
+  const std::uint64_t old = memory.word(at);
+  switch (kind) {
+    case 0:  // refers to something else
+      return memory.word(one_of(seed.pointers, by));
+    case 1:  // to the place itself, or near it
+      return at - by % 64 * 8;
+    case 2:  // to anywhere in the memory that is there
+      return one_of(seed.words, by) - by % 8 * 8;
+    case 3:  // a length, a kind, a count of references
+      return by % 256;
+    case 4:
+      return by;
+    case 5:  // negative
+      return ~std::uint64_t{by};
+    case 6:
+      return old + by % 512 - 256;
+    case 7:
+      return old ^ (std::uint64_t{1} << (by % 64));
+    case 8:  // is of another type
+      return one_of(seed.types, by);
+    case 9:
+      return seed.landmarks.frames[by % seed.landmarks.frames.size()].raw();
+    case 10:
+      return seed.landmarks.codes[by % seed.landmarks.codes.size()].raw();
+    case 11:  // huge
+      return (std::uint64_t{1} << (by % 64)) - by / 64 % 3;
+    case 12:  // with other tag bits
+      return (old & ~std::uint64_t{7}) | by % 8;
+    case 13:  // to nowhere that was recorded
+      return (std::uint64_t{by} << 12U) + 0x10000;
+    case 14:  // what some other word is
+      return memory.word(one_of(seed.words, by));
+    default:
+      return 0;
+  }
+}
+
+/// The memory that an input stands for, and the recording that it begins with.
+struct Altered {
+  const Seed& seed;
+  AlteredMemory memory;
 };
 
-std::vector<Seed> load_seeds() {
-  const char* folder = std::getenv("PYSCOPE_FUZZ_RECORDINGS");
-  if (folder == nullptr) broken("PYSCOPE_FUZZ_RECORDINGS names a folder of recordings");
-  std::vector<std::string> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    paths.push_back(entry.path());
-  std::sort(paths.begin(), paths.end());
-  std::vector<Seed> seeds;
-  for (const std::string& path : paths) {
-    auto recording = read_recording(path);
-    if (!recording) broken("a recording can be read");
-    std::array<std::byte, DebugOffsets::kMaxSize> table{};
-    if (!recording->memory.read(recording->runtime, table)) broken("a recording has the table");
-    auto offsets = DebugOffsets::decode(table);
-    if (!offsets) broken("the table of a recording is valid");
-    Seed seed{*std::move(recording), *std::move(offsets), {}};
-    seed.recording.memory.for_each_range([&](RemoteAddr at, std::span<const std::byte> bytes) {
-      for (std::uint64_t i = (8 - at.raw() % 8) % 8; i + 8 <= bytes.size(); i += 8) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, bytes.data() + i, 8);
-        if (word != 0) seed.words.push_back(at.raw() + i);  // what is used isn't zero, mostly
-      }
-    });
-    seeds.push_back(std::move(seed));
+Altered decode(Bytes input) {
+  const Seed& seed = seeds()[input[0] % seeds().size()];
+  const std::uint8_t mode = input[1];
+  // Mostly nothing lies elsewhere, and mostly nothing changes: that goes deepest.
+  const Elsewhere elsewhere = mode % 8 == 0   ? Elsewhere::Zeros
+                              : mode % 8 <= 2 ? Elsewhere::Recorded
+                                              : Elsewhere::Fault;
+  Altered altered{seed, AlteredMemory(seed, elsewhere, mode / 8 % 8 == 0)};
+  input = input.subspan(2);
+  // How to change a word (1 byte), which one (4), and by what (4).
+  constexpr std::size_t kChange = 9;
+  constexpr std::size_t kMostChanges = 64;
+  constexpr std::uint8_t kValues = 16;
+  for (std::size_t i = 0; i < kMostChanges && input.size() >= kChange; ++i) {
+    std::uint32_t which = 0;
+    std::uint32_t by = 0;
+    std::memcpy(&which, input.data() + 1, sizeof which);
+    std::memcpy(&by, input.data() + 5, sizeof by);
+    const std::uint64_t at = place_of(seed, input.front() / kValues % 10, which);
+    altered.memory.change(at, value_for(seed, altered.memory, input.front() % kValues, at, by));
+    input = input.subspan(kChange);
   }
-  if (seeds.empty()) broken("there is a recording");
-  return seeds;
-}
-
-/// Passes reads on and counts what they cost.
-class CountingMemory final : public Memory {
- public:
-  explicit CountingMemory(const Memory& memory) : memory_(memory) {}
-  void read_many(std::span<ReadRequest> requests) const override {
-    for (const ReadRequest& request : requests)
-      bytes_ += request.out.size();
-    constexpr std::uint64_t kMostBytes = std::uint64_t{4} << 30U;
-    if (bytes_ > kMostBytes) broken("what is read has a bound");
-    memory_.read_many(requests);
-  }
-
- private:
-  const Memory& memory_;
-  mutable std::uint64_t bytes_ = 0;
-};
-
-void dump(const Memory& memory, const Recording& recording, const DebugOffsets& offsets) {
-  CaptureOptions options;
-  options.locals = true;
-  // Enough to get into each kind of value, and not so much that one dump takes long.
-  options.values.max_string = 40;
-  options.values.max_items = 12;
-  options.values.max_depth = 3;
-  const CountingMemory counting(memory);
-  const auto snapshot =
-      read_snapshot(counting, {recording.runtime, offsets}, recording.facts,
-                    {.list = [&] { return recording.facts.tasks; }}, options, Log());
-  if (!snapshot) {
-    if (snapshot.error().message.empty()) broken("an error says what it is");
-    return;
-  }
-  check_text(render_text(*snapshot, TextOptions{}));
-  const std::string json = render_json(*snapshot, JsonStyle::Compact);
-  check_text(json);
-  if (!nlohmann::json::accept(json)) broken("the JSON is valid");
+  return altered;
 }
 
 }  // namespace
 
-void image(std::span<const std::uint8_t> input) {
-  static const std::vector<Seed> seeds = load_seeds();
-  if (input.empty()) return;
-  const Seed& seed = seeds[input.front() % seeds.size()];
-  input = input.subspan(1);
-  ImageMemory memory = seed.recording.memory;
-  // How to change a word (1 byte), which one (4), and by what (4).
-  constexpr std::size_t kChange = 9;
-  constexpr std::size_t kMostChanges = 64;
-  for (std::size_t i = 0; i < kMostChanges && input.size() >= kChange; ++i) {
-    std::uint32_t which = 0;
-    std::uint32_t by = 0;
-    std::memcpy(&which, input.data() + 1, 4);
-    std::memcpy(&by, input.data() + 5, 4);
-    const std::uint64_t at = seed.words[which % seed.words.size()];
-    const std::uint64_t other = seed.words[by % seed.words.size()];
-    const std::uint64_t old = read_as<std::uint64_t>(memory, RemoteAddr{at}).value_or(0);
-    std::uint64_t value = 0;
-    switch (input.front() % 10) {
-      case 0:  // refers to something else
-        value = read_as<std::uint64_t>(memory, RemoteAddr{other}).value_or(0);
-        break;
-      case 1:  // to the place itself, or near it
-        value = at - by % 64 * 8;
-        break;
-      case 2:  // to anywhere in the memory that is there
-        value = other - by % 8 * 8;
-        break;
-      case 3:  // a length, a kind
-        value = by % 256;
-        break;
-      case 4:
-        value = by;
-        break;
-      case 5:
-        value = ~std::uint64_t{by};
-        break;
-      case 6:
-        value = old + by % 512 - 256;
-        break;
-      case 7:
-        value = old ^ (std::uint64_t{1} << (by % 64));
-        break;
-      case 8:
-        value = std::uint64_t{by} << 32U | by;
-        break;
-      default:
-        break;  // null
-    }
-    memory.put_value(RemoteAddr{at}, value);
-    input = input.subspan(kChange);
-  }
-  dump(memory, seed.recording, seed.offsets);
+void image(Bytes input) {
+  if (input.size() < 2) return;
+  const Altered altered = decode(input);
+  // The table itself isn't what is altered: its copy was validated.
+  explore_stacks(altered.memory, altered.seed.offsets, altered.seed.surroundings());
 }
 
-void recording(std::span<const std::uint8_t> input) {
+void inspect(Bytes input) {
+  if (input.size() < 2) return;
+  const Altered altered = decode(input);
+  explore_paths(altered.memory, altered.seed.offsets, altered.seed.surroundings());
+}
+
+void save_image(Bytes input, const std::string& path) {
+  if (input.size() < 2) broken("the input is long enough");
+  const Altered altered = decode(input);
+  Recording recording = altered.seed.recording;
+  altered.memory.for_each_change([&](std::uint64_t at, std::uint64_t value) {
+    recording.memory.put_value(RemoteAddr{at}, value);
+  });
+  if (auto ok = write_recording(path, recording); !ok)
+    broken("a recording can be written", ok.error().message);
+}
+
+void recording(Bytes input) {
   std::istringstream in(std::string(reinterpret_cast<const char*>(input.data()), input.size()));
-  const auto parsed = read_recording(in, "input");
-  if (!parsed) return;
+  auto parsed = read_recording(in, "input");
+  if (!parsed) {
+    if (parsed.error().message.empty()) broken("an error says what it is");
+    return;
+  }
+  // An input is mostly the facts alone: the memory is that of the recording that they came from.
+  const ImageMemory nothing;
+  const Memory* below = &nothing;
+  for (const Seed& seed : seeds_if_any()) {
+    if (seed.recording.runtime == parsed->runtime) below = &seed.recording.memory;
+  }
+  const LayeredMemory memory(parsed->memory, *below);
   std::array<std::byte, DebugOffsets::kMaxSize> table{};
-  if (!parsed->memory.read(parsed->runtime, table)) return;
+  if (!memory.read(parsed->runtime, table)) return;
   const auto offsets = DebugOffsets::decode(table);
-  if (offsets) dump(parsed->memory, *parsed, *offsets);
+  if (offsets) explore_stacks(memory, *offsets, {parsed->runtime, parsed->facts, parsed->waits});
 }
 
 }  // namespace pyscope::fuzz

@@ -2,8 +2,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdlib>
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "elf/elf_image.hpp"
 #include "format/escape.hpp"
+#include "fuzz/promises.hpp"
 #include "fuzz/targets.hpp"
 #include "process/cgroup.hpp"
 #include "process/descriptors.hpp"
@@ -18,10 +20,13 @@
 #include "process/file_locks.hpp"
 #include "process/maps.hpp"
 #include "process/namespace_pids.hpp"
+#include "process/permission.hpp"
 #include "process/sockets.hpp"
 #include "process/unique_fd.hpp"
 #include "process/unix_peers.hpp"
 #include "process/user_names.hpp"
+#include "pyscope/invocation.hpp"
+#include "pyscope/render.hpp"
 #include "python/debug_offsets.hpp"
 #include "python/exception_table.hpp"
 #include "python/location_table.hpp"
@@ -45,23 +50,68 @@ std::span<const std::byte> raw(Bytes bytes) {
 UniqueFd file_of(Bytes bytes) {
   UniqueFd fd{::memfd_create("fuzz", MFD_CLOEXEC)};
   if (!fd || ::write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
-    std::abort();
+    broken("a file can be made in memory");
   }
   return fd;
 }
 
+void check_error(const Error& error) {
+  if (error.message.empty()) broken("an error says what it is");
+  check_line(render_line(error.message));
+  check_text(render_line(error.hint));
+}
+
+/// Any facts about a refusal: numbers from the front, texts from the rest.
+RefusalFacts facts_from(Bytes bytes) {
+  const auto number = [&] {
+    std::uint32_t value = 0;
+    const std::size_t size = std::min(sizeof value, bytes.size());
+    std::memcpy(&value, bytes.data(), size);
+    bytes = bytes.subspan(size);
+    return value;
+  };
+  RefusalFacts facts;
+  const std::uint32_t flags = number();
+  const auto flag = [&](unsigned bit) { return (flags >> bit & 1U) != 0; };
+  facts.pid = static_cast<pid_t>(number());
+  facts.capabilities = std::uint64_t{number()} << 16U;
+  if (flag(0)) facts.uids = Ids{number() % 2, number() % 2, number() % 2};
+  if (flag(1)) facts.gids = Ids{number() % 2, number() % 2, number() % 2};
+  facts.own_uids = {number() % 2, number() % 2, number() % 2};
+  facts.own_gids = {number() % 2, number() % 2, number() % 2};
+  if (flag(2)) facts.ptrace_scope = static_cast<int>(number() % 5);
+  facts.own_effective = flag(3) ? ~0ULL : std::uint64_t{number()};
+  facts.own_permitted = flag(4) ? ~0ULL : std::uint64_t{number()};
+  facts.own_bounding = flag(5) ? ~0ULL : std::uint64_t{number()};
+  facts.runtime = static_cast<ContainerRuntime>(number() % 5);
+  facts.in_initial_user_namespace = flag(6);
+  facts.call_is_filtered = flag(7);
+  facts.has_sudo = flag(8);
+  facts.no_new_privileges = flag(9);
+  facts.step = flag(10) ? RefusedStep::Listing : RefusedStep::Reading;
+  facts.descends_from_us = flag(11);
+  if (flag(12)) facts.dumpable = flag(13);
+  if (flag(14)) facts.same_user_namespace = flag(15);
+  const std::string_view text = text_of(bytes);
+  const std::size_t third = text.size() / 3;
+  facts.name = text.substr(0, third);
+  facts.user = text.substr(third, third);
+  facts.profile = text.substr(2 * third);
+  if (flag(16)) facts.container = text;
+  if (flag(17)) facts.pod = facts.name;
+  if (flag(18)) facts.pod_namespace = facts.user;
+  if (flag(19)) facts.unit = facts.profile;
+  if (flag(20)) facts.invocation = {"dump", facts.name, std::to_string(facts.pid)};
+  return facts;
+}
+
 void check_escaped(std::string_view text) {
   const std::string escaped = escape(text);
-  for (std::string_view rest = escaped; !rest.empty();) {
-    const Character character = first_character(rest);
-    const std::int32_t c = character.code_point;
-    const bool harmless = c >= 0x20 && c != 0x7F && (c < 0x80 || c > 0x9F) &&
-                          (c < 0x202A || c > 0x202E) && (c < 0x2066 || c > 0x2069) &&
-                          (c < 0xD800 || c > 0xDFFF);
-    if (!harmless) std::abort();
-    rest.remove_prefix(character.size);
-  }
-  if (display_width(clip(escaped, 40)) > 40) std::abort();
+  check_line(escaped);
+  const std::string clipped = clip(escaped, 40);
+  check_line(clipped);
+  if (display_width(clipped) > 40) broken("what is clipped fits", clipped);
+  (void)shell_quote(text);
 }
 
 // The order is part of the inputs that are kept: new ones go to the end.
@@ -120,6 +170,31 @@ const std::vector<std::function<void(Bytes)>> kParsers = {
       (void)mask_url_users(text, true);
     },
     [](Bytes b) { check_escaped(text_of(b)); },
+    [](Bytes b) {
+      const auto path = parse_path(text_of(b));
+      if (path && (path->steps.empty() ? !path->in_frame : path->steps.back().end > b.size()))
+        broken("steps lie within their path", text_of(b));
+      if (!path) check_line(render_line(path.error().message));
+      (void)nearest_names(text_of(b), {"stock", "orders", ""});
+    },
+    [](Bytes b) {
+      // Facts of our own, and the table of mounts.
+      RefusalFacts facts;
+      facts.own_uids = {1000, 1000, 1000};
+      check_error(explain_hidden(facts, text_of(b)));
+    },
+    [](Bytes b) { check_error(explain_refusal(facts_from(b))); },
+    [](Bytes b) {
+      // No table at all, one whose lines begin anywhere, and one that begins where it was cut.
+      for (const std::int32_t line : {0, -1, INT32_MAX, INT32_MIN})
+        (void)find_location(raw(b), line, b.size());
+    },
+    [](Bytes b) {
+      const Error error = with_inner_processes(
+          {ErrorKind::NoSuchProcess, "process 7: there is none", {}}, 7,
+          {{4711, std::string(text_of(b)), std::string(text_of(b.first(b.size() / 2)))}});
+      check_error(error);
+    },
 };
 
 }  // namespace

@@ -22,7 +22,7 @@ cat "$PYSCOPE_TEST_INTERPRETERS" >&2
 
 step 'format'
 if command -v clang-format-14 >/dev/null; then
-  find include src tests -name '*.[ch]pp' -print0 | xargs -0r clang-format-14 --dry-run -Werror
+  find include src tests fuzz -name '*.[ch]pp' -print0 | xargs -0r clang-format-14 --dry-run -Werror
 elif [ "${CI:-}" = true ]; then
   echo 'clang-format-14 is missing' >&2
   exit 1

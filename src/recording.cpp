@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <fstream>
 #include <limits>
+#include <optional>
 #include <sstream>
 #include <vector>
 
@@ -52,8 +53,12 @@ std::int64_t to_microseconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
 }
 
-std::chrono::system_clock::time_point from_microseconds(std::int64_t microseconds) {
-  return std::chrono::system_clock::time_point{std::chrono::microseconds(microseconds)};
+/// Empty for what the clock can't hold, which counts nanoseconds: no recording of ours has that.
+std::optional<std::chrono::system_clock::time_point> from_microseconds(std::int64_t microseconds) {
+  using Time = std::chrono::system_clock::time_point;
+  constexpr auto kLast = std::chrono::floor<std::chrono::microseconds>(Time::max());
+  if (microseconds < 0 || microseconds > kLast.time_since_epoch().count()) return std::nullopt;
+  return Time{std::chrono::microseconds(microseconds)};
 }
 
 std::uint64_t parse_address(const std::string& word) {
@@ -196,7 +201,7 @@ Result<Recording> read_recording(std::istream& file, const std::string& name) {
     } else if (key == "executable" && line >> word) {
       recording.facts.executable = decode(word);
     } else if (key == "captured" && line >> number) {
-      recording.facts.captured_at = from_microseconds(number);
+      recording.facts.captured_at = from_microseconds(number).value_or(recording.facts.captured_at);
     } else if (key == "started" && line >> number) {
       recording.facts.started_at = from_microseconds(number);
     } else if (key == "command") {

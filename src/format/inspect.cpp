@@ -100,7 +100,16 @@ class InspectJson : private JsonFields<Writer> {
     rapidjson::StringBuffer buffer;
     PlainWriter writer(buffer);
     write_plain(writer, *value);
-    writer_.RawValue(buffer.GetString(), buffer.GetSize(), rapidjson::kObjectType);
+    // RapidJSON leaves DEL as it is, which only a string can hold here.
+    std::string text;
+    for (const char c : std::string_view(buffer.GetString(), buffer.GetSize())) {
+      if (c == '\x7f') {
+        text += "\\u007f";
+      } else {
+        text += c;
+      }
+    }
+    writer_.RawValue(text.data(), text.size(), rapidjson::kObjectType);
   }
 
   void write_items(const InspectedValue& value) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdint>
@@ -317,6 +318,25 @@ TEST_CASE("a process that could not be read is a document too", "[format]") {
   CHECK(usage["pid"].is_null());
   CHECK(usage["error"]["code"] == "usage");
   CHECK(usage["error"]["hint"].is_null());
+}
+
+TEST_CASE("a plain value keeps its text, and nothing of it reaches a terminal", "[format]") {
+  const std::string text = "\x1b[2J\x7f\xc2\x9b\xe2\x80\xae \"\\ ~";
+  PlainValue key;
+  key.kind = PlainValue::Kind::String;
+  key.text = text;
+  InspectedValue inspected;
+  inspected.path = "x";
+  inspected.value.emplace();
+  inspected.value->kind = PlainValue::Kind::Object;
+  inspected.value->items = {key};
+  inspected.value->names = {text};
+  for (const JsonStyle style : {JsonStyle::Compact, JsonStyle::Pretty}) {
+    const std::string written = render_json(7, inspected, style);
+    CHECK(json::parse(written)["value"] == json{{text, text}});
+    CHECK(std::all_of(written.begin(), written.end(),
+                      [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }));
+  }
 }
 
 TEST_CASE("frames that moved are marked and what was proven is said", "[format]") {

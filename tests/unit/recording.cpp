@@ -229,6 +229,26 @@ TEST_CASE("lines of a recording that are not known are passed over", "[recording
   CHECK(ranges_of(read->memory) == Ranges{{0, "abc"}, {0x1000, "abc"}});
 }
 
+TEST_CASE("a time that the clock can not hold is passed over", "[recording]") {
+  const Texts texts;
+  const auto read = [&](const std::string& microseconds) {
+    const auto recording = texts.read("pyscope-recording 1\ncaptured " + microseconds +
+                                      "\nstarted " + microseconds + "\n");
+    REQUIRE(recording);
+    return recording->facts;
+  };
+  const std::string last = "9223372036854775";
+  CHECK(std::to_string(
+            std::chrono::floor<std::chrono::microseconds>(read(last).captured_at.time_since_epoch())
+                .count()) == last);
+  for (const char* time :
+       {"9223372036854776", "9223372036854775807", "-1", "-9223372036854775808"}) {
+    CAPTURE(time);
+    CHECK(read(time).captured_at == std::chrono::system_clock::time_point{});
+    CHECK_FALSE(read(time).started_at);
+  }
+}
+
 TEST_CASE("a recording that can not be written is an error", "[recording]") {
   const ScratchFolder folder;
   const auto ok = write_recording(folder.path() / "missing" / "recording", make_recording());

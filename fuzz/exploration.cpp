@@ -1,0 +1,224 @@
+#include "fuzz/exploration.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "fuzz/promises.hpp"
+#include "memory/page_cache.hpp"
+#include "pyscope/inspected_value.hpp"
+#include "pyscope/render.hpp"
+#include "python/object_items.hpp"
+#include "python/object_path.hpp"
+#include "python/plain_value.hpp"
+#include "verdict/diagnosis_builder.hpp"
+
+namespace pyscope::fuzz {
+namespace {
+
+// Enough to get into each kind of value, and not so much that one look takes long.
+const ValueLimits kLimits{.max_string = 40, .max_items = 12, .max_depth = 3};
+
+/// Passes reads on and counts what they cost.
+class CountingMemory final : public Memory {
+ public:
+  explicit CountingMemory(const Memory& memory) : memory_(memory) {}
+  void read_many(std::span<ReadRequest> requests) const override {
+    for (const ReadRequest& request : requests)
+      bytes_ += request.out.size();
+    // The cache of a dump, that of its values, that of an inspection, and as much again for what is
+    // read past them to prove that it stood still.
+    constexpr std::uint64_t kMostBytes = std::uint64_t{2} << 30U;
+    if (bytes_ > kMostBytes) broken("what is read has a bound");
+    memory_.read_many(requests);
+  }
+
+ private:
+  const Memory& memory_;
+  mutable std::uint64_t bytes_ = 0;
+};
+
+Result<LocatedSnapshot> take_snapshot(const Memory& memory, const DebugOffsets& offsets,
+                                      const Surroundings& surroundings, bool locals) {
+  CaptureOptions options;
+  options.locals = locals;
+  options.values = kLimits;
+  return read_located_snapshot(memory, {surroundings.runtime, offsets}, surroundings.facts,
+                               {.list = [&] { return surroundings.facts.tasks; }}, options, Log());
+}
+
+void check_error(const Error& error, pid_t pid) {
+  if (error.message.empty()) broken("an error says what it is");
+  check_text(render_line(error.message));
+  check_json(render_json(pid, error, JsonStyle::Compact));
+}
+
+void check_dump(const Snapshot& snapshot) {
+  check_text(render_text(snapshot, TextOptions{}));
+  check_text(render_text(snapshot,
+                         TextOptions{.color = true, .grouping = Grouping::Always, .columns = 60}),
+             true);
+  check_json(render_json(snapshot, JsonStyle::Compact));
+}
+
+/// As `why` has it of two samples between which nothing happened.
+void check_diagnosis(const LocatedSnapshot& located) {
+  std::vector<DiagnosisBuilder::StackMarks> marks;
+  for (const auto& frames : located.frames) {
+    auto& mark = marks.emplace_back();
+    for (const RawFrame& frame : frames)
+      mark.frames.push_back(frame.at.raw());
+  }
+  DiagnosisBuilder builder;
+  const DiagnosisBuilder::Clock::time_point begin{std::chrono::hours(1)};
+  for (int i = 0; i < 3; ++i) {
+    builder.add(located.snapshot, marks, begin + std::chrono::milliseconds(100) * i);
+    for (const auto& place : builder.frames_to_look_into())
+      builder.add_variables(place, Locals{}, begin + std::chrono::milliseconds(100) * i);
+  }
+  const Diagnosis diagnosis = builder.finish();
+  check_text(render_text(diagnosis, true), true);
+  check_json(render_json(diagnosis));
+}
+
+/// What is at a path, as src/inspect.cpp has it.
+class Inspecting {
+ public:
+  Inspecting(const Memory& memory, const DebugOffsets& offsets, pid_t pid)
+      : cache_(memory),
+        budget_{kMostText},
+        reader_(cache_, offsets, &budget_),
+        objects_(reader_),
+        pid_(pid) {}
+
+  void look_around(RemoteAddr runtime) {
+    const auto found = read_interpreters(reader_, runtime);
+    if (!found) return check_error(found.error(), pid_);
+    PathResolver resolver(objects_, found->interpreters.front());
+    const ObjectItems names = look_at(resolver, "__main__");
+    for (const ObjectItem& item : names.items) {
+      const ObjectItems below = look_at(resolver, "__main__." + item.name);
+      // One step further, and by each of the kinds of steps that there are.
+      if (!below.items.empty()) {
+        const std::string& step = below.items.front().name;
+        look_at(resolver, item.name + (step.starts_with('[') ? "" : ".") + step);
+      }
+    }
+    for (const char* path : {"threading._active", "__main__[0]", "__main__.__name__[-1]",
+                             "sys.no_such_name", "no_such_module.x"}) {
+      look_at(resolver, path);
+    }
+  }
+
+ private:
+  static constexpr std::uint64_t kMostText = std::uint64_t{64} << 20U;
+  static constexpr std::size_t kMostNames = 16;
+
+  ObjectItems look_at(PathResolver& resolver, const std::string& text) {
+    const auto path = parse_path(text);
+    if (!path) {
+      check_error(path.error(), pid_);
+      return {};
+    }
+    const auto found = resolver.from_modules(*path);
+    InspectedValue value;
+    value.path = text;
+    ObjectItems items;
+    if (!found) {
+      check_error(found.error(), pid_);
+      value.error = found.error();
+    } else {
+      value.origin = found->origin;
+      value.address = found->object.raw();
+      Repr repr = found->plain ? *found->plain : write(found->object, found->name);
+      value.type = repr.type;
+      value.repr = repr.text;
+      value.detail = repr.detail;
+      value.truncated = repr.truncated;
+      if (!found->plain) {
+        value.value = read_plain_value(objects_, found->object, kLimits);
+        items = list_items(objects_, found->object, kMostNames);
+        if (items.items.size() > kMostNames) broken("a list has a bound");
+        for (const ObjectItem& item : items.items) {
+          Repr of_item = write(item.object, item.key);
+          InspectedItem listed{item.name, item.origin, of_item.type, {}, of_item.text, {}};
+          if (const auto type = objects_.type_of(item.object))
+            listed.size = length_of(reader_, item.object, **type);
+          value.items.push_back(std::move(listed));
+        }
+        value.items_left_out = items.left_out;
+      }
+    }
+    check_text(render_text(value, InspectTextOptions{.path = true}));
+    check_json(render_json(pid_, value, JsonStyle::Compact));
+    return items;
+  }
+
+  Repr write(RemoteAddr object, const std::string& name) {
+    return ReprWriter(objects_, kLimits, repr_budget_).write(object, name);
+  }
+
+  PageCache cache_;
+  TextBudget budget_;
+  Reader reader_;
+  ObjectReader objects_;
+  ReprBudget repr_budget_;
+  pid_t pid_;
+};
+
+}  // namespace
+
+void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
+                    const Surroundings& surroundings) {
+  const TimeLimit time;
+  const CountingMemory counting(memory);
+  auto located = take_snapshot(counting, offsets, surroundings, true);
+  if (located) {
+    Snapshot& snapshot = located->snapshot;
+    for (Thread& thread : snapshot.threads) {
+      for (const RecordedWait& recorded : surroundings.waits) {
+        if (recorded.tid == thread.tid && thread.state == ThreadState::Blocked)
+          thread.wait = recorded.wait;
+      }
+    }
+    if (located->frames.size() != snapshot.threads.size())
+      broken("each thread has its place in memory");
+    const Snapshot before = snapshot;
+    mark_unchanged(snapshot, before);
+    check_dump(snapshot);
+    check_diagnosis(*located);
+  } else {
+    check_error(located.error(), surroundings.facts.pid);
+  }
+  time.check();
+}
+
+void explore_paths(const Memory& memory, const DebugOffsets& offsets,
+                   const Surroundings& surroundings) {
+  const TimeLimit time;
+  const CountingMemory counting(memory);
+  Inspecting(counting, offsets, surroundings.facts.pid).look_around(surroundings.runtime);
+  time.check();
+}
+
+Landmarks find_landmarks(const Memory& memory, const DebugOffsets& offsets,
+                         const Surroundings& surroundings) {
+  Landmarks landmarks;
+  const auto located = take_snapshot(memory, offsets, surroundings, false);
+  if (!located) broken("an unchanged recording can be dumped", located.error().message);
+  for (const auto& frames : located->frames) {
+    for (const RawFrame& frame : frames) {
+      landmarks.frames.push_back(frame.at);
+      if (frame.executable) landmarks.codes.push_back(frame.executable);
+    }
+  }
+  for (const RawInterpreter& interpreter : located->runtime.interpreters) {
+    landmarks.interpreters.push_back(interpreter.at);
+    for (const RawThread& thread : interpreter.threads)
+      landmarks.threads.push_back(thread.at);
+  }
+  return landmarks;
+}
+
+}  // namespace pyscope::fuzz

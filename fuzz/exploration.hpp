@@ -1,0 +1,38 @@
+// Everything that pyscope would read of a process, out of any memory.
+#pragma once
+
+#include <functional>
+
+#include "pyscope/memory.hpp"
+#include "read_snapshot.hpp"
+#include "recording.hpp"
+
+namespace pyscope::fuzz {
+
+/// What there is besides the memory.
+struct Surroundings {
+  RemoteAddr runtime;
+  const ProcessFacts& facts;
+  const std::vector<RecordedWait>& waits;
+};
+
+// All forms of output are made, and must keep their promises.
+
+/// A dump with variables, and its diagnosis as `why` makes it.
+void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
+                    const Surroundings& surroundings);
+/// What `inspect` shows at many paths.
+void explore_paths(const Memory& memory, const DebugOffsets& offsets,
+                   const Surroundings& surroundings);
+
+/// Where the structures lie that a change is worth most in; found by a dump.
+struct Landmarks {
+  std::vector<RemoteAddr> frames;
+  std::vector<RemoteAddr> codes;
+  std::vector<RemoteAddr> threads;
+  std::vector<RemoteAddr> interpreters;
+};
+[[nodiscard]] Landmarks find_landmarks(const Memory& memory, const DebugOffsets& offsets,
+                                       const Surroundings& surroundings);
+
+}  // namespace pyscope::fuzz
