@@ -478,7 +478,7 @@ Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const 
     std::vector<pid_t> tids;
     for (const Task& task : process.tasks(false))
       tids.push_back(task.tid);
-    paused.hold(tids, log);
+    paused.hold(tids, false, log);
     all_held = std::all_of(tids.begin(), tids.end(), [&](pid_t tid) { return paused.holds(tid); });
     for (const pid_t tid : tids) {
       if (!paused.holds(tid)) log("thread {} isn't held: {}", tid, paused.refusal(tid));

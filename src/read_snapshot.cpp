@@ -19,6 +19,7 @@
 #include "python/runtime_state.hpp"
 #include "python/secrets.hpp"
 #include "read_locks.hpp"
+#include "read_native.hpp"
 #include "read_stacks.hpp"
 #include "read_waits.hpp"
 
@@ -57,6 +58,11 @@ class SnapshotReader {
         log_(log),
         codes_(memory, runtime.offsets),
         paused_(threads) {
+    if (options.native != Native::Off) {
+      native_.emplace();
+      // Before anything stands still.
+      if (threads.maps) maps_ = threads.maps();
+    }
     for (const Task& task : facts.tasks)
       tasks_.emplace(task.namespace_tid, task);
   }
@@ -66,12 +72,14 @@ class SnapshotReader {
     const auto begin = Clock::now();
     copy_facts();
     auto raw = list_threads();
+    if (native_) native_->maps = maps_;
     if (raw && options_.pause == Pause::All) raw = hold_all(*std::move(raw));
     if (!raw) return fail(std::move(raw).error());
     snapshot_.finalizing = raw->finalizing;
     snapshot_.warnings = raw->warnings;
     snapshot_.capture.complete = raw->warnings.empty();
     collect_candidates(*raw);
+    list_bare_threads();
     if (options_.threads.empty()) {
       walk_stacks(*raw);
       resolve_frames(*raw);
@@ -100,12 +108,15 @@ class SnapshotReader {
         frames.push_back(candidate.stack.walk.frames[raw_frame]);
       snapshot_.threads.push_back(std::move(candidate.thread));
     }
+    if (native_) add_native_frames(located);
     CaptureStats& stats = snapshot_.capture;
     stats.consistent =
         stats.complete &&
         std::all_of(
             snapshot_.threads.begin(), snapshot_.threads.end(),
-            [](const Thread& thread) { return thread.consistent && thread.error.empty(); }) &&
+            [](const Thread& thread) {
+              return thread.consistent && thread.error.empty() && thread.native_error.empty();
+            }) &&
         std::all_of(snapshot_.locals.begin(), snapshot_.locals.end(),
                     [](const Locals& locals) { return locals.consistent && locals.error.empty(); });
     stats.duration_us =
@@ -181,7 +192,13 @@ class SnapshotReader {
         }
       }
       if (more.empty()) break;
-      paused_.hold(more, log_);
+      if (round == 0 && options_.native == Native::All) {
+        // Which of them run Python is known only when they stand.
+        for (const Task& task : facts_.tasks) {
+          if (asked.insert(task.tid).second) more.push_back(task.tid);
+        }
+      }
+      paused_.hold(more, native_.has_value(), log_);
       listed_again_ = false;
       auto again = list_threads();
       if (!again) return again;
@@ -200,6 +217,30 @@ class SnapshotReader {
         holders_.emplace(thread->at.raw(), candidate.thread.tid);
         candidates_.push_back(std::move(candidate));
       }
+    }
+  }
+
+  /// The threads that Python knows nothing of, if they are wanted.
+  void list_bare_threads() {
+    if (options_.native != Native::All) return;
+    std::unordered_set<pid_t> known;
+    for (const Candidate& candidate : candidates_)
+      known.insert(candidate.thread.tid);
+    for (const Task& task : facts_.tasks) {
+      if (known.contains(task.tid)) continue;
+      Thread thread;
+      thread.tid = task.tid;
+      thread.namespace_tid = task.namespace_tid;
+      thread.os_name = task.os_name;
+      thread.os_state = task.state;
+      thread.cpu_time_us = task.cpu_time_us;
+      if (task.system_call) thread.system_call = task.system_call->number;
+      thread.state = std::string_view("SDITt").find(task.state) != std::string_view::npos
+                         ? ThreadState::Blocked
+                     : task.state == 'R' ? ThreadState::Running
+                                         : ThreadState::Unknown;
+      thread.python = false;
+      bare_threads_.push_back(std::move(thread));
     }
   }
 
@@ -318,8 +359,11 @@ class SnapshotReader {
     if (options_.threads.empty()) return {};
     std::string unknown;
     for (const std::string& wanted : options_.threads) {
-      const bool known = std::any_of(candidates_.begin(), candidates_.end(),
-                                     [&](const Candidate& c) { return matches(c.thread, wanted); });
+      const bool known =
+          std::any_of(candidates_.begin(), candidates_.end(),
+                      [&](const Candidate& c) { return matches(c.thread, wanted); }) ||
+          std::any_of(bare_threads_.begin(), bare_threads_.end(),
+                      [&](const Thread& thread) { return matches(thread, wanted); });
       if (!known) unknown += (unknown.empty() ? "" : ", ") + wanted;
     }
     if (!unknown.empty()) {
@@ -327,19 +371,22 @@ class SnapshotReader {
                   fmt::format("process {} has no Python thread {}", facts_.pid, unknown),
                   fmt::format("list its threads: pyscope dump {} --frames 1", facts_.pid));
     }
+    const auto is_wanted = [&](const Thread& thread) {
+      return std::any_of(options_.threads.begin(), options_.threads.end(),
+                         [&](const std::string& wanted) { return matches(thread, wanted); });
+    };
+    std::erase_if(bare_threads_, [&](const Thread& thread) { return !is_wanted(thread); });
     const auto others = std::stable_partition(
-        candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
-          return std::any_of(
-              options_.threads.begin(), options_.threads.end(),
-              [&](const std::string& wanted) { return matches(candidate.thread, wanted); });
-        });
+        candidates_.begin(), candidates_.end(),
+        [&](const Candidate& candidate) { return is_wanted(candidate.thread); });
     others_.assign(std::make_move_iterator(others), std::make_move_iterator(candidates_.end()));
     candidates_.erase(others, candidates_.end());
     return {};
   }
 
   static bool matches(const Thread& thread, const std::string& wanted) {
-    return thread.name == wanted || (thread.tid != 0 && fmt::to_string(thread.tid) == wanted);
+    const auto& name = thread.python ? thread.name : thread.os_name;
+    return name == wanted || (thread.tid != 0 && fmt::to_string(thread.tid) == wanted);
   }
 
   void walk_stacks(const RawRuntime& raw) {
@@ -349,8 +396,12 @@ class SnapshotReader {
       requests.push_back({candidate.interpreter->gil, *candidate.raw, candidate.thread.tid,
                           candidate.thread.state == ThreadState::Blocked});
     }
+    if (native_) {
+      for (const Thread& thread : bare_threads_)
+        native_->others.push_back(thread.tid);
+    }
     auto readings = read_stacks(memory_, runtime_, raw, gils_before_, requests, codes_, threads_,
-                                options_, paused_, log_);
+                                options_, paused_, log_, native_ ? &*native_ : nullptr);
     for (std::size_t i = 0; i < candidates_.size(); ++i) {
       Candidate& candidate = candidates_[i];
       candidate.stack = std::move(readings[i]);
@@ -448,7 +499,10 @@ class SnapshotReader {
 
   void resolve_frames(Candidate& candidate) {
     Thread& thread = candidate.thread;
-    const std::size_t limit = options_.max_frames.value_or(std::numeric_limits<std::size_t>::max());
+    // Native frames are put between all frames, and only then are there too many.
+    const std::size_t limit =
+        native_ ? std::numeric_limits<std::size_t>::max()
+                : options_.max_frames.value_or(std::numeric_limits<std::size_t>::max());
     std::size_t functions = 0;
     std::size_t moving = candidate.thread.consistent ? 0 : candidate.stack.moving;
     thread.frames.reserve(candidate.stack.walk.frames.size());
@@ -669,8 +723,53 @@ class SnapshotReader {
     return lock;
   }
 
+  /// Now that nothing stands still any more.
+  void add_native_frames(LocatedSnapshot& located) {
+    NativeFrames native(memory_, threads_.process, runtime_, maps_, options_.native,
+                        snapshot_.native_locations, log_);
+    for (Thread& thread : bare_threads_) {
+      thread.consistent = native_->states.contains(thread.tid);
+      if (thread.consistent) thread.proof = Proof::Paused;
+      snapshot_.threads.push_back(std::move(thread));
+      located.frames.emplace_back();
+    }
+    for (std::size_t i = 0; i < snapshot_.threads.size(); ++i) {
+      Thread& thread = snapshot_.threads[i];
+      const auto state = native_->states.find(thread.tid);
+      if (state != native_->states.end()) {
+        native.add(thread, located.frames[i], state->second);
+      } else if (thread.tid != 0) {
+        const auto refusal = native_->refusals.find(thread.tid);
+        thread.native_error = fmt::format(
+            "it could not be held for its native frames: {}",
+            refusal == native_->refusals.end() ? "it was started meanwhile" : refusal->second);
+        if (!thread.python) thread.inconsistency = thread.native_error;
+      }
+      cut(thread, located.frames[i]);
+    }
+  }
+
+  /// Leaves so many Python frames as were asked for, and the native ones above them.
+  void cut(Thread& thread, std::vector<RawFrame>& chain) const {
+    if (!options_.max_frames) return;
+    std::size_t functions = 0;
+    for (std::size_t i = 0; i < thread.frames.size(); ++i) {
+      if (thread.frames[i].kind != FrameKind::Python) continue;
+      if (functions++ < *options_.max_frames) continue;
+      thread.truncated = true;
+      thread.frames.resize(i);
+      chain.resize(i);
+      return;
+    }
+  }
+
   /// After all stacks, so as not to come between them and what proves them.
   void describe_waits() {
+    for (Thread& thread : bare_threads_) {
+      const Task* task = find_task(static_cast<std::uint64_t>(thread.namespace_tid));
+      if (thread.state != ThreadState::Blocked || task == nullptr) continue;
+      thread.wait = read_waits({{task}}, memory_, threads_.process, log_).front();
+    }
     std::vector<const Task*> tasks;
     std::vector<Thread*> blocked;
     for (Candidate& candidate : candidates_) {
@@ -707,6 +806,9 @@ class SnapshotReader {
   PausedThreads paused_;
   Snapshot snapshot_;
   Gils gils_before_;
+  std::vector<Mapping> maps_;           // only for native frames
+  std::optional<NativeStates> native_;  // if they are asked for
+  std::vector<Thread> bare_threads_;    // those that run no Python
   std::unordered_map<pid_t, Task> tasks_;  // by the tid in the target's namespace
   bool listed_again_ = false;
   std::vector<Candidate> candidates_;

@@ -7,6 +7,7 @@
 
 #include "process/facts.hpp"
 #include "process/log.hpp"
+#include "process/maps.hpp"
 #include "process/process.hpp"
 #include "process/thread_hold.hpp"
 #include "pyscope/capture.hpp"
@@ -32,6 +33,10 @@ struct ThreadSource {
   std::function<std::optional<std::uint64_t>(pid_t)> switches_at_rest = nullptr;
   /// Holds threads still, as ThreadHold::stop; may be empty.
   std::function<Result<ThreadHold>(std::span<const pid_t>, const HoldLimits&)> hold = nullptr;
+  /// The registers of a thread as they were recorded; empty where there is a process to hold.
+  std::function<const Registers*(pid_t)> recorded_registers = nullptr;
+  /// What is mapped where, in the order of the addresses; may be empty.
+  std::function<std::vector<Mapping>()> maps = nullptr;
   /// What descriptors and children are is asked of it; null where it is no more.
   const Process* process = nullptr;
 };

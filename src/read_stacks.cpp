@@ -6,14 +6,16 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <numeric>
 #include <unordered_set>
 
 #include "memory/page_cache.hpp"
+#include "native/stack_copier.hpp"
 #include "python/frames.hpp"
 
 namespace pyscope {
 
-void PausedThreads::hold(std::span<const pid_t> tids, const Log& log) {
+void PausedThreads::hold(std::span<const pid_t> tids, bool registers, const Log& log) {
   if (tids.empty()) return;
   if (!threads_.hold) {
     failure_ = "there is no process to hold";
@@ -21,6 +23,7 @@ void PausedThreads::hold(std::span<const pid_t> tids, const Log& log) {
   }
   // About 20 us a thread; several times that on a busy machine.
   HoldLimits limits;
+  limits.registers = registers;
   limits.until_stopped += std::chrono::microseconds(100) * tids.size();
   limits.until_released += std::chrono::microseconds(500) * tids.size();
   auto hold = threads_.hold(tids, limits);
@@ -42,6 +45,13 @@ void PausedThreads::hold(std::span<const pid_t> tids, const Log& log) {
 bool PausedThreads::holds(pid_t tid) const {
   return std::any_of(holds_.begin(), holds_.end(),
                      [&](const ThreadHold& hold) { return hold.holds(tid); });
+}
+
+const Registers* PausedThreads::registers(pid_t tid) const {
+  for (const ThreadHold& hold : holds_) {
+    if (const Registers* registers = hold.registers(tid)) return registers;
+  }
+  return nullptr;
 }
 
 std::string PausedThreads::refusal(pid_t tid) const {
@@ -69,7 +79,7 @@ class StackReader {
   StackReader(const Memory& memory, const Runtime& runtime,
               const std::vector<StackRequest>& requests, CodeTable& codes,
               const ThreadSource& threads, const CaptureOptions& options, PausedThreads& paused,
-              const Log& log)
+              const Log& log, NativeStates* native)
       : memory_(memory),
         offsets_(runtime.offsets),
         requests_(requests),
@@ -78,6 +88,7 @@ class StackReader {
         options_(options),
         paused_(paused),
         log_(log),
+        native_(native),
         readings_(requests.size()) {
     for (const StackRequest& request : requests_) {
       StackStart start = request.thread.stack;
@@ -116,7 +127,15 @@ class StackReader {
         unproven.push_back(i);
       }
     }
-    if (options_.pause == Pause::All) settle_held(held);
+    if (options_.pause == Pause::All) {
+      take_native_states();
+      settle_held(held);
+    } else if (native_ != nullptr) {
+      std::vector<std::size_t> all(requests_.size());
+      std::iota(all.begin(), all.end(), std::size_t{0});
+      read_held(std::move(all));
+      std::erase_if(unproven, [&](std::size_t i) { return readings_[i].proof != Proof::None; });
+    }
     prove_running(unproven);
     if (options_.pause == Pause::Unverified) read_held(unproven);
     if (options_.pause == Pause::All) tell_refusals(unproven);
@@ -127,6 +146,8 @@ class StackReader {
 
  private:
   [[nodiscard]] std::size_t max_frames() const {
+    // Where a frame is among the native ones, the end of its chain says.
+    if (native_ != nullptr) return std::numeric_limits<std::size_t>::max();
     // Frames that haven't begun to run are read and then left out, and need room beyond the limit.
     constexpr std::size_t kIncomplete = 2;
     constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
@@ -320,18 +341,23 @@ class StackReader {
 
   void read_held(std::vector<std::size_t> indices) {
     std::erase_if(indices, [&](std::size_t i) {
-      return readings_[i].proof != Proof::None || requests_[i].tid == 0;
+      return (native_ == nullptr && readings_[i].proof != Proof::None) || requests_[i].tid == 0;
     });
     std::vector<pid_t> tids;
     for (const std::size_t i : indices)
       tids.push_back(requests_[i].tid);
-    paused_.hold(tids, log_);
+    if (native_ != nullptr) tids.insert(tids.end(), native_->others.begin(), native_->others.end());
+    // Of a recording, nothing needs to be held.
+    if (threads_.hold || native_ == nullptr) paused_.hold(tids, native_ != nullptr, log_);
     tell_refusals(indices);
     std::erase_if(indices, [&](std::size_t i) { return !paused_.holds(requests_[i].tid); });
     auto walks = read_again(indices);
     for (std::size_t n = 0; n < indices.size(); ++n) {
-      if (walks[n].error.empty()) readings_[indices[n]].walk = std::move(walks[n]);
+      if (!walks[n].error.empty()) continue;
+      readings_[indices[n]].walk = std::move(walks[n]);
+      readings_[indices[n]].proof = Proof::None;
     }
+    take_native_states();
     load_code();
     // Of what was known before, some may be other code by now.
     std::vector<RemoteAddr> codes;
@@ -345,6 +371,7 @@ class StackReader {
     for (std::size_t n = 0; n < indices.size(); ++n) {
       StackReading& reading = readings_[indices[n]];
       if (!walks[n].error.empty()) {
+        if (reading.proof != Proof::None) continue;
         reading.doubt += ", and paused it could not be read: " + walks[n].error;
       } else if (!in_time) {
         reading.moving = reading.walk.frames.size();
@@ -358,6 +385,39 @@ class StackReader {
     }
   }
 
+  /// Copies what the native stacks take, while their threads stand.
+  void take_native_states() {
+    if (native_ == nullptr) return;
+    StackCopier copier(native_->maps);
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+      if (requests_[i].tid != 0) take_native_state(requests_[i].tid, readings_[i].walk, copier);
+    }
+    for (const pid_t tid : native_->others)
+      take_native_state(tid, {}, copier);
+    copier.copy(memory_);
+  }
+
+  void take_native_state(pid_t tid, const FrameWalk& walk, StackCopier& copier) const {
+    const Registers* registers =
+        threads_.recorded_registers ? threads_.recorded_registers(tid) : paused_.registers(tid);
+    if (registers == nullptr) {
+      std::string& why = native_->refusals[tid];
+      why = paused_.refusal(tid);
+      if (why.empty()) {
+        why = threads_.recorded_registers ? "its registers were not recorded"
+                                          : "its registers could not be read";
+      }
+      return;
+    }
+    NativeState& state = native_->states[tid];
+    state.registers = *registers;
+    std::vector<RemoteAddr> entries;
+    for (const RawFrame& frame : walk.frames) {
+      if (frame.is_entry()) entries.push_back(frame.at);
+    }
+    copier.add(state, entries);
+  }
+
   const Memory& memory_;
   const DebugOffsets& offsets_;
   const std::vector<StackRequest>& requests_;
@@ -366,6 +426,7 @@ class StackReader {
   const CaptureOptions& options_;
   PausedThreads& paused_;
   const Log& log_;
+  NativeStates* native_;
   std::unordered_map<std::uint64_t, CodeIdentity> codes_then_;  // when their stacks were proven
   std::vector<StackStart> starts_;
   std::vector<StackReading> readings_;
@@ -377,8 +438,9 @@ std::vector<StackReading> read_stacks(const Memory& memory, const Runtime& runti
                                       const RawRuntime& raw, const Gils& gils_before,
                                       const std::vector<StackRequest>& requests, CodeTable& codes,
                                       const ThreadSource& threads, const CaptureOptions& options,
-                                      PausedThreads& paused, const Log& log) {
-  return StackReader(memory, runtime, requests, codes, threads, options, paused, log)
+                                      PausedThreads& paused, const Log& log,
+                                      NativeStates* native) {
+  return StackReader(memory, runtime, requests, codes, threads, options, paused, log, native)
       .read(raw, gils_before);
 }
 

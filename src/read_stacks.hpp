@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "native/unwinder.hpp"
 #include "pyscope/memory.hpp"
 #include "pyscope/snapshot.hpp"
 #include "python/runtime_state.hpp"
@@ -42,9 +43,11 @@ class PausedThreads {
  public:
   explicit PausedThreads(const ThreadSource& threads) : threads_(threads) {}
 
-  /// Holds these threads too.
-  void hold(std::span<const pid_t> tids, const Log& log);
+  /// Holds these threads too, and takes their registers if that is asked for.
+  void hold(std::span<const pid_t> tids, bool registers, const Log& log);
   [[nodiscard]] bool holds(pid_t tid) const;
+  /// Null if they weren't asked for, or it doesn't stand.
+  [[nodiscard]] const Registers* registers(pid_t tid) const;
   /// Why a thread that was to be held isn't.
   [[nodiscard]] std::string refusal(pid_t tid) const;
   /// Lets all of them go on. True if they stood until now.
@@ -61,6 +64,14 @@ class PausedThreads {
   std::size_t held_ = 0;
 };
 
+/// What is taken of threads for their native stacks while they stand still.
+struct NativeStates {
+  std::span<const Mapping> maps;
+  std::vector<pid_t> others;  // threads that run no Python, but are wanted, too
+  std::unordered_map<pid_t, NativeState> states;
+  std::unordered_map<pid_t, std::string> refusals;  // why there is none
+};
+
 /// One reading for each request; the code that they run is loaded into `codes`. `gils_before` is
 /// what the GILs were before the requests' threads were read.
 [[nodiscard]] std::vector<StackReading> read_stacks(const Memory& memory, const Runtime& runtime,
@@ -68,6 +79,7 @@ class PausedThreads {
                                                     const std::vector<StackRequest>& requests,
                                                     CodeTable& codes, const ThreadSource& threads,
                                                     const CaptureOptions& options,
-                                                    PausedThreads& paused, const Log& log);
+                                                    PausedThreads& paused, const Log& log,
+                                                    NativeStates* native = nullptr);
 
 }  // namespace pyscope

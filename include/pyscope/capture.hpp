@@ -22,6 +22,14 @@ enum class Pause : std::uint8_t {
   All,         // hold all Python threads, for a picture of one moment
 };
 
+/// What is shown of the stacks below the Python line.
+enum class Native : std::uint8_t {
+  Off,
+  Folded,  // without the frames of the interpreter that a Python frame stands for
+  Full,    // all frames
+  All,     // as Folded, and of the threads that run no Python, too
+};
+
 struct CaptureOptions {
   /// Only these threads: decimal tids or exact Python thread names. Empty: all.
   std::vector<std::string> threads;
@@ -35,6 +43,8 @@ struct CaptureOptions {
   /// Threads are held by ptrace for about a millisecond, by a child process that lets them go
   /// whatever happens to this one. Never writes to the target either.
   Pause pause = Pause::Never;
+  /// The threads whose native frames are to be shown are held like that, too.
+  Native native = Native::Off;
   /// Told each step that is tried, in one line without a line end.
   std::function<void(const std::string&)> log;
   /// Where to write a recording of all memory that was read; empty: none. It holds parts of the

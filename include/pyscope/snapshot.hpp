@@ -79,6 +79,18 @@ struct Locals {
 enum class FrameKind : std::uint8_t {
   Python,
   Shim,  // marks where C code entered the interpreter; it has no code, position or source
+  Native,  // a function of C, C++, Rust …; it has a `native` and nothing else
+};
+
+/// Where a native frame is; frames refer to it by index.
+struct NativeLocation {
+  std::string function;      // demangled; empty: not known
+  std::string module;        // the file that is mapped there, "[vdso]"; empty: none
+  std::uint64_t offset = 0;  // in the module, as its own tables count (what addr2line takes); an
+                             // address in memory where there is no module
+  std::string file;          // of the source, as it was called when it was compiled; empty: not known
+  std::int32_t line = 0;     // from 1 on; 0: not known
+  friend bool operator==(const NativeLocation&, const NativeLocation&) = default;
 };
 
 struct Frame {
@@ -88,6 +100,7 @@ struct Frame {
   Position position;
   std::optional<std::uint32_t> source;  // index into Snapshot::sources
   std::optional<std::uint32_t> locals;  // index into Snapshot::locals
+  std::optional<std::uint32_t> native;  // index into Snapshot::native_locations
   bool moving = false;  // in a stack that isn't verified: it changed while it was looked at
   std::string error;    // why this frame could not be read (fully); empty if it was
   friend bool operator==(const Frame&, const Frame&) = default;
@@ -182,6 +195,11 @@ struct Thread {
   std::optional<bool> unchanged = {};
   std::vector<Frame> frames;  // innermost first
   std::string error;          // why frames or facts are missing; empty if all was read
+  bool python = true;         // Python knows it; of others there are native frames only
+  /// Native frames whose places between the Python frames couldn't be found, innermost first.
+  std::vector<Frame> native_frames;
+  std::string native_note;   // why they couldn't
+  std::string native_error;  // why native frames that were asked for are missing
 };
 
 struct Interpreter {
@@ -244,6 +262,7 @@ struct Snapshot {
   std::vector<Code> codes;
   std::vector<SourceLine> sources;
   std::vector<Locals> locals;
+  std::vector<NativeLocation> native_locations;
   std::vector<std::string> warnings;
 };
 

@@ -1,5 +1,6 @@
 #include "process/thread_hold.hpp"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -38,6 +40,8 @@ struct HeldThread {
   Hold hold = Hold::Wanted;
   int error = 0;   // errno, if it was refused
   int signal = 0;  // that it was about to receive when it stopped, and gets when it goes on
+  bool has_registers = false;
+  Registers registers;
 };
 
 std::int64_t now_us() {
@@ -120,6 +124,16 @@ void wait_until_all_stand(std::span<HeldThread> threads, const Find& find,
   ::setitimer(ITIMER_REAL, &kOff, nullptr);
 }
 
+void take_registers(std::span<HeldThread> threads) {
+  for (HeldThread& thread : threads) {
+    if (thread.hold != Hold::Stands) continue;
+    iovec to{&thread.registers.raw, sizeof thread.registers.raw};
+    thread.has_registers =
+        ::ptrace(PTRACE_GETREGSET, thread.tid, std::uintptr_t{NT_PRSTATUS}, &to) == 0 &&
+        to.iov_len == sizeof thread.registers.raw;  // less for a 32-bit program
+  }
+}
+
 // A thread that doesn't stand yet can't be let go; the kernel does that when the holder ends.
 void let_go(std::span<HeldThread> threads) {
   for (const HeldThread& thread : threads) {
@@ -176,6 +190,7 @@ Result<ThreadHold> ThreadHold::stop(std::span<const pid_t> tids, const HoldLimit
     ask_all_to_stand(threads);
     wait_until_all_stand(
         threads, [&](pid_t tid) { return board.find(tid); }, begin + limits.until_stopped.count());
+    if (limits.registers) take_registers(threads);
     constexpr char kReady = 'r';
     pollfd order{.fd = ends[1], .events = POLLIN, .revents = 0};
     if (::write(ends[1], &kReady, 1) == 1) {
@@ -215,6 +230,12 @@ ThreadHold::~ThreadHold() {
 bool ThreadHold::holds(pid_t tid) const {
   const HeldThread* thread = board_->find(tid);
   return thread != nullptr && thread->hold == Hold::Stands;
+}
+
+const Registers* ThreadHold::registers(pid_t tid) const {
+  const HeldThread* thread = board_->find(tid);
+  const bool taken = thread != nullptr && thread->hold == Hold::Stands && thread->has_registers;
+  return taken ? &thread->registers : nullptr;
 }
 
 std::string ThreadHold::refusal(pid_t tid) const {

@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 
+#include "process/registers.hpp"
 #include "process/unique_fd.hpp"
 #include "pyscope/error.hpp"
 
@@ -26,6 +27,8 @@ struct HoldLimits {
   std::chrono::microseconds until_stopped{20'000};
   /// How long any thread may stand.
   std::chrono::microseconds until_released{250'000};
+  /// Whether their registers are to be taken as well.
+  bool registers = false;
 };
 
 class ThreadHold {
@@ -45,6 +48,9 @@ class ThreadHold {
   [[nodiscard]] bool holds(pid_t tid) const;
   /// Why it doesn't: "it is traced by process 4711"; empty if it does or was never asked for.
   [[nodiscard]] std::string refusal(pid_t tid) const;
+
+  /// Its registers, if they were to be taken and it stands; else null.
+  [[nodiscard]] const Registers* registers(pid_t tid) const;
 
   struct Release {
     /// From the first request to stand to the moment when the last thread went on.

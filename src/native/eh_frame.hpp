@@ -1,0 +1,44 @@
+// Where an image keeps its unwinding information, as the sorted table that libunwind searches.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "native/mapped_images.hpp"
+#include "pyscope/memory.hpp"
+
+namespace pyscope {
+
+/// One function, relative to the table's base: as in .eh_frame_hdr ("The .eh_frame_hdr section",
+/// Linux Standard Base) with the encoding that all linkers use.
+struct UnwindTableEntry {
+  std::int32_t function = 0;
+  std::int32_t description = 0;  // of its FDE
+  friend bool operator==(const UnwindTableEntry&, const UnwindTableEntry&) = default;
+};
+
+struct UnwindTable {
+  RemoteAddr base;  // what the entries are relative to
+  RemoteAddr at;    // of the table in the target's memory; null: `made` is the table
+  std::size_t entries = 0;
+  std::vector<UnwindTableEntry> made;  // where the image has none
+};
+
+/// Finds a section by name in the file behind an image, for what memory doesn't tell. May be empty.
+using FindSection = std::function<std::optional<ElfSection>(RemoteAddr image, const char* name)>;
+
+/// The table of .eh_frame_hdr; for an image without one (static programs by some linkers), made
+/// from .eh_frame, wherever the header or the file's section headers say that it is.
+[[nodiscard]] UnwindTable find_unwind_table(const Memory& memory, const MappedImage& image,
+                                            const FindSection& find_section);
+
+/// The table of the functions in a whole .eh_frame section that lies at `at`, relative to `base`.
+/// Stops at what makes no sense.
+[[nodiscard]] std::vector<UnwindTableEntry> index_eh_frame(std::span<const std::byte> section,
+                                                           RemoteAddr at, RemoteAddr base);
+
+}  // namespace pyscope

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string_view>
+
+namespace pyscope {
+
+/// Whether a function of the interpreter does nothing but lead from one Python frame to the next,
+/// or to the C function that a Python frame calls: calling conventions, the evaluation loop, and
+/// what starts a program or a thread. Known by the names in CPython 3.13 to 3.15, whatever the
+/// compiler has put behind them (".cold", ".constprop.0").
+[[nodiscard]] bool is_call_machinery(std::string_view function);
+
+/// Whether a function of the C library or the loader begins a program or a thread.
+[[nodiscard]] bool begins_thread(std::string_view function);
+
+}  // namespace pyscope

@@ -1,0 +1,44 @@
+// Puts the frames of a thread's Python stack and those of its native stack into one order, without
+// any symbols.
+//
+// Each call of the interpreter's evaluation loop from C has an entry frame (struct
+// _PyInterpreterFrame) as a variable, and that ends the run of Python frames which this call
+// executes. So it lies within the native frame of the loop, however that was compiled: that frame
+// is the one whose part of the stack holds it.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "native/unwinder.hpp"
+
+namespace pyscope {
+
+/// What is to be known of a frame of the Python chain.
+struct ChainLink {
+  RemoteAddr at;
+  bool entry = false;
+};
+
+struct MergedFrame {
+  enum class From : std::uint8_t {
+    Chain,
+    Native,
+    EvaluationLoop,  // a native frame that executes the Python frames before it
+  };
+  From from = From::Native;
+  std::size_t index = 0;  // in its own stack
+};
+
+struct MergedStack {
+  /// Innermost first. All of both stacks, or nothing if they don't fit together.
+  std::vector<MergedFrame> frames;
+  std::string note;  // why they don't
+};
+
+/// Both stacks innermost first, and of one moment.
+[[nodiscard]] MergedStack merge_stacks(std::span<const ChainLink> chain, const NativeWalk& native);
+
+}  // namespace pyscope

@@ -1,0 +1,108 @@
+#include "native/stack_copier.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+namespace pyscope {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+
+/// Where the mapping of an address ends; for a thread that is newer than the maps, not far beyond.
+std::uint64_t end_of_mapping(std::span<const Mapping> maps, RemoteAddr at, std::uint64_t beyond) {
+  const auto after = std::upper_bound(
+      maps.begin(), maps.end(), at,
+      [](RemoteAddr address, const Mapping& mapping) { return address < mapping.range.start; });
+  if (after != maps.begin()) {
+    const Mapping& mapping = *std::prev(after);
+    if (mapping.range.contains(at)) return mapping.range.start.raw() + mapping.range.size;
+  }
+  const auto end = at.plus(beyond);
+  return end ? end->raw() / kPage * kPage : at.raw();
+}
+
+}  // namespace
+
+void StackCopier::add(NativeState& state, std::span<const RemoteAddr> entries) {
+  const RemoteAddr sp = state.registers.sp();
+  if (sp.raw() < Registers::kRedZone) return;
+  const RemoteAddr begin{sp.raw() - Registers::kRedZone};
+  const std::uint64_t end = end_of_mapping(maps_, sp, kBeyond);
+  RemoteAddr last = sp;
+  // What lies elsewhere is another stack, if it's one.
+  RemoteAddr other_first;
+  RemoteAddr other_last;
+  for (const RemoteAddr entry : entries) {
+    if (entry >= begin && entry.raw() < end) {
+      last = std::max(last, entry);
+    } else if (!other_first) {
+      other_first = entry;
+      other_last = entry;
+    } else if (entry > other_last && entry.raw() - other_first.raw() < kMaxPiece) {
+      other_last = entry;
+    }
+  }
+  want(state, begin, last);
+  if (other_first.raw() > kBeyond) want(state, RemoteAddr{other_first.raw() - kBeyond}, other_last);
+}
+
+void StackCopier::want(NativeState& state, RemoteAddr begin, RemoteAddr last) {
+  const std::uint64_t mapped = end_of_mapping(maps_, last, kBeyond);
+  const auto beyond = last.plus(kBeyond);
+  const std::uint64_t end = std::min(beyond ? beyond->raw() : mapped, mapped);
+  if (end <= begin.raw()) return;
+  // A thread may be asked for more than once: with sub-interpreters it has several Python stacks.
+  for (auto& [wanted_for, range] : wanted_) {
+    if (wanted_for != &state || range.start != begin) continue;
+    const std::uint64_t larger = std::min({end - begin.raw(), kMaxPiece, kMaxBytes - bytes_});
+    if (larger > range.size) {
+      bytes_ += larger - range.size;
+      range.size = larger;
+    }
+    return;
+  }
+  const std::uint64_t size = std::min({end - begin.raw(), kMaxPiece, kMaxBytes - bytes_});
+  if (size == 0) return;
+  bytes_ += size;
+  wanted_.push_back({&state, {begin, size}});
+}
+
+void StackCopier::copy(const Memory& memory) {
+  std::vector<ReadRequest> requests;
+  requests.reserve(wanted_.size());
+  for (const auto& [state, range] : wanted_) {
+    state->stack.push_back({range.start, std::vector<std::byte>(range.size)});
+  }
+  // Their buffers stay where they are from here on.
+  std::vector<StackPiece*> pieces;
+  for (const auto& [state, range] : wanted_) {
+    const auto piece =
+        std::find_if(state->stack.begin(), state->stack.end(),
+                     [&](const StackPiece& p) { return p.at == range.start; });
+    pieces.push_back(&*piece);
+    requests.push_back({range.start, piece->bytes});
+  }
+  memory.read_many(requests);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (requests[i].status == ReadStatus::Ok) continue;
+    // As much as there is before the first page that can't be read.
+    StackPiece& piece = *pieces[i];
+    std::vector<ReadRequest> parts;
+    const std::span<std::byte> bytes(piece.bytes);
+    for (std::size_t at = 0; at < bytes.size();) {
+      const std::size_t to_page_end = kPage - (piece.at.raw() + at) % kPage;
+      const std::size_t size = std::min(to_page_end, bytes.size() - at);
+      parts.push_back({piece.at + at, bytes.subspan(at, size)});
+      at += size;
+    }
+    memory.read_many(parts);
+    std::size_t good = 0;
+    for (const ReadRequest& part : parts) {
+      if (part.status != ReadStatus::Ok) break;
+      good += part.out.size();
+    }
+    piece.bytes.resize(good);
+  }
+}
+
+}  // namespace pyscope

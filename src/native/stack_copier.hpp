@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "native/unwinder.hpp"
+#include "process/maps.hpp"
+#include "pyscope/memory.hpp"
+
+namespace pyscope {
+
+/// Copies the parts of many threads' stacks that unwinding takes, in as few reads as possible, as
+/// the threads stand still meanwhile.
+class StackCopier {
+ public:
+  /// Beyond the entry frame that lies furthest out, or the stack pointer: what was called before
+  /// Python was, or where there is no Python, at the most.
+  static constexpr std::uint64_t kBeyond = std::uint64_t{64} << 10U;
+  /// Of one thread: as large as stacks are on most systems.
+  static constexpr std::uint64_t kMaxPiece = std::uint64_t{8} << 20U;
+  /// For all threads together.
+  static constexpr std::uint64_t kMaxBytes = std::uint64_t{128} << 20U;
+
+  /// `maps` are in the order of their addresses.
+  explicit StackCopier(std::span<const Mapping> maps) : maps_(maps) {}
+
+  /// Wants the stack at the state's registers and around these addresses, which may lie on another
+  /// stack (of signal handlers). `state` must stay where it is until copy().
+  void add(NativeState& state, std::span<const RemoteAddr> entries);
+
+  /// What can't be read is left out, from its first byte on.
+  void copy(const Memory& memory);
+
+ private:
+  void want(NativeState& state, RemoteAddr begin, RemoteAddr last);
+
+  std::span<const Mapping> maps_;
+  struct Wanted {
+    NativeState* state;
+    RemoteRange range;
+  };
+  std::vector<Wanted> wanted_;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace pyscope

@@ -1,0 +1,78 @@
+// Unwinds native stacks from a copy: registers and stack as they were while the thread stood still,
+// and the unwinding tables from wherever the process's memory can still be read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "native/eh_frame.hpp"
+#include "native/mapped_images.hpp"
+#include "process/registers.hpp"
+#include "pyscope/address.hpp"
+#include "pyscope/memory.hpp"
+
+namespace pyscope {
+
+/// A piece of a thread's stack, copied while the thread stood still.
+struct StackPiece {
+  RemoteAddr at;
+  std::vector<std::byte> bytes;
+
+  [[nodiscard]] RemoteRange range() const { return {at, bytes.size()}; }
+};
+
+/// All that has to be taken from a thread while it stands still.
+struct NativeState {
+  Registers registers;
+  std::vector<StackPiece> stack;
+};
+
+/// One function that hasn't returned.
+struct UnwoundFrame {
+  RemoteAddr pc;
+  /// Its part of the stack: from its stack pointer to its caller's. Empty if that isn't known, as
+  /// for the outermost one, or where a signal handler has a stack of its own.
+  RemoteRange stack;
+  /// The pc is a return address: the call itself is before it, perhaps in another function.
+  bool called = false;
+
+  /// An address within the instruction that it is at.
+  [[nodiscard]] RemoteAddr instruction() const {
+    return called && pc ? RemoteAddr{pc.raw() - 1} : pc;
+  }
+};
+
+struct NativeWalk {
+  std::vector<UnwoundFrame> frames;  // innermost first
+  std::string error;                 // why it ended before the stack did; empty if it didn't
+};
+
+/// Not for several threads at a time.
+class Unwinder {
+ public:
+  /// No real stack has more functions.
+  static constexpr std::size_t kMaxDepth = 20'000;
+
+  /// What is read for all stacks together: words, by libunwind. A hostile table leads nowhere for
+  /// long.
+  static constexpr std::size_t kMaxReads = 20'000'000;
+
+  /// `images` must outlive it.
+  Unwinder(const Memory& memory, MappedImages& images, FindSection find_section = nullptr);
+  Unwinder(const Unwinder&) = delete;
+  Unwinder& operator=(const Unwinder&) = delete;
+  ~Unwinder();
+
+  [[nodiscard]] NativeWalk walk(const NativeState& state);
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace pyscope

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <sys/user.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "pyscope/address.hpp"
+
+namespace pyscope {
+
+/// The general registers of a thread that stood still, as PTRACE_GETREGSET gives them
+/// (NT_PRSTATUS).
+struct Registers {
+  user_regs_struct raw{};
+
+  static constexpr std::size_t kWords = sizeof(user_regs_struct) / sizeof(std::uint64_t);
+
+#if defined(__x86_64__)
+  /// As it is called in a recording, which only the same kind of processor can unwind.
+  static constexpr const char* kArchitecture = "x86_64";
+  [[nodiscard]] RemoteAddr pc() const {
+    return RemoteAddr{raw.rip};
+  }
+  [[nodiscard]] RemoteAddr sp() const {
+    return RemoteAddr{raw.rsp};
+  }
+  /// What a function without calls may use below its stack pointer (System V ABI).
+  static constexpr std::uint64_t kRedZone = 128;
+#elif defined(__aarch64__)
+  static constexpr const char* kArchitecture = "aarch64";
+  [[nodiscard]] RemoteAddr pc() const {
+    return RemoteAddr{raw.pc};
+  }
+  [[nodiscard]] RemoteAddr sp() const {
+    return RemoteAddr{raw.sp};
+  }
+  static constexpr std::uint64_t kRedZone = 0;
+#else
+#error "the registers of this machine are needed"
+#endif
+};
+
+}  // namespace pyscope

@@ -1,0 +1,153 @@
+#include "read_native.hpp"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <utility>
+
+#include "native/machinery.hpp"
+#include "native/merge.hpp"
+
+namespace pyscope {
+namespace {
+
+using From = MergedFrame::From;
+
+// Unwinding tables and what names functions in memory, for all threads.
+constexpr std::size_t kMostMemory = std::size_t{64} << 20U;
+
+const Mapping* find_mapping(std::span<const Mapping> maps, RemoteAddr at) {
+  const auto found = std::find_if(maps.begin(), maps.end(), [&](const Mapping& mapping) {
+    return mapping.range.contains(at);
+  });
+  return found == maps.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+NativeFrames::NativeFrames(const Memory& memory, const Process* process, const Runtime& runtime,
+                           std::span<const Mapping> maps, Native mode,
+                           std::vector<NativeLocation>& locations, const Log& log)
+    : process_(process),
+      mode_(mode),
+      locations_(locations),
+      log_(log),
+      cache_(memory, kMostMemory),
+      images_(cache_, maps),
+      symbols_(process, cache_, maps, log),
+      unwinder_(cache_, images_,
+                [this](RemoteAddr image, const char* name) { return section_of_file(image, name); }),
+      interpreter_(find_mapping(maps, runtime.at)) {
+  if (interpreter_ != nullptr && interpreter_->inode == 0) interpreter_ = nullptr;
+}
+
+std::optional<ElfSection> NativeFrames::section_of_file(RemoteAddr image, const char* name) const {
+  const Mapping* mapping = images_.mapping(image);
+  if (mapping == nullptr || process_ == nullptr) return std::nullopt;
+  constexpr std::size_t kHead = 4096;
+  std::vector<std::byte> head(kHead);
+  if (!cache_.read(image, head)) return std::nullopt;
+  const auto file = process_->open_mapped_file(*mapping, head, log_);
+  if (!file) return std::nullopt;
+  const auto elf = read_elf(file->get());
+  if (!elf) return std::nullopt;
+  const ElfSection* section = elf->section(name);
+  return section == nullptr ? std::nullopt : std::optional(*section);
+}
+
+std::uint32_t NativeFrames::location_of(RemoteAddr instruction) {
+  const auto [entry, is_new] =
+      known_.try_emplace(instruction, static_cast<std::uint32_t>(locations_.size()));
+  if (is_new) {
+    NativeSymbol symbol = symbols_.find(instruction);
+    locations_.push_back({.function = std::move(symbol.function),
+                          .module = std::move(symbol.module),
+                          .offset = symbol.offset,
+                          .file = std::move(symbol.file),
+                          .line = symbol.line});
+  }
+  return entry->second;
+}
+
+bool NativeFrames::is_interpreter(RemoteAddr instruction) const {
+  const Mapping* mapping = images_.mapping(instruction);
+  return mapping != nullptr && interpreter_ != nullptr && mapping->same_file(*interpreter_);
+}
+
+/// Which frames a reader of a Python stack has no use for.
+std::vector<bool> NativeFrames::find_folded(const std::vector<MergedFrame>& merged,
+                                            const NativeWalk& walk) {
+  std::vector<bool> folded(merged.size(), false);
+  const auto last_loop =
+      std::find_if(merged.rbegin(), merged.rend(),
+                   [](const MergedFrame& frame) { return frame.from == From::EvaluationLoop; })
+          .base();
+  for (std::size_t i = 0; i < merged.size(); ++i) {
+    const auto& [from, index] = merged[i];
+    if (from == From::Chain) continue;
+    if (from == From::EvaluationLoop) {
+      folded[i] = true;
+      continue;
+    }
+    const RemoteAddr instruction = walk.frames[index].instruction();
+    const std::string& function = locations_[location_of(instruction)].function;
+    const bool beneath_python =
+        last_loop != merged.begin() &&
+        i >= static_cast<std::size_t>(std::distance(merged.begin(), last_loop));
+    if (is_interpreter(instruction)) {
+      // Without a name it tells something only as the very place where the thread is.
+      folded[i] = beneath_python || is_call_machinery(function) || (function.empty() && i > 0);
+    } else if (beneath_python) {
+      folded[i] = function.empty() || begins_thread(function);
+    }
+  }
+  return folded;
+}
+
+void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const NativeState& state) {
+  const NativeWalk walk = unwinder_.walk(state);
+  if (!walk.error.empty()) {
+    thread.native_error = walk.frames.size() <= 1
+                              ? fmt::format("the native stack could not be unwound: {}", walk.error)
+                              : fmt::format("the native stack could not be unwound beyond {} "
+                                            "frames: {}",
+                                            walk.frames.size(), walk.error);
+  }
+  std::vector<ChainLink> links;
+  links.reserve(chain.size());
+  for (const RawFrame& frame : chain)
+    links.push_back({frame.at, frame.is_entry()});
+  const MergedStack merged = merge_stacks(links, walk);
+  const auto native_frame = [&](std::size_t index) {
+    Frame frame;
+    frame.kind = FrameKind::Native;
+    frame.native = location_of(walk.frames[index].instruction());
+    return frame;
+  };
+  if (!merged.note.empty()) {
+    thread.native_note = merged.note;
+    for (std::size_t i = 0; i < walk.frames.size(); ++i)
+      thread.native_frames.push_back(native_frame(i));
+    return;
+  }
+  const std::vector<bool> folded = mode_ == Native::Full
+                                       ? std::vector<bool>(merged.frames.size(), false)
+                                       : find_folded(merged.frames, walk);
+  std::vector<Frame> frames;
+  std::vector<RawFrame> raw;
+  for (std::size_t i = 0; i < merged.frames.size(); ++i) {
+    if (folded[i]) continue;
+    const auto& [from, index] = merged.frames[i];
+    if (from == From::Chain) {
+      frames.push_back(std::move(thread.frames[index]));
+      raw.push_back(chain[index]);
+    } else {
+      frames.push_back(native_frame(index));
+      raw.emplace_back();
+    }
+  }
+  thread.frames = std::move(frames);
+  chain = std::move(raw);
+}
+
+}  // namespace pyscope

@@ -1,0 +1,58 @@
+// Native frames of threads whose registers and stacks were copied: unwound, named, and put between
+// the Python frames.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "memory/page_cache.hpp"
+#include "native/mapped_images.hpp"
+#include "native/symbols.hpp"
+#include "native/unwinder.hpp"
+#include "process/log.hpp"
+#include "process/maps.hpp"
+#include "process/process.hpp"
+#include "pyscope/capture.hpp"
+#include "pyscope/snapshot.hpp"
+#include "python/frames.hpp"
+#include "read_snapshot.hpp"
+
+namespace pyscope {
+
+class NativeFrames {
+ public:
+  /// `process` is null where it is no more. What it refers to must outlive it; the locations of the
+  /// frames that it makes go into `locations`.
+  NativeFrames(const Memory& memory, const Process* process, const Runtime& runtime,
+               std::span<const Mapping> maps, Native mode, std::vector<NativeLocation>& locations,
+               const Log& log);
+
+  /// Puts the thread's native frames between its Python frames. `chain` is what those are in the
+  /// target's memory, one for each, and is kept that way: empty for a native frame.
+  void add(Thread& thread, std::vector<RawFrame>& chain, const NativeState& state);
+
+ private:
+  struct Named;
+  [[nodiscard]] std::uint32_t location_of(RemoteAddr instruction);
+  [[nodiscard]] bool is_interpreter(RemoteAddr instruction) const;
+  [[nodiscard]] std::vector<bool> find_folded(const std::vector<struct MergedFrame>& merged,
+                                              const NativeWalk& walk);
+  [[nodiscard]] std::optional<ElfSection> section_of_file(RemoteAddr image, const char* name) const;
+
+  const Process* process_;
+  Native mode_;
+  std::vector<NativeLocation>& locations_;
+  const Log& log_;
+  PageCache cache_;
+  MappedImages images_;
+  NativeSymbols symbols_;
+  Unwinder unwinder_;
+  const Mapping* interpreter_;  // the file that holds _PyRuntime; null: not mapped from a file
+  std::map<RemoteAddr, std::uint32_t> known_;  // locations by the instruction
+};
+
+}  // namespace pyscope
