@@ -14,6 +14,7 @@ ALLOWED = {
     "process": {"process"},
     "memory": {"memory", "process/unique_fd.hpp"},
     "elf": {"elf"},
+    "native": {"native", "process", "elf", "memory"},
     "python": {"python", "memory"},
     "source": {"source", "process"},
     "verdict": {"verdict"},
