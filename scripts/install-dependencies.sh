@@ -17,6 +17,7 @@ build_packages=(
   g++ cmake ninja-build pkg-config
   scdoc
   libcli11-dev libfmt-dev libexpected-dev rapidjson-dev libelf-dev zlib1g-dev libutf8proc-dev robin-map-dev
+  liblzma-dev libiberty-dev libunwind-dev
 )
 test_packages=(
   catch2 nlohmann-json3-dev python3 python3-jsonschema

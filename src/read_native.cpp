@@ -17,9 +17,8 @@ using From = MergedFrame::From;
 constexpr std::size_t kMostMemory = std::size_t{64} << 20U;
 
 const Mapping* find_mapping(std::span<const Mapping> maps, RemoteAddr at) {
-  const auto found = std::find_if(maps.begin(), maps.end(), [&](const Mapping& mapping) {
-    return mapping.range.contains(at);
-  });
+  const auto found = std::find_if(
+      maps.begin(), maps.end(), [&](const Mapping& mapping) { return mapping.range.contains(at); });
   return found == maps.end() ? nullptr : &*found;
 }
 
@@ -35,8 +34,9 @@ NativeFrames::NativeFrames(const Memory& memory, const Process* process, const R
       cache_(memory, kMostMemory),
       images_(cache_, maps),
       symbols_(process, cache_, maps, log),
-      unwinder_(cache_, images_,
-                [this](RemoteAddr image, const char* name) { return section_of_file(image, name); }),
+      unwinder_(
+          cache_, images_,
+          [this](RemoteAddr image, const char* name) { return section_of_file(image, name); }),
       interpreter_(find_mapping(maps, runtime.at)) {
   if (interpreter_ != nullptr && interpreter_->inode == 0) interpreter_ = nullptr;
 }
@@ -78,10 +78,9 @@ bool NativeFrames::is_interpreter(RemoteAddr instruction) const {
 std::vector<bool> NativeFrames::find_folded(const std::vector<MergedFrame>& merged,
                                             const NativeWalk& walk) {
   std::vector<bool> folded(merged.size(), false);
-  const auto last_loop =
-      std::find_if(merged.rbegin(), merged.rend(),
-                   [](const MergedFrame& frame) { return frame.from == From::EvaluationLoop; })
-          .base();
+  const auto last_loop = std::find_if(merged.rbegin(), merged.rend(), [](const MergedFrame& frame) {
+                           return frame.from == From::EvaluationLoop;
+                         }).base();
   for (std::size_t i = 0; i < merged.size(); ++i) {
     const auto& [from, index] = merged[i];
     if (from == From::Chain) continue;
@@ -109,9 +108,10 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
   if (!walk.error.empty()) {
     thread.native_error = walk.frames.size() <= 1
                               ? fmt::format("the native stack could not be unwound: {}", walk.error)
-                              : fmt::format("the native stack could not be unwound beyond {} "
-                                            "frames: {}",
-                                            walk.frames.size(), walk.error);
+                              : fmt::format(
+                                    "the native stack could not be unwound beyond {} "
+                                    "frames: {}",
+                                    walk.frames.size(), walk.error);
   }
   std::vector<ChainLink> links;
   links.reserve(chain.size());

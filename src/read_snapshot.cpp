@@ -112,11 +112,11 @@ class SnapshotReader {
     CaptureStats& stats = snapshot_.capture;
     stats.consistent =
         stats.complete &&
-        std::all_of(
-            snapshot_.threads.begin(), snapshot_.threads.end(),
-            [](const Thread& thread) {
-              return thread.consistent && thread.error.empty() && thread.native_error.empty();
-            }) &&
+        std::all_of(snapshot_.threads.begin(), snapshot_.threads.end(),
+                    [](const Thread& thread) {
+                      return thread.consistent && thread.error.empty() &&
+                             thread.native_error.empty();
+                    }) &&
         std::all_of(snapshot_.locals.begin(), snapshot_.locals.end(),
                     [](const Locals& locals) { return locals.consistent && locals.error.empty(); });
     stats.duration_us =
@@ -768,7 +768,7 @@ class SnapshotReader {
     for (Thread& thread : bare_threads_) {
       const Task* task = find_task(static_cast<std::uint64_t>(thread.namespace_tid));
       if (thread.state != ThreadState::Blocked || task == nullptr) continue;
-      thread.wait = read_waits({{task}}, memory_, threads_.process, log_).front();
+      thread.wait = read_waits(std::span(&task, 1), memory_, threads_.process, log_).front();
     }
     std::vector<const Task*> tasks;
     std::vector<Thread*> blocked;
@@ -806,9 +806,9 @@ class SnapshotReader {
   PausedThreads paused_;
   Snapshot snapshot_;
   Gils gils_before_;
-  std::vector<Mapping> maps_;           // only for native frames
-  std::optional<NativeStates> native_;  // if they are asked for
-  std::vector<Thread> bare_threads_;    // those that run no Python
+  std::vector<Mapping> maps_;              // only for native frames
+  std::optional<NativeStates> native_;     // if they are asked for
+  std::vector<Thread> bare_threads_;       // those that run no Python
   std::unordered_map<pid_t, Task> tasks_;  // by the tid in the target's namespace
   bool listed_again_ = false;
   std::vector<Candidate> candidates_;

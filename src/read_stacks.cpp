@@ -438,8 +438,7 @@ std::vector<StackReading> read_stacks(const Memory& memory, const Runtime& runti
                                       const RawRuntime& raw, const Gils& gils_before,
                                       const std::vector<StackRequest>& requests, CodeTable& codes,
                                       const ThreadSource& threads, const CaptureOptions& options,
-                                      PausedThreads& paused, const Log& log,
-                                      NativeStates* native) {
+                                      PausedThreads& paused, const Log& log, NativeStates* native) {
   return StackReader(memory, runtime, requests, codes, threads, options, paused, log, native)
       .read(raw, gils_before);
 }

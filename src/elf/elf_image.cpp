@@ -12,43 +12,16 @@
 #include <cstring>
 #include <memory>
 
+#include "elf/elf_header.hpp"
+
 namespace pyscope {
 namespace {
 
-// Bounds on what libelf is let near, far above any real file. It allocates by these numbers.
-constexpr std::size_t kMaxSegments = 1024;
-constexpr std::size_t kMaxSections = 16384;
+// A bound on what libelf is let near, far above any real file: it allocates by this number. The
+// others are in elf_header.cpp.
 constexpr std::uint64_t kMaxTableBytes = std::uint64_t{64} << 20U;
 
 using ElfHandle = std::unique_ptr<Elf, int (*)(Elf*)>;
-
-Result<Elf64_Ehdr> check_header(std::span<const std::byte> bytes) {
-  Elf64_Ehdr header{};
-  if (bytes.size() < sizeof header || std::memcmp(bytes.data(), ELFMAG, SELFMAG) != 0) {
-    return fail(ErrorKind::Unsupported, "not an ELF file");
-  }
-  std::memcpy(&header, bytes.data(), sizeof header);
-  if (header.e_ident[EI_CLASS] != ELFCLASS64) {
-    return fail(ErrorKind::Unsupported, "a 32-bit program");
-  }
-  if (header.e_ident[EI_DATA] != ELFDATA2LSB) {
-    return fail(ErrorKind::Unsupported, "a big-endian program");
-  }
-  if (header.e_type != ET_EXEC && header.e_type != ET_DYN) {
-    return fail(ErrorKind::Unsupported, "not an executable or a shared library");
-  }
-  if (header.e_phnum > kMaxSegments || header.e_shnum > kMaxSections) {
-    return fail(ErrorKind::Unsupported, fmt::format("an ELF file with {} segments and {} sections",
-                                                    header.e_phnum, header.e_shnum));
-  }
-  return header;
-}
-
-// Extended numbering (e_shnum == 0 with a table) would let the file name any count at all.
-bool has_sections(const Elf64_Ehdr& header) {
-  return header.e_shoff != 0 && header.e_shnum != 0 && header.e_shentsize == sizeof(Elf64_Shdr) &&
-         header.e_shstrndx < header.e_shnum;
-}
 
 ElfImage basic_facts(const Elf64_Ehdr& header) {
   ElfImage image;
@@ -67,7 +40,7 @@ void add_segment(ElfImage& image, const Elf64_Phdr& header) {
 Result<Elf64_Ehdr> read_header(int fd) {
   std::array<std::byte, sizeof(Elf64_Ehdr)> bytes{};
   const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), 0);
-  return check_header(std::span{bytes}.first(n > 0 ? static_cast<std::size_t>(n) : 0));
+  return check_elf_header(std::span{bytes}.first(n > 0 ? static_cast<std::size_t>(n) : 0));
 }
 
 ElfHandle open_handle(int fd) {
@@ -130,7 +103,7 @@ Result<ElfImage> read_elf(int fd) {
 }
 
 Result<ElfImage> read_elf_head(std::span<const std::byte> head) {
-  const auto header = check_header(head);
+  const auto header = check_elf_header(head);
   if (!header) return fail(header.error());
   ElfImage image = basic_facts(*header);
   if (header->e_phentsize != sizeof(Elf64_Phdr)) return image;

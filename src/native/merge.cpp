@@ -14,9 +14,9 @@ using From = MergedFrame::From;
 /// Finds the frame whose part of the stack holds an address. The parts of one stack follow each
 /// other; where a signal handler has its own stack, there are two such rows.
 std::optional<std::size_t> frame_that_holds(std::span<const UnwoundFrame> frames, RemoteAddr at) {
-  const auto found =
-      std::find_if(frames.begin(), frames.end(),
-                   [&](const UnwoundFrame& frame) { return frame.stack.contains(at); });
+  const auto found = std::find_if(frames.begin(), frames.end(), [&](const UnwoundFrame& frame) {
+    return frame.stack.contains(at);
+  });
   if (found == frames.end()) return std::nullopt;
   return static_cast<std::size_t>(found - frames.begin());
 }
@@ -41,12 +41,12 @@ MergedStack merge_stacks(std::span<const ChainLink> chain, const NativeWalk& nat
         break;
       }
       return {{},
-              fmt::format("no native frame holds the {} of {} entries from C code",
-                          std::count_if(chain.begin(),
-                                        chain.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                                        [](const ChainLink& link) { return link.entry; }),
-                          std::count_if(chain.begin(), chain.end(),
-                                        [](const ChainLink& link) { return link.entry; }))};
+              fmt::format(
+                  "no native frame holds the {} of {} entries from C code",
+                  std::count_if(chain.begin(), chain.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                                [](const ChainLink& link) { return link.entry; }),
+                  std::count_if(chain.begin(), chain.end(),
+                                [](const ChainLink& link) { return link.entry; }))};
     }
     for (std::size_t n = 0; n < *loop; ++n)
       merged.frames.push_back({From::Native, next_native++});

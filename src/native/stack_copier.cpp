@@ -76,9 +76,8 @@ void StackCopier::copy(const Memory& memory) {
   // Their buffers stay where they are from here on.
   std::vector<StackPiece*> pieces;
   for (const auto& [state, range] : wanted_) {
-    const auto piece =
-        std::find_if(state->stack.begin(), state->stack.end(),
-                     [&](const StackPiece& p) { return p.at == range.start; });
+    const auto piece = std::find_if(state->stack.begin(), state->stack.end(),
+                                    [&](const StackPiece& p) { return p.at == range.start; });
     pieces.push_back(&*piece);
     requests.push_back({range.start, piece->bytes});
   }

@@ -1,0 +1,79 @@
+// The headers and contents of an ELF file, in a file or in memory of our own. Sections are copied
+// whole, by reads with a bound that the file has no say in, and decompressed within one.
+#pragma once
+
+#include <elf.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pyscope/error.hpp"
+
+namespace pyscope {
+
+struct ElfSectionHeader {
+  std::string name;
+  std::uint32_t type = 0;
+  std::uint64_t flags = 0;
+  std::uint64_t address = 0;
+  std::uint64_t offset = 0;  // in the file
+  std::uint64_t size = 0;
+  std::uint32_t link = 0;
+};
+
+class ElfFile {
+ public:
+  /// `fd` must stay open as long as this is used. Fails with Unsupported for what isn't a 64-bit
+  /// little-endian executable or library.
+  [[nodiscard]] static Result<ElfFile> open(int fd);
+  [[nodiscard]] static Result<ElfFile> open(std::vector<std::byte> bytes);
+
+  [[nodiscard]] const Elf64_Ehdr& header() const { return header_; }
+  [[nodiscard]] const std::vector<Elf64_Phdr>& segments() const { return segments_; }
+  /// In the order of their indices; empty where there are no headers that make sense.
+  [[nodiscard]] const std::vector<ElfSectionHeader>& sections() const { return sections_; }
+  [[nodiscard]] const ElfSectionHeader* section(std::string_view name) const;
+  [[nodiscard]] const ElfSectionHeader* section_of_type(std::uint32_t type) const;
+
+  /// False if not all of it is there.
+  [[nodiscard]] bool read(std::uint64_t offset, std::span<std::byte> out) const;
+  /// What there is from `offset` on, at most `limit` bytes.
+  [[nodiscard]] std::vector<std::byte> read_up_to(std::uint64_t offset, std::size_t limit) const;
+  /// A section's content, decompressed where the file has it compressed. Empty if the file doesn't
+  /// hold it, if it makes no sense, or if it is larger than `limit`.
+  [[nodiscard]] std::vector<std::byte> contents(const ElfSectionHeader& section,
+                                                std::uint64_t limit) const;
+
+  /// The address, as the file's headers count, of what lies at an offset in the file: in the
+  /// segment that is loaded from there, one with code if there is more than one.
+  [[nodiscard]] std::optional<std::uint64_t> address_of(std::uint64_t offset) const;
+
+  /// What the linker has made of the content to tell one build from another; empty if there is
+  /// none.
+  [[nodiscard]] std::vector<std::byte> build_id() const;
+
+ private:
+  ElfFile() = default;
+  [[nodiscard]] Result<void> read_headers();
+
+  int fd_ = -1;
+  std::vector<std::byte> bytes_;  // in place of a descriptor
+  std::uint64_t size_ = 0;
+  Elf64_Ehdr header_{};
+  std::vector<Elf64_Phdr> segments_;
+  std::vector<ElfSectionHeader> sections_;
+};
+
+/// The same from the program headers alone.
+[[nodiscard]] std::optional<std::uint64_t> address_of_offset(std::span<const Elf64_Phdr> segments,
+                                                             std::uint64_t offset);
+
+/// The descriptor of the note NT_GNU_BUILD_ID; empty if it isn't among these notes.
+[[nodiscard]] std::vector<std::byte> build_id_in(std::span<const std::byte> notes);
+
+}  // namespace pyscope

@@ -1,0 +1,63 @@
+// Names of native code: from a program counter to a function, a module and a line of source. Files
+// of the target are opened by what is mapped, and only once a program counter lies in them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "process/log.hpp"
+#include "process/maps.hpp"
+#include "process/process.hpp"
+#include "pyscope/address.hpp"
+#include "pyscope/memory.hpp"
+
+namespace pyscope {
+
+/// What is known of one program counter.
+struct NativeSymbol {
+  std::string function;               // demangled; empty: not known
+  std::uint64_t function_offset = 0;  // of the program counter from the function's begin
+  /// The path of the file as the target's maps name it, "[vdso]", or empty if nothing is known.
+  std::string module;
+  /// Of the program counter as an address in the module's file (less the load bias), which is what
+  /// addr2line takes; what isn't in a module has its address in memory here.
+  std::uint64_t offset = 0;
+  std::string file;  // of the source, if debug information tells
+  int line = 0;      // 0: not known
+};
+
+class NativeSymbols {
+ public:
+  /// `process` is null for a recording: then only what memory holds is used. All must outlive this.
+  NativeSymbols(const Process* process, const Memory& memory, std::span<const Mapping> maps,
+                const Log& log);
+  NativeSymbols(const NativeSymbols&) = delete;
+  NativeSymbols& operator=(const NativeSymbols&) = delete;
+  ~NativeSymbols();
+
+  /// `pc` must lie within the instruction that is meant: for a caller that is its return address
+  /// less one. Reads files when it is first asked about a module.
+  [[nodiscard]] NativeSymbol find(RemoteAddr pc);
+
+ private:
+  class Image;
+
+  [[nodiscard]] const Mapping* mapping_of(RemoteAddr pc) const;
+  [[nodiscard]] Image& image_of(const Mapping& mapping);
+
+  const Process* process_;
+  const Memory& memory_;
+  const Log& log_;
+  std::vector<const Mapping*> mappings_;  // by address
+  /// By the place of their first mapping: two mappings of one file, even with another load bias,
+  /// share their image, since addresses in it are found by offsets in the file.
+  std::vector<std::unique_ptr<Image>> images_;
+  std::map<RemoteAddr, NativeSymbol> known_;
+};
+
+}  // namespace pyscope

@@ -1,0 +1,98 @@
+// Names of the code of this very process. The judge is nm.
+#include <link.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "memory/live_memory.hpp"
+#include "native/symbols.hpp"
+#include "unit/tool_output.hpp"
+
+using namespace pyscope;
+using test::lines_of;
+
+namespace {
+
+/// This process as a target.
+struct Own {
+  Process process = Process::open(::getpid(), Log()).value();
+  LiveMemory memory{process.pid(), process.directory()};
+  std::vector<Mapping> maps = process.maps().value();
+  Log log;
+  NativeSymbols symbols{&process, memory, maps, log};
+};
+
+/// What is added to the addresses in the file of this program.
+std::uint64_t own_load_bias() {
+  std::uint64_t bias = 0;
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* to) {
+        *static_cast<std::uint64_t*>(to) = info->dlpi_addr;
+        return 1;  // the program comes first
+      },
+      &bias);
+  return bias;
+}
+
+struct Function {
+  std::uint64_t size = 0;
+  std::set<std::string> names;
+};
+
+/// The functions that nm lists, by address.
+std::map<std::uint64_t, Function> functions_of(const std::string& file) {
+  std::map<std::uint64_t, Function> functions;
+  for (const std::string& line : lines_of("nm -CS --defined-only " + file)) {
+    std::istringstream words(line);
+    std::uint64_t address = 0;
+    std::uint64_t size = 0;
+    char kind = '?';
+    words >> std::hex >> address >> size >> kind >> std::ws;
+    if (!words || std::string("TtWw").find(kind) == std::string::npos) continue;
+    Function& function = functions[address];
+    function.size = std::max(function.size, size);
+    std::string name;
+    std::getline(words, name);
+    function.names.insert(name);
+  }
+  return functions;
+}
+
+}  // namespace
+
+TEST_CASE("functions of this program have the names that nm lists", "[native]") {
+  Own own;
+  const auto functions = functions_of("/proc/" + std::to_string(::getpid()) + "/exe");
+  REQUIRE(functions.size() > 1000);
+  const std::string path = own.process.read_link("exe").value();
+  const std::uint64_t bias = own_load_bias();
+  std::uint64_t last_end = 0;
+  std::size_t compared = 0;
+  for (const auto& [address, function] : functions) {
+    // What lies within another one is left to a test of its own.
+    if (address < last_end || ++compared % 16 != 0) continue;
+    last_end = address + function.size;
+    for (const std::uint64_t at : {std::uint64_t{0}, function.size / 2, function.size - 1}) {
+      const NativeSymbol symbol = own.symbols.find(RemoteAddr{bias + address + at});
+      CAPTURE(address, at, symbol.function, *function.names.begin());
+      CHECK(function.names.contains(symbol.function));
+      CHECK(symbol.function_offset == at);
+      CHECK(symbol.module == path);
+      CHECK(symbol.offset == address + at);
+    }
+  }
+}
+
+TEST_CASE("an address in no mapping has no name", "[native]") {
+  Own own;
+  const NativeSymbol symbol = own.symbols.find(RemoteAddr{0x1000});
+  CHECK(symbol.function.empty());
+  CHECK(symbol.module.empty());
+  CHECK(symbol.offset == 0x1000);
+}
