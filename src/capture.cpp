@@ -4,6 +4,8 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <map>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -57,15 +59,29 @@ Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
       (void)recorder.read(target->runtime.at, table);
     }
     ThreadSource threads = thread_source(process);
-    threads.hold = ThreadHold::stop;
+    std::map<pid_t, Registers> registers;
+    threads.hold = [&registers](std::span<const pid_t> tids, const HoldLimits& limits) {
+      auto hold = ThreadHold::stop(tids, limits);
+      if (!hold || !limits.registers) return hold;
+      for (const pid_t tid : tids) {
+        if (const Registers* of_thread = hold->registers(tid)) registers[tid] = *of_thread;
+      }
+      return hold;
+    };
     threads.process = &process;
+    std::vector<Mapping> maps;
+    threads.maps = [&process, &maps] {
+      maps = process.maps().value_or(std::vector<Mapping>{});
+      return maps;
+    };
     auto snapshot = read_snapshot(memory, target->runtime, facts, threads, options, log);
     log("{} system calls to read memory", target->memory->system_calls());
     if (record) {
       // Also when it failed: that is the case that one wants to look at.
-      auto ok = write_recording(options.record_path,
-                                {target->runtime.at, facts, recorder.image(),
-                                 snapshot ? waits_of(*snapshot) : std::vector<RecordedWait>{}});
+      auto ok = write_recording(
+          options.record_path,
+          {target->runtime.at, facts, recorder.image(),
+           snapshot ? waits_of(*snapshot) : std::vector<RecordedWait>{}, maps, registers});
       if (!ok) return fail(std::move(ok).error());
     }
     if (process.ended()) return fail(ended_while_read(process));
@@ -99,8 +115,15 @@ Result<Snapshot> replay(const std::string& path, const CaptureOptions& options) 
   auto offsets = DebugOffsets::decode(table);
   if (!offsets) return fail(std::move(offsets).error());
   const Runtime runtime{recording->runtime, *std::move(offsets)};
-  auto snapshot = read_snapshot(recording->memory, runtime, recording->facts,
-                                {.list = [&] { return recording->facts.tasks; }}, options, log);
+  ThreadSource threads;
+  threads.list = [&] { return recording->facts.tasks; };
+  threads.recorded_registers = [&](pid_t tid) -> const Registers* {
+    const auto found = recording->registers.find(tid);
+    return found == recording->registers.end() ? nullptr : &found->second;
+  };
+  threads.maps = [&] { return recording->maps; };
+  auto snapshot =
+      read_snapshot(recording->memory, runtime, recording->facts, threads, options, log);
   if (snapshot) put_waits(recording->waits, *snapshot);
   return snapshot;
 }

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <optional>
@@ -104,6 +106,41 @@ void read_wait(std::istringstream& line, Recording& recording) {
   recording.waits.push_back(std::move(recorded));
 }
 
+void read_map(std::istringstream& line, Recording& recording) {
+  std::string start;
+  std::string size;
+  std::string flags;
+  Mapping mapping;
+  line >> start >> size >> flags >> mapping.file_offset >> mapping.device_major >>
+      mapping.device_minor >> mapping.inode;
+  mapping.range = {RemoteAddr{parse_address(start)}, parse_address(size)};
+  mapping.readable = flags.find('r') != std::string::npos;
+  mapping.writable = flags.find('w') != std::string::npos;
+  mapping.executable = flags.find('x') != std::string::npos;
+  mapping.path = read_text(line);
+  // In order and apart from each other, as the kernel's are.
+  const auto& maps = recording.maps;
+  const bool in_order =
+      maps.empty() ||
+      (mapping.range.start > maps.back().range.start &&
+       mapping.range.start.raw() - maps.back().range.start.raw() >= maps.back().range.size);
+  if (in_order) recording.maps.push_back(std::move(mapping));
+}
+
+void read_registers(std::istringstream& line, Recording& recording) {
+  pid_t tid = 0;
+  std::string architecture;
+  line >> tid >> architecture;
+  if (architecture != Registers::kArchitecture) return;
+  std::array<std::uint64_t, Registers::kWords> words{};
+  std::string word;
+  for (auto& value : words) {
+    if (line >> word) value = parse_address(word);
+  }
+  Registers& registers = recording.registers[tid];
+  std::memcpy(&registers.raw, words.data(), sizeof registers.raw);
+}
+
 std::int64_t system_call_number(const std::string& word) {
   constexpr std::int64_t kUnknownHere = std::numeric_limits<std::int32_t>::max();
   if (const BlockingCall* call = find_blocking_call(word)) return call->number;
@@ -161,6 +198,21 @@ Result<void> write_recording(const std::string& path, const Recording& recording
                         to_word(wait.system_call), to_word(wait.fd), to_word(wait.target),
                         to_word(wait.timeout_us), to_word(wait.left_us));
   }
+  for (const Mapping& mapping : recording.maps) {
+    text +=
+        fmt::format("map {:x} {:x} {}{}{}- {} {} {} {} {}\n", mapping.range.start.raw(),
+                    mapping.range.size, mapping.readable ? "r" : "", mapping.writable ? "w" : "",
+                    mapping.executable ? "x" : "", mapping.file_offset, mapping.device_major,
+                    mapping.device_minor, mapping.inode, to_word(mapping.path));
+  }
+  for (const auto& [tid, registers] : recording.registers) {
+    text += fmt::format("registers {} {}", tid, Registers::kArchitecture);
+    std::array<std::uint64_t, Registers::kWords> words{};
+    std::memcpy(words.data(), &registers.raw, sizeof registers.raw);
+    for (const std::uint64_t word : words)
+      text += fmt::format(" {:x}", word);
+    text += '\n';
+  }
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << text;
   recording.memory.for_each_range([&](RemoteAddr at, std::span<const std::byte> bytes) {
@@ -212,6 +264,10 @@ Result<Recording> read_recording(std::istream& file, const std::string& name) {
       read_task(line, recording.facts);
     } else if (key == "wait") {
       read_wait(line, recording);
+    } else if (key == "map") {
+      read_map(line, recording);
+    } else if (key == "registers") {
+      read_registers(line, recording);
     } else if (key == "memory") {
       std::uint64_t size = 0;
       line >> word >> size;

@@ -6,11 +6,14 @@
 #include <sys/types.h>
 
 #include <iosfwd>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "memory/image_memory.hpp"
 #include "process/facts.hpp"
+#include "process/maps.hpp"
+#include "process/registers.hpp"
 #include "pyscope/error.hpp"
 #include "pyscope/snapshot.hpp"
 
@@ -27,6 +30,10 @@ struct Recording {
   ProcessFacts facts;
   ImageMemory memory;
   std::vector<RecordedWait> waits = {};
+  /// Only where native frames were asked for. The registers are of threads of a processor like
+  /// ours; others' are passed over.
+  std::vector<Mapping> maps = {};
+  std::map<pid_t, Registers> registers = {};
 };
 
 [[nodiscard]] Result<void> write_recording(const std::string& path, const Recording& recording);

@@ -181,7 +181,7 @@ Result<Wanted> select(const DumpOptions& options, std::vector<pid_t> named) {
 Result<std::size_t> jobs_of(const DumpOptions& options) {
   constexpr std::size_t kMostJobs = 64;
   // A process that is forked to hold threads, and steps that are told, come one at a time.
-  if (!options.pause.empty() || options.verbose) return 1;
+  if (!options.pause.empty() || !options.native.empty() || options.verbose) return 1;
   if (options.jobs.empty()) {
     constexpr std::size_t kMostByDefault = 8;
     return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostByDefault);
@@ -220,6 +220,10 @@ CLI::App* add_dump(CLI::App& app, DumpOptions& options) {
   dump->add_flag("--pause", options.pause,
                  "Hold threads that could not be verified for about a millisecond, to read\n"
                  "them exactly; --pause=all: all threads, for a picture of one moment");
+  dump->add_flag("--native", options.native,
+                 "Show the functions of C, C++ or Rust below the Python lines, too; holds the\n"
+                 "threads for a moment; --native=full: with the interpreter's own functions,\n"
+                 "--native=all: and threads that run no Python");
   dump->add_flag("--group", options.group,
                  "Print threads with the same stack once (default above 16 threads)");
   dump->add_flag("--no-group", options.no_group, "Print each thread on its own");
@@ -275,11 +279,21 @@ int run_dump(const DumpOptions& options) {
     return report_usage(options,
                         fmt::format("--pause takes no value, or all, not '{}'", options.pause));
   }
+  if (options.native == "true") {
+    capture_options.native = Native::Folded;
+  } else if (options.native == "full") {
+    capture_options.native = Native::Full;
+  } else if (options.native == "all") {
+    capture_options.native = Native::All;
+  } else if (!options.native.empty()) {
+    return report_usage(
+        options, fmt::format("--native takes no value, full or all, not '{}'", options.native));
+  }
   // A recording is a file that is written.
   if (options.record.empty()) {
-    enter_sandbox(
-        capture_options.pause == Pause::Never ? Sandbox::Reading : Sandbox::HoldingThreads,
-        capture_options.log);
+    const bool holds =
+        capture_options.pause != Pause::Never || capture_options.native != Native::Off;
+    enter_sandbox(holds ? Sandbox::HoldingThreads : Sandbox::Reading, capture_options.log);
   }
   Dumper dumper(options, std::move(capture_options));
   if (!options.replay.empty()) {

@@ -289,8 +289,11 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
   allow(SYS_socket, {{is(0, AF_NETLINK)}});
   if (!holds) return rules;
 
-  // Of ptrace only what attaches, stops and lets go.
-  allow(SYS_ptrace, {{is(0, PTRACE_SEIZE)}, {is(0, PTRACE_INTERRUPT)}, {is(0, PTRACE_DETACH)}});
+  // Of ptrace only what attaches, stops, tells registers and lets go.
+  allow(SYS_ptrace, {{is(0, PTRACE_SEIZE)},
+                     {is(0, PTRACE_INTERRUPT)},
+                     {is(0, PTRACE_GETREGSET)},
+                     {is(0, PTRACE_DETACH)}});
   rules.push_back({SYS_wait4, true});
   rules.push_back({SYS_setitimer, true});
   allow(SYS_socketpair, {{is(0, AF_UNIX)}});

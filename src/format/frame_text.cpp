@@ -24,6 +24,10 @@ std::string_view words_of(const Local& local) {
   return {};
 }
 
+std::string_view file_name(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
+}
+
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
   return (hash ^ value) * 0x9e3779b97f4a7c15U;
 }
@@ -44,6 +48,12 @@ std::size_t FrameTexts::KeyHash::operator()(const Key& key) const {
 }
 
 std::uint32_t FrameTexts::number(const Frame& frame) {
+  if (frame.kind == FrameKind::Native) {
+    // The same function is the same recursion, wherever in it the calls are.
+    std::string text = make_native_text(frame);
+    const std::uint64_t place = (std::uint64_t{1} << 63U) | frame.native.value_or(0);
+    return number_of_text(std::move(text), place);
+  }
   const bool complete = frame.error.empty() && code_of(snapshot_, frame) != nullptr;
   if (!complete) return number_of_text(make_text(frame), std::nullopt);
   if (frame.locals) {
@@ -98,6 +108,28 @@ std::string FrameTexts::make_text(const Frame& frame) const {
   if (!frame.error.empty()) {
     out += "    ";
     painter_.append(out, Style::Error, fmt::format("[{}]", escape(frame.error)));
+    out += '\n';
+  }
+  return out;
+}
+
+std::string FrameTexts::make_native_text(const Frame& frame) const {
+  const NativeLocation unknown;
+  const bool known = frame.native && *frame.native < snapshot_.native_locations.size();
+  const NativeLocation& location = known ? snapshot_.native_locations[*frame.native] : unknown;
+  std::string out = "  Native \"";
+  painter_.append(out, Style::File,
+                  location.module.empty() ? std::string("?") : escape(file_name(location.module)));
+  out += "\", at ";
+  painter_.append(out, Style::Line, fmt::format("{:#x}", location.offset));
+  out += ", in ";
+  painter_.append(out, Style::Function,
+                  location.function.empty() ? std::string("?") : escape(location.function));
+  out += '\n';
+  if (!location.file.empty()) {
+    out += "    ";
+    out += escape(location.file);
+    if (location.line > 0) out += fmt::format(":{}", location.line);
     out += '\n';
   }
   return out;

@@ -47,6 +47,7 @@ class FrameTexts {
 
   std::uint32_t number_of_text(std::string text, std::optional<std::uint64_t> line);
   [[nodiscard]] std::string make_text(const Frame& frame) const;
+  [[nodiscard]] std::string make_native_text(const Frame& frame) const;
   void append_locals(std::string& out, const Frame& frame) const;
   void append_source(std::string& out, const Frame& frame) const;
 

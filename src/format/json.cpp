@@ -148,6 +148,7 @@ class JsonRenderer : private JsonFields<Writer> {
   void write_wait(const std::optional<Wait>& wait);
   void write_lock(const Snapshot& snapshot, const LockWait& lock);
   void write_frame(const Snapshot& snapshot, const Frame& frame);
+  void write_native(const Snapshot& snapshot, const Frame& frame);
   void write_locals(const Locals& locals);
   void write_code(const Snapshot& snapshot, std::optional<std::uint32_t> index);
 
@@ -238,10 +239,10 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
   if (is_in_other_namespace(snapshot, thread)) {
     id_field("namespace_tid", thread.namespace_tid);
   }
-  field("ident", thread.ident);
+  field("ident", thread.python ? std::optional(thread.ident) : std::nullopt);
   text_or_null("name", thread.name);
   text_or_null("os_name", thread.os_name);
-  field("interpreter", thread.interpreter);
+  field("interpreter", thread.python ? std::optional(thread.interpreter) : std::nullopt);
   field("main", thread.main);
   key("state");
   ascii(name_of(thread.state));
@@ -278,6 +279,19 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
     write_frame(snapshot, frame);
   }
   writer_.EndArray();
+  if (!thread.native_frames.empty()) {
+    key("native_frames");
+    writer_.StartArray();
+    for (const Frame& frame : thread.native_frames) {
+      write_frame(snapshot, frame);
+    }
+    writer_.EndArray();
+  }
+  if (!thread.native_note.empty()) text_field("native_note", thread.native_note);
+  if (!thread.native_error.empty()) {
+    key("native_error");
+    text(thread.native_error);
+  }
   writer_.EndObject();
 }
 
@@ -330,6 +344,9 @@ void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& fr
   key("kind");
   if (frame.kind == FrameKind::Shim) {
     ascii("shim");
+  } else if (frame.kind == FrameKind::Native) {
+    ascii("native");
+    write_native(snapshot, frame);
   } else {
     ascii("python");
     write_code(snapshot, frame.code);
@@ -355,6 +372,18 @@ void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& fr
   if (frame.moving) field("moving", true);
   if (!frame.error.empty()) error_field("partial", frame.error);
   writer_.EndObject();
+}
+
+template <class Writer>
+void JsonRenderer<Writer>::write_native(const Snapshot& snapshot, const Frame& frame) {
+  const NativeLocation unknown;
+  const bool known = frame.native && *frame.native < snapshot.native_locations.size();
+  const NativeLocation& location = known ? snapshot.native_locations[*frame.native] : unknown;
+  text_unless_empty("function", location.function);
+  text_unless_empty("module", location.module);
+  address_field("offset", location.offset);
+  text_unless_empty("file", location.file);
+  position_field("line", location.line > 0 ? std::optional(location.line) : std::nullopt);
 }
 
 template <class Writer>

@@ -88,6 +88,7 @@ struct ThreadGroup {
   std::string words;                  // of their state, without what each one waits for
   std::string lock;                   // what is said of what they wait for in Python
   std::vector<std::uint32_t> frames;  // numbers of FrameTexts, without the shims
+  std::vector<std::uint32_t> native;  // of those that have no place among them
   std::size_t moving = 0;             // so many of them changed while they were read
   Activity activity;                  // of the first of them
 };
@@ -328,7 +329,8 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
     add("waiting for the GIL");
   }
   if (thread.holds_gil.value_or(false)) add("holds the GIL");
-  if (snapshot_.interpreters.size() > 1) add(fmt::format("interpreter {}", thread.interpreter));
+  if (snapshot_.interpreters.size() > 1 && thread.python)
+    add(fmt::format("interpreter {}", thread.interpreter));
   return words;
 }
 
@@ -359,13 +361,15 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
                        : grouped    ? summarize_wait(*thread.lock)
                                     : describe_wait(thread);
     std::string words = state_words(thread, activity, {}, lock);
-    ThreadGroup group{{&thread}, std::move(words), std::move(lock), {}, 0, activity};
+    ThreadGroup group{{&thread}, std::move(words), std::move(lock), {}, {}, 0, activity};
     group.frames.reserve(thread.frames.size());
     for (const Frame& frame : thread.frames) {
       if (frame.kind == FrameKind::Shim) continue;
       group.frames.push_back(frame_texts_.number(frame));
       if (frame.moving) ++group.moving;
     }
+    for (const Frame& frame : thread.native_frames)
+      group.native.push_back(frame_texts_.number(frame));
     if (grouped) {
       // Everything that is printed below the heading, and the state in it.
       std::string key =
@@ -373,6 +377,11 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
                       thread.consistent, escape(thread.inconsistency), thread.truncated,
                       escape(thread.error), group.moving, thread.unchanged.value_or(false));
       for (const std::uint32_t frame : group.frames) {
+        fmt::format_to(std::back_inserter(key), "{},", frame);
+      }
+      fmt::format_to(std::back_inserter(key), "\n{}\n{}\n", escape(thread.native_note),
+                     escape(thread.native_error));
+      for (const std::uint32_t frame : group.native) {
         fmt::format_to(std::back_inserter(key), "{},", frame);
       }
       const auto [entry, is_new] = index.try_emplace(std::move(key), groups.size());
@@ -527,9 +536,20 @@ void TextRenderer::append_stack(const ThreadGroup& group) {
   if (thread.truncated) {
     out_ += "  ";
     append_line(Style::Note, "... outer frames left out");
-  } else if (group.frames.empty() && thread.error.empty()) {
+  } else if (group.frames.empty() && thread.error.empty() && thread.native_error.empty()) {
     out_ += "  ";
     append_line(Style::Note, "(no Python frames)");
+  }
+  if (!group.native.empty()) {
+    out_ += "  ";
+    append_line(Style::Note, fmt::format("[native frames apart, since their places above are not "
+                                         "known: {}]",
+                                         escape(thread.native_note)));
+    append_frames(group.native);
+  }
+  if (!thread.native_error.empty()) {
+    out_ += "  ";
+    append_line(Style::Error, fmt::format("[{}]", escape(thread.native_error)));
   }
 }
 

@@ -41,7 +41,7 @@ struct HeldThread {
   int error = 0;   // errno, if it was refused
   int signal = 0;  // that it was about to receive when it stopped, and gets when it goes on
   bool has_registers = false;
-  Registers registers;
+  Registers registers = {};
 };
 
 std::int64_t now_us() {

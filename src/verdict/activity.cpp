@@ -12,9 +12,9 @@ bool is_stopped(const Thread& thread) {
   return state == 'T' || state == 't';
 }
 
-/// The first frame from `at` on that isn't a shim; nullptr if there is none.
+/// The first Python frame from `at` on; nullptr if there is none.
 const Frame* next_frame(const std::vector<Frame>& frames, std::size_t& at) {
-  while (at < frames.size() && frames[at].kind == FrameKind::Shim) {
+  while (at < frames.size() && frames[at].kind != FrameKind::Python) {
     ++at;
   }
   return at < frames.size() ? &frames[at] : nullptr;
@@ -112,6 +112,7 @@ Activity ActivityFinder::find(const Thread& thread) {
       if (innermost == nullptr) break;
       return {ActivityKind::Unknown, "in", notable};
   }
+  if (!thread.python) return {ActivityKind::NoFrames, "without Python", nullptr};
   return {ActivityKind::NoFrames, "without Python frames", nullptr};
 }
 
