@@ -133,7 +133,17 @@ class StackReader {
     } else if (native_ != nullptr) {
       std::vector<std::size_t> all(requests_.size());
       std::iota(all.begin(), all.end(), std::size_t{0});
-      read_held(std::move(all));
+      read_held(all);
+      // Where processors are scarce, one that runs may not stop in time.
+      constexpr int kMoreRounds = 2;
+      for (int round = 0; round < kMoreRounds && threads_.hold; ++round) {
+        std::erase_if(all, [&](std::size_t i) {
+          return requests_[i].tid == 0 || native_->states.contains(requests_[i].tid);
+        });
+        std::erase_if(native_->others, [&](pid_t tid) { return native_->states.contains(tid); });
+        if (all.empty() && native_->others.empty()) break;
+        read_held(all);
+      }
       std::erase_if(unproven, [&](std::size_t i) { return readings_[i].proof != Proof::None; });
     }
     prove_running(unproven);
@@ -395,9 +405,12 @@ class StackReader {
     for (const pid_t tid : native_->others)
       take_native_state(tid, {}, copier);
     copier.copy(memory_);
+    for (const auto& [tid, state] : native_->states)
+      settled_.insert(tid);
   }
 
   void take_native_state(pid_t tid, const FrameWalk& walk, StackCopier& copier) const {
+    if (settled_.contains(tid)) return;  // when it stood before
     const Registers* registers =
         threads_.recorded_registers ? threads_.recorded_registers(tid) : paused_.registers(tid);
     if (registers == nullptr) {
@@ -428,6 +441,7 @@ class StackReader {
   const Log& log_;
   NativeStates* native_;
   std::unordered_map<std::uint64_t, CodeIdentity> codes_then_;  // when their stacks were proven
+  std::unordered_set<pid_t> settled_;                           // their native states are complete
   std::vector<StackStart> starts_;
   std::vector<StackReading> readings_;
 };

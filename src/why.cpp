@@ -2,6 +2,7 @@
 #include "pyscope/why.hpp"
 
 #include <algorithm>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "python/locals.hpp"
 #include "read_snapshot.hpp"
 #include "verdict/diagnosis_builder.hpp"
+#include "verdict/native_code.hpp"
 
 namespace pyscope {
 namespace {
@@ -71,6 +73,38 @@ void look_into_loops(const Target& target, const LocatedSnapshot& located,
   }
 }
 
+/// A few looks at the native frames of the threads that can't be explained without.
+std::vector<Snapshot> look_at_native_code(const Target& target, const ThreadSource& source,
+                                          ProcessFacts& facts, const Diagnosis& diagnosis,
+                                          const WhyOptions& options, const Log& log) {
+  constexpr std::size_t kLooks = 10;
+  constexpr std::chrono::milliseconds kApart{10};
+  const Process& process = *target.process;
+  CaptureOptions capture_options;
+  capture_options.native = Native::Folded;
+  for (const ThreadDiagnosis& judged : diagnosis.threads) {
+    if (wants_native_code(judged, diagnosis.last)) {
+      capture_options.threads.push_back(std::to_string(judged.tid));
+    }
+  }
+  std::vector<Snapshot> looks;
+  if (capture_options.threads.empty()) return looks;
+  ThreadSource holding = source;
+  holding.hold = ThreadHold::stop;
+  holding.process = &process;
+  holding.maps = [&process] { return process.maps().value_or(std::vector<Mapping>{}); };
+  for (std::size_t i = 0; i < kLooks; ++i) {
+    if (i > 0) std::this_thread::sleep_for(kApart);
+    if (i > 0 && options.go_on && !options.go_on(diagnosis.samples + i)) break;
+    facts.tasks = process.tasks(true);
+    auto look = read_snapshot(*target.memory, target.runtime, facts, holding, capture_options, log);
+    // It may have ended, or one of its threads: what was seen until then is told.
+    if (!look || process.ended() || !runs_same_program(target)) break;
+    looks.push_back(*std::move(look));
+  }
+  return looks;
+}
+
 }  // namespace
 
 Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
@@ -112,7 +146,11 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
     last = (options.go_on && !options.go_on(samples)) || next >= end || samples >= kMostSamples;
     if (!last || samples == 1) std::this_thread::sleep_until(std::min(next, end));
   }
-  return builder.finish();
+  Diagnosis diagnosis = builder.finish();
+  if (options.native) {
+    add_native_code(diagnosis, look_at_native_code(*target, quick, facts, diagnosis, options, log));
+  }
+  return diagnosis;
 }
 
 }  // namespace pyscope

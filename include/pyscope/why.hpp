@@ -23,13 +23,17 @@ struct WhyOptions {
   std::chrono::microseconds interval = std::chrono::milliseconds(10);
   /// For the variables of loops.
   ValueLimits values = {};
+  /// Hold threads that are in native code, or wait in it, for about a tenth of a millisecond, some
+  /// times, and name the functions.
+  bool native = false;
   /// Asked after each sample, with how many there were: false ends it with what there is.
   std::function<bool(std::size_t)> go_on;
   /// Told each step that is tried, in one line without a line end.
   std::function<void(const std::string&)> log;
 };
 
-/// Takes at least two samples, unless it is told not to go on. The process isn't stopped. Fails as
+/// Takes at least two samples, unless it is told not to go on. The process isn't stopped,
+/// but for what `native` asks for. Fails as
 /// capture() does.
 [[nodiscard]] Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options);
 

@@ -68,6 +68,9 @@ CLI::App* add_why(CLI::App& app, WhyArguments& arguments) {
   why->add_option("--duration", arguments.duration, "For how long to look: 1s (default), 500ms, 2m")
       ->type_name("TIME");
   why->add_option("--rate", arguments.rate, "Samples a second (100)")->type_name("N");
+  why->add_flag("--native", arguments.native,
+                "Name the functions of C, C++ or Rust that threads are in; holds those threads\n"
+                "for a moment, ten times");
   why->add_flag("--json", arguments.json, "Print JSON");
   add_value_options(*why, arguments.values, ValueLimits{});
   why->add_option("--color", arguments.color, "auto (default), always or never")->type_name("WHEN");
@@ -114,7 +117,8 @@ int run_why(const WhyArguments& arguments) {
   if (arguments.verbose) {
     options.log = print_step;
   }
-  enter_sandbox(Sandbox::Reading, options.log);
+  options.native = arguments.native;
+  enter_sandbox(options.native ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
   Result<Diagnosis> diagnosis = fail(ErrorKind::Failed, "nothing was looked at");
   {
     const Progress progress(std::chrono::duration<double>(options.duration).count(),

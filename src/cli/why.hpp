@@ -15,6 +15,7 @@ struct WhyArguments {
   std::vector<std::string> threads;
   std::string duration;
   std::string rate;
+  bool native = false;
   bool json = false;
   bool verbose = false;
   std::string color = "auto";

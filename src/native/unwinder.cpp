@@ -23,6 +23,14 @@ namespace {
 
 static_assert(sizeof(unw_word_t) == sizeof(std::uint64_t));
 
+using CodeBytes = std::array<std::uint8_t, 8>;
+
+/// An instruction that calls.
+struct Call {
+  bool is_call = false;
+  RemoteAddr target;  // null: not known, as it's in a register or in memory
+};
+
 /// A register of the thread by libunwind's number of it; nothing for those that no frame is found
 /// by.
 #if defined(__x86_64__)
@@ -67,7 +75,59 @@ std::optional<std::uint64_t> register_value(const Registers& registers, unw_regn
       return std::nullopt;
   }
 }
+
+/// CALL rel32, or CALL r/m64 in any of its forms.
+Call last_call(const CodeBytes& before, RemoteAddr end) {
+  const auto at = [&](std::size_t from_end) { return before[before.size() - from_end]; };
+  constexpr std::uint8_t kCall = 0xE8;
+  constexpr std::uint8_t kGroup5 = 0xFF;
+  // By the length: the bits of ModRM that name the call and the form of its operand.
+  const auto is_form = [&](std::size_t length, std::uint8_t mask, std::uint8_t value) {
+    return at(length) == kGroup5 && (at(length - 1) & mask) == value;
+  };
+  constexpr std::uint8_t kSib = 0x14;  // [base + index]
+  if (is_form(2, 0xF8, 0xD0) || (is_form(2, 0xF8, 0x10) && (at(1) & 0x07U) < 4) ||
+      is_form(3, 0xFF, kSib) || is_form(3, 0xF8, 0x50) || is_form(4, 0xFF, 0x54) ||
+      is_form(6, 0xFF, 0x15) || is_form(6, 0xF8, 0x90) || is_form(7, 0xFF, 0x94)) {
+    return {true, {}};
+  }
+  if (at(5) != kCall) return {};
+  std::int32_t distance = 0;
+  std::memcpy(&distance, before.data() + 4, sizeof distance);
+  return {true, RemoteAddr{end.raw() + static_cast<std::uint64_t>(std::int64_t{distance})}};
+}
+
+/// JMP [rip + x], behind ENDBR64 where that is asked for.
+bool jumps_through_table(const CodeBytes& first) {
+  constexpr std::array<std::uint8_t, 4> kEndBranch = {0xF3, 0x0F, 0x1E, 0xFA};
+  const bool marked = std::equal(kEndBranch.begin(), kEndBranch.end(), first.begin());
+  std::size_t i = marked ? kEndBranch.size() : 0;
+  if (first[i] == 0xF2) ++i;  // BND
+  return first[i] == 0xFF && first[i + 1] == 0x25;
+}
 #elif defined(__aarch64__)
+std::uint32_t instruction_of(const CodeBytes& bytes, std::size_t at) {
+  std::uint32_t instruction = 0;
+  std::memcpy(&instruction, bytes.data() + at, sizeof instruction);
+  return instruction;
+}
+
+/// BL, or BLR.
+Call last_call(const CodeBytes& before, RemoteAddr end) {
+  const std::uint32_t instruction = instruction_of(before, 4);
+  if ((instruction & 0xFFFFFC1FU) == 0xD63F0000U) return {true, {}};
+  if ((instruction & 0xFC000000U) != 0x94000000U) return {};
+  const auto words = static_cast<std::int32_t>(instruction << 6U) >> 6;
+  return {true, RemoteAddr{end.raw() - 4 + static_cast<std::uint64_t>(std::int64_t{words} * 4)}};
+}
+
+/// ADRP x16, behind BTI where that is asked for.
+bool jumps_through_table(const CodeBytes& first) {
+  constexpr std::uint32_t kBranchTarget = 0xD503245FU;
+  const bool marked = instruction_of(first, 0) == kBranchTarget;
+  return (instruction_of(first, marked ? 4 : 0) & 0x9F00001FU) == 0x90000010U;
+}
+
 std::optional<std::uint64_t> register_value(const Registers& registers, unw_regnum_t number) {
   const user_regs_struct& raw = registers.raw;
   if (number >= UNW_AARCH64_X0 && number <= UNW_AARCH64_X30) {
@@ -100,12 +160,37 @@ class Unwinder::Implementation {
   }
 
   NativeWalk walk(const NativeState& state) {
-    NativeWalk walk;
     state_ = &state;
-    if (!space_) {
-      walk.error = "libunwind has no memory";
-      return walk;
+    if (!space_) return {{}, "libunwind has no memory"};
+    NativeWalk walk = unwind(state.registers);
+    if (walk.error.empty()) return walk;
+    // Where it began to guess, if it did.
+    for (std::size_t i = 0; i < walk.frames.size(); ++i) {
+      if (has_information(walk.frames[i].instruction())) continue;
+      NativeWalk rest = guess_caller(state.registers, walk.frames[i]);
+      if (rest.frames.empty()) {
+        walk.error = "the code there has no unwinding information";
+        walk.frames.resize(i + 1);
+        walk.frames.back().stack.size = 0;
+        return walk;
+      }
+      walk.frames.resize(i + 1);
+      UnwoundFrame& callee = walk.frames.back();
+      callee.stack.size = rest.frames.front().stack.start.raw() - callee.stack.start.raw();
+      rest.frames.front().called = true;
+      rest.frames.front().guessed = true;
+      walk.frames.insert(walk.frames.end(), rest.frames.begin(), rest.frames.end());
+      walk.error.clear();
+      break;
     }
+    return walk;
+  }
+
+ private:
+  /// Without an error only if it got to where the thread begins.
+  NativeWalk unwind(const Registers& registers) {
+    NativeWalk walk;
+    registers_ = &registers;
     unw_cursor_t cursor{};
     if (const int error = ::unw_init_remote(&cursor, space_.get(), this); error < 0) {
       walk.error = words_of(error);
@@ -120,7 +205,7 @@ class Unwinder::Implementation {
         walk.error = "a frame without a stack pointer";
         return walk;
       }
-      if (pc == 0) return walk;  // the caller of the outermost function, where one is recorded
+      if (pc == 0) break;  // the caller of the outermost function, where one is recorded
       if (!walk.frames.empty()) {
         UnwoundFrame& callee = walk.frames.back();
         const std::uint64_t begin = callee.stack.start.raw();
@@ -134,19 +219,95 @@ class Unwinder::Implementation {
         walk.error = fmt::format("more than {} frames", kMaxDepth);
         return walk;
       }
-      walk.frames.push_back({RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called});
+      walk.frames.push_back({RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called, false});
       // What a signal interrupted is at that very instruction.
       called = ::unw_is_signal_frame(&cursor) <= 0;
       const int step = ::unw_step(&cursor);
-      if (step == 0) return walk;
+      if (step == 0) break;
       if (step < 0) {
         walk.error = out_of_reads() ? "unwinding it takes too long" : words_of(step);
         return walk;
       }
     }
+    // libunwind takes a frame that it can make nothing of for the last one, too.
+    if (walk.frames.empty() || !has_information(walk.frames.back().instruction())) {
+      walk.error = "the code there has no unwinding information";
+    }
+    return walk;
   }
 
- private:
+  bool has_information(RemoteAddr instruction) {
+    unw_proc_info_t info{};
+    return search_table(space_.get(), instruction.raw(), &info, 0) == 0;
+  }
+
+  /// The rest of the stack beyond a frame without information; empty if none makes sense.
+  NativeWalk guess_caller(const Registers& registers, const UnwoundFrame& frame) {
+    std::size_t guesses = 0;
+    const RemoteAddr sp = frame.stack.start;
+    // Such code keeps the stack pointer that it came with in another register, when it makes room
+    // for a buffer. What an earlier call has left in that buffer looks like callers.
+    constexpr std::uint64_t kNear = 256;
+    if (sp == registers.sp()) {
+      for (const RemoteAddr old : registers.preserved()) {
+        if (old <= sp || old.raw() - sp.raw() > kGuessWithin || old.raw() % 8 != 0) continue;
+        NativeWalk rest = guess_caller(registers, frame, {old, kNear}, guesses);
+        if (!rest.frames.empty()) return rest;
+      }
+    }
+    return guess_caller(registers, frame, {sp, kGuessWithin}, guesses);
+  }
+
+  NativeWalk guess_caller(const Registers& registers, const UnwoundFrame& frame, RemoteRange where,
+                          std::size_t& guesses) {
+    for (std::uint64_t offset = 0; offset < where.size; offset += sizeof(unw_word_t)) {
+      const auto at = where.start.plus(offset);
+      unw_word_t word = 0;
+      if (!at || read_word(at->raw(), word) != 0) break;
+      const RemoteAddr returns_to{word};
+      if (!follows_call(returns_to, frame.pc) || !has_information(RemoteAddr{word - 1})) continue;
+      // Of the other registers that the function has saved, only a frame pointer has a part in it:
+      // perhaps it's the one that is there, else it was saved next to the return address.
+      Registers caller = registers;
+      caller.set(returns_to, RemoteAddr{at->raw() + sizeof word});
+      constexpr std::uint64_t kSaved = 16;
+      for (std::uint64_t saved = 0; saved <= kSaved; ++saved) {
+        if (saved > 0) {
+          unw_word_t frame_pointer = 0;
+          if (at->raw() - saved * sizeof word < frame.stack.start.raw() ||
+              read_word(at->raw() - saved * sizeof word, frame_pointer) != 0) {
+            break;
+          }
+          if (frame_pointer <= at->raw() || frame_pointer - at->raw() > kGuessWithin) continue;
+          caller.set_frame_pointer(RemoteAddr{frame_pointer});
+        }
+        if (++guesses > kMaxGuesses) return {};
+        NativeWalk rest = unwind(caller);
+        if (rest.error.empty()) return rest;
+      }
+    }
+    return {};
+  }
+
+  /// Whether the instruction before it is a call that may have led to `callee`.
+  bool follows_call(RemoteAddr at, RemoteAddr callee) {
+    constexpr std::uint64_t kLongest = 8;
+    if (at.raw() < kLongest) return false;
+    const Mapping* mapping = images_.mapping(RemoteAddr{at.raw() - 1});
+    if (mapping == nullptr || !mapping->executable) return false;
+    const auto before = read_as<CodeBytes>(memory_, RemoteAddr{at.raw() - kLongest});
+    if (!before) return false;
+    const auto call = last_call(*before, at);
+    if (!call.is_call) return false;
+    if (!call.target) return true;
+    // A direct call leads to the function itself, or to a jump through the table of another
+    // library's functions.
+    constexpr std::uint64_t kLargestFunction = std::uint64_t{1} << 20U;
+    if (call.target <= callee && callee.raw() - call.target.raw() < kLargestFunction) return true;
+    const auto first = read_as<CodeBytes>(memory_, call.target);
+    return first && jumps_through_table(*first);
+  }
+
   static std::string words_of(int error) {
     switch (-error) {
       case UNW_ENOINFO:
@@ -198,7 +359,7 @@ class Unwinder::Implementation {
   static int access_reg(unw_addr_space_t, unw_regnum_t number, unw_word_t* value, int write,
                         void* argument) {
     if (write != 0) return -UNW_EREADONLYREG;
-    const auto found = register_value(self(argument).state_->registers, number);
+    const auto found = register_value(*self(argument).registers_, number);
     if (!found) return -UNW_EBADREG;
     *value = *found;
     return 0;
@@ -250,6 +411,7 @@ class Unwinder::Implementation {
   std::unique_ptr<std::remove_pointer_t<unw_addr_space_t>, void (*)(unw_addr_space_t)> space_{
       nullptr, nullptr};
   const NativeState* state_ = nullptr;
+  const Registers* registers_ = nullptr;  // that the unwinding begins with
   std::size_t reads_ = 0;
   std::map<RemoteAddr, UnwindTable> tables_;  // by the image's start
 };

@@ -40,6 +40,9 @@ struct UnwoundFrame {
   RemoteRange stack;
   /// The pc is a return address: the call itself is before it, perhaps in another function.
   bool called = false;
+  /// Found by what lies on the stack, as the frame before it is of code without unwinding
+  /// information, such as a hand-written kernel.
+  bool guessed = false;
 
   /// An address within the instruction that it is at.
   [[nodiscard]] RemoteAddr instruction() const {
@@ -52,11 +55,19 @@ struct NativeWalk {
   std::string error;                 // why it ended before the stack did; empty if it didn't
 };
 
+/// Where a function has no unwinding information, its caller is found by frame pointers, or else is
+/// the nearest return address on the stack from which the rest can be unwound to its very end.
+///
 /// Not for several threads at a time.
 class Unwinder {
  public:
   /// No real stack has more functions.
   static constexpr std::size_t kMaxDepth = 20'000;
+
+  /// Return addresses that are tried where there is no unwinding information, and how far they may
+  /// be from the stack pointer.
+  static constexpr std::size_t kMaxGuesses = 256;
+  static constexpr std::uint64_t kGuessWithin = std::uint64_t{128} << 10U;
 
   /// What is read for all stacks together: words, by libunwind. A hostile table leads nowhere for
   /// long.

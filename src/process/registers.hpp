@@ -2,6 +2,7 @@
 
 #include <sys/user.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -25,6 +26,18 @@ struct Registers {
   [[nodiscard]] RemoteAddr sp() const {
     return RemoteAddr{raw.rsp};
   }
+  void set(RemoteAddr pc, RemoteAddr sp) {
+    raw.rip = pc.raw();
+    raw.rsp = sp.raw();
+  }
+  void set_frame_pointer(RemoteAddr at) {
+    raw.rbp = at.raw();
+  }
+  /// Those that a function must give back as they were.
+  [[nodiscard]] std::array<RemoteAddr, 6> preserved() const {
+    return {RemoteAddr{raw.rbp}, RemoteAddr{raw.rbx}, RemoteAddr{raw.r12},
+            RemoteAddr{raw.r13}, RemoteAddr{raw.r14}, RemoteAddr{raw.r15}};
+  }
   /// What a function without calls may use below its stack pointer (System V ABI).
   static constexpr std::uint64_t kRedZone = 128;
 #elif defined(__aarch64__)
@@ -34,6 +47,18 @@ struct Registers {
   }
   [[nodiscard]] RemoteAddr sp() const {
     return RemoteAddr{raw.sp};
+  }
+  void set(RemoteAddr pc, RemoteAddr sp) {
+    raw.pc = pc.raw();
+    raw.sp = sp.raw();
+  }
+  void set_frame_pointer(RemoteAddr at) {
+    raw.regs[29] = at.raw();
+  }
+  /// Those that a function must give back as they were.
+  [[nodiscard]] std::array<RemoteAddr, 6> preserved() const {
+    return {RemoteAddr{raw.regs[29]}, RemoteAddr{raw.regs[19]}, RemoteAddr{raw.regs[20]},
+            RemoteAddr{raw.regs[21]}, RemoteAddr{raw.regs[22]}, RemoteAddr{raw.regs[23]}};
   }
   static constexpr std::uint64_t kRedZone = 0;
 #else

@@ -1,0 +1,146 @@
+#include "verdict/native_code.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pyscope {
+namespace {
+
+constexpr std::string_view kInNativeCode = "in native code";
+
+std::string_view base_name(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
+}
+
+const Thread* find_thread(const Snapshot& snapshot, pid_t tid) {
+  const auto found = std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
+                                  [&](const Thread& thread) { return thread.tid == tid; });
+  return found == snapshot.threads.end() ? nullptr : &*found;
+}
+
+/// What the innermost Python frame has called, innermost first.
+std::vector<const NativeLocation*> callees(const Snapshot& snapshot, const Thread& thread) {
+  std::vector<const NativeLocation*> locations;
+  const auto& frames = thread.native_frames.empty() ? thread.frames : thread.native_frames;
+  for (const Frame& frame : frames) {
+    if (frame.kind == FrameKind::Python) break;
+    if (frame.kind != FrameKind::Native || !frame.native) continue;
+    if (*frame.native < snapshot.native_locations.size()) {
+      locations.push_back(&snapshot.native_locations[*frame.native]);
+    }
+  }
+  return locations;
+}
+
+std::string words_of(const NativeLocation& location) {
+  const std::string_view module = base_name(location.module);
+  if (location.function.empty()) {
+    return module.empty() ? std::string("code that is in no file") : std::string(module);
+  }
+  return module.empty() ? location.function : fmt::format("{} ({})", location.function, module);
+}
+
+/// The innermost function that has a name; else the innermost library.
+const NativeLocation* most_telling(const std::vector<const NativeLocation*>& locations) {
+  const auto named = std::find_if(locations.begin(), locations.end(),
+                                  [](const auto* location) { return !location->function.empty(); });
+  if (named != locations.end()) return *named;
+  return locations.empty() ? nullptr : locations.front();
+}
+
+/// "dgemm_kernel (libopenblas.so), called by cblas_dgemm, called by DOUBLE_matmul (umath.so)".
+std::string stack_of(const std::vector<const NativeLocation*>& locations) {
+  constexpr std::size_t kMostFunctions = 8;
+  std::string text;
+  std::string_view module;
+  std::size_t shown = 0;
+  for (const NativeLocation* location : locations) {
+    if (location->function.empty() && location->module == module) continue;  // says nothing new
+    if (shown++ == kMostFunctions) {
+      text += ", …";
+      break;
+    }
+    if (!text.empty()) text += ", called by ";
+    text += location->module == module ? location->function : words_of(*location);
+    module = location->module;
+  }
+  return text;
+}
+
+}  // namespace
+
+bool wants_native_code(const ThreadDiagnosis& judged, const Snapshot& last) {
+  if (!judged.verdict) return false;
+  switch (*judged.verdict) {
+    case Verdict::InNativeCode:
+    case Verdict::WaitingForIo:
+      return true;
+    case Verdict::WaitingForLock: {
+      // A lock that Python knows is known by its name.
+      const Thread* thread = find_thread(last, judged.tid);
+      return thread != nullptr && !thread->lock;
+    }
+    case Verdict::Deadlocked:
+    case Verdict::Looping:
+    case Verdict::WaitingForGil:
+    case Verdict::Progressing:
+    case Verdict::Sleeping:
+    case Verdict::Idle:
+      return false;
+  }
+  return false;
+}
+
+void add_native_code(Diagnosis& diagnosis, const std::vector<Snapshot>& looks) {
+  for (ThreadDiagnosis& judged : diagnosis.threads) {
+    if (!wants_native_code(judged, diagnosis.last)) continue;
+    struct Seen {
+      std::size_t times = 0;
+      std::string words;
+      std::string stack;
+    };
+    std::map<std::string, Seen> places;
+    std::size_t looked = 0;
+    std::string failure;
+    for (const Snapshot& look : looks) {
+      const Thread* thread = find_thread(look, judged.tid);
+      if (thread == nullptr) continue;
+      if (!thread->native_error.empty()) failure = thread->native_error;
+      const auto locations = callees(look, *thread);
+      const NativeLocation* telling = most_telling(locations);
+      if (telling == nullptr) continue;
+      ++looked;
+      Seen& seen = places[words_of(*telling)];
+      if (seen.times++ == 0) {
+        seen.words = words_of(*telling);
+        seen.stack = stack_of(locations);
+      }
+    }
+    if (places.empty()) {
+      judged.evidence.push_back(failure.empty() ? std::string("no native function was found below "
+                                                              "its Python line")
+                                                : failure);
+      continue;
+    }
+    const auto most = std::max_element(
+        places.begin(), places.end(),
+        [](const auto& a, const auto& b) { return a.second.times < b.second.times; });
+    const Seen& seen = most->second;
+    if (judged.verdict == Verdict::InNativeCode && judged.summary.starts_with(kInNativeCode)) {
+      judged.summary.replace(0, kInNativeCode.size(), "in " + seen.words);
+    }
+    judged.evidence.push_back(
+        seen.times == looked
+            ? fmt::format("in {}, in {} looks of {}", seen.stack, seen.times, looked)
+            : fmt::format("most often in {}, in {} looks of {}", seen.stack, seen.times, looked));
+  }
+}
+
+}  // namespace pyscope
