@@ -56,6 +56,8 @@ _pyscope() {
     --color) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current"); return ;;
     --pause) [[ ${COMP_WORDS[COMP_CWORD]} != '=' && ${COMP_WORDS[COMP_CWORD - 1]} != '=' ]] ||
       { mapfile -t COMPREPLY < <(compgen -W all -- "$current"); return; } ;;
+    --native) [[ $verb != dump || (${COMP_WORDS[COMP_CWORD]} != '=' && ${COMP_WORDS[COMP_CWORD - 1]} != '=') ]] ||
+      { mapfile -t COMPREPLY < <(compgen -W 'full all' -- "$current"); return; } ;;
     --user) mapfile -t COMPREPLY < <(compgen -u -- "$current"); return ;;
     --unit | --container)
       while IFS= read -r word; do
@@ -74,8 +76,8 @@ _pyscope() {
   case $verb in
     '') options='--help --version' ;;
     dump) options="$common $which --all --children --jobs --json --thread --frames --no-source --locals $values
-      --pause --group --no-group --watch" ;;
-    why) options="$common --thread --duration --rate --json $values" ;;
+      --pause --native --group --no-group --watch" ;;
+    why) options="$common --thread --duration --rate --native --json $values" ;;
     inspect) options="$common --json --thread --frame --list --watch --pause $values" ;;
     ps) options="$common --json $which $secrets" ;;
     *) return ;;

@@ -81,10 +81,14 @@ complete -c pyscope -n '__fish_seen_subcommand_from dump' -l no-source -d 'Leave
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l locals -d 'Print variables with their values'
 complete -c pyscope -n '__fish_seen_subcommand_from dump inspect' -l pause -d 'Hold threads for a moment, to read them exactly'
 complete -c pyscope -n '__fish_seen_subcommand_from dump; and string match -q -- "--p*" (commandline -ct)' -a --pause=all -d 'Hold all threads for a moment'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l native -d 'Show the functions below the Python lines'
+complete -c pyscope -n '__fish_seen_subcommand_from dump; and string match -q -- "--n*" (commandline -ct)' -a --native=full -d 'With the functions of the interpreter'
+complete -c pyscope -n '__fish_seen_subcommand_from dump; and string match -q -- "--n*" (commandline -ct)' -a --native=all -d 'And threads that run no Python'
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l group -d 'Print threads with the same stack once'
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l no-group -d 'Print each thread on its own'
 
 complete -c pyscope -n '__fish_seen_subcommand_from why' -l duration -x -a '500ms 1s 5s 30s' -d 'For how long to look'
+complete -c pyscope -n '__fish_seen_subcommand_from why' -l native -d 'Name the functions of C that threads are in'
 complete -c pyscope -n '__fish_seen_subcommand_from why' -l rate -x -d 'Samples a second'
 
 complete -c pyscope -n '__fish_seen_subcommand_from inspect' -l frame -x -d 'A frame, by number or function'

@@ -122,6 +122,7 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
     Frame frame;
     frame.kind = FrameKind::Native;
     frame.native = location_of(walk.frames[index].instruction());
+    frame.guessed = walk.frames[index].guessed;
     return frame;
   };
   if (!merged.note.empty()) {

@@ -101,8 +101,10 @@ struct Frame {
   std::optional<std::uint32_t> source;  // index into Snapshot::sources
   std::optional<std::uint32_t> locals;  // index into Snapshot::locals
   std::optional<std::uint32_t> native;  // index into Snapshot::native_locations
-  bool moving = false;  // in a stack that isn't verified: it changed while it was looked at
-  std::string error;    // why this frame could not be read (fully); empty if it was
+  bool guessed = false;  // a native frame that was found by what lies on the stack: the one before
+                         // it has no unwinding information
+  bool moving = false;   // in a stack that isn't verified: it changed while it was looked at
+  std::string error;     // why this frame could not be read (fully); empty if it was
   friend bool operator==(const Frame&, const Frame&) = default;
 };
 

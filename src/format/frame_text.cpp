@@ -122,9 +122,11 @@ std::string FrameTexts::make_native_text(const Frame& frame) const {
                   location.module.empty() ? std::string("?") : escape(file_name(location.module)));
   out += "\", at ";
   painter_.append(out, Style::Line, fmt::format("{:#x}", location.offset));
-  out += ", in ";
-  painter_.append(out, Style::Function,
-                  location.function.empty() ? std::string("?") : escape(location.function));
+  if (!location.function.empty()) {
+    out += ", in ";
+    painter_.append(out, Style::Function, escape(location.function));
+  }
+  if (frame.guessed) painter_.append(out, Style::Note, "  (the likely caller)");
   out += '\n';
   if (!location.file.empty()) {
     out += "    ";

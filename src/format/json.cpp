@@ -384,6 +384,7 @@ void JsonRenderer<Writer>::write_native(const Snapshot& snapshot, const Frame& f
   address_field("offset", location.offset);
   text_unless_empty("file", location.file);
   position_field("line", location.line > 0 ? std::optional(location.line) : std::nullopt);
+  if (frame.guessed) field("guessed", true);
 }
 
 template <class Writer>
