@@ -101,7 +101,7 @@ class RuntimeFinder {
   /// Whether the process runs another program than when it was looked into, as far as can be seen,
   /// or is about to: there is a moment of an exec in which nothing of the new one is mapped yet.
   [[nodiscard]] bool replaced_program() const {
-    if (nothing_mapped_) return true;
+    if (nothing_mapped_ || process_.replaced_program()) return true;
     const auto maps = process_.maps();
     return maps && (stack_end(*maps) != stack_end_ ||
                     process_.read_link("exe").value_or("") != executable_);
@@ -405,6 +405,8 @@ ThreadSource thread_source(const Process& process) {
 }
 
 bool runs_same_program(const Target& target) {
+  if (target.process->replaced_program()) return false;
+  // Where that can't be seen, at least what was found must still be there.
   std::array<std::byte, DebugOffsets::kHeaderSize> header{};
   if (!target.memory->read(target.runtime.at, header)) return false;
   std::uint32_t version = 0;
@@ -414,10 +416,16 @@ bool runs_same_program(const Target& target) {
          PythonVersion::from_hex(version).text() == target.runtime.offsets.version().text();
 }
 
-Error ended_while_read(const Process& process) {
+Error gone_while_read(const Process& process) {
+  if (process.ended()) {
+    return {ErrorKind::NoSuchProcess,
+            fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
+            ""};
+  }
   return {ErrorKind::NoSuchProcess,
-          fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
-          ""};
+          fmt::format("process {} ({}) replaced its program while it was read", process.pid(),
+                      process.name()),
+          "try again"};
 }
 
 }  // namespace pyscope
