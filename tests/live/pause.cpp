@@ -39,18 +39,6 @@ std::vector<pid_t> tids(pid_t pid) {
   return all;
 }
 
-/// No thread of it stands and nobody traces it, at the latest after a while.
-bool goes_on(pid_t pid) {
-  return eventually([&] {
-    const auto tasks = task_activity(pid);
-    const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
-    return status.find("TracerPid:\t0\n") != std::string::npos &&
-           std::all_of(tasks.begin(), tasks.end(), [](const TaskActivity& task) {
-             return task.state != 't' && task.state != 'T';
-           });
-  });
-}
-
 char state_of(pid_t tid, pid_t pid) {
   for (const TaskActivity& task : task_activity(pid)) {
     if (task.tid == tid) return task.state;
