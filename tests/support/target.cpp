@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -55,7 +54,10 @@ Program to_program(const Workspace& workspace, const std::string& program,
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::ostringstream content;
+  content
+      << file.rdbuf();  // unlike an iterator it throws nothing where a file of /proc ends in ESRCH
+  return content.str();
 }
 
 void write_file(const std::string& path, std::string_view content) {

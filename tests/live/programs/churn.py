@@ -143,8 +143,9 @@ def again_1(number):
 
 
 def become_next(number):
-    if checksum() != RIGHT:
-        os._exit(70)
+    for _ in range(100):
+        if checksum() != RIGHT:
+            os._exit(70)
     os.execv(sys.executable, [sys.executable, "-S", "-I", __file__, "again", str(number + 1)])
 
 
