@@ -98,6 +98,9 @@ class RuntimeFinder {
 
   [[nodiscard]] const std::string& executable() const { return executable_; }
 
+  /// Nothing at all is mapped: a process that ends is without memory before it is gone.
+  [[nodiscard]] bool lost_memory() const { return looked_ && mapped_.empty(); }
+
   /// Whether the process runs another program than when it was looked into, as far as can be seen,
   /// or is about to: there is a moment of an exec in which nothing of the new one is mapped yet.
   [[nodiscard]] bool replaced_program() const {
@@ -118,6 +121,7 @@ class RuntimeFinder {
     nothing_mapped_ = files_.empty();
     for (const Mapping& mapping : *maps)
       mapped_.push_back(mapping.range);
+    looked_ = true;
     for (const MappedFile& file : files_)
       look_into(file);
     if (found_) return *found_;
@@ -334,6 +338,7 @@ class RuntimeFinder {
   std::optional<PythonBuild> seen_;
   std::string executable_;
   std::uint64_t stack_end_ = 0;
+  bool looked_ = false;  // its mappings are known
   std::vector<RemoteRange> mapped_;
   bool nothing_mapped_ = false;  // no file with code, and that is known
   std::vector<MappedFile> files_;
@@ -364,7 +369,7 @@ Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
   RuntimeFinder finder(*pinned, *memory, known, log);
   auto runtime = finder.find();
   // Whatever was found is about this process only if it hasn't ended meanwhile.
-  if (pinned->ended()) {
+  if (pinned->ended() || finder.lost_memory()) {
     return {fail(ErrorKind::NoSuchProcess,
                  fmt::format("process {} ({}) ended while it was read", pid, pinned->name())),
             std::nullopt};
@@ -417,7 +422,9 @@ bool runs_same_program(const Target& target) {
 }
 
 Error gone_while_read(const Process& process) {
-  if (process.ended()) {
+  // A process that ends is without memory, and so without a program, before it is gone.
+  const auto program = process.read_link("exe");
+  if (process.ended() || (!program && program.error().kind == ErrorKind::NoSuchProcess)) {
     return {ErrorKind::NoSuchProcess,
             fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
             ""};

@@ -40,6 +40,7 @@ class Process {
 
   /// True once an execve has put another program in the place of the one that was pinned: the
   /// process goes on, and all that was read of its memory and /proc before is the old program's.
+  /// True, too, in the last moments of a process, which is without memory before it has ended.
   /// False where the kernel doesn't let us look.
   [[nodiscard]] bool replaced_program() const;
 
