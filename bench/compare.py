@@ -14,20 +14,19 @@ into FOLDER.
 """
 
 import argparse
-import ctypes
 import functools
 import mmap
 import os
 import pathlib
 import random
 import re
-import signal
 import statistics
 import struct
 import subprocess
 import threading
 import time
 
+import peak_memory
 from roots import HERE, Run, Unwinder, in_each_root, say, text_of
 
 PATH = os.environ["PATH"]
@@ -83,36 +82,8 @@ def system_calls(root, command):
 
 
 def peak_mib(root, command, output):
-    """The most memory that a tool had in use at a time, as the kernel says it when the tool is about to end.
-
-    What wait4() says begins with what this script has in use, whose memory the child shared until it called exec.
-    """
-    traceme, cont, setoptions = 0, 7, 0x4200
-    trace_exec, trace_exit, exit_kill, event_exit = 0x10, 0x40, 0x100000, 6
-    ptrace = ctypes.CDLL(None).ptrace
-    ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    child = os.fork()
-    if child == 0:
-        try:
-            os.dup2(output.fileno(), 1)
-            os.dup2(output.fileno(), 2)
-            ptrace(traceme, 0, None, None)
-            os.execve(command[0], command, root.environment())
-        finally:
-            os._exit(127)
-    _, status = os.waitpid(child, 0)
-    ptrace(setoptions, child, None, trace_exec | trace_exit | exit_kill)
-    peak, number = None, 0
-    while os.WIFSTOPPED(status):
-        if status >> 16 == event_exit:
-            with open(f"/proc/{child}/status") as file:
-                peak = int(re.search(r"^VmHWM:\s*(\d+) kB", file.read(), re.MULTILINE)[1]) / 1024
-        ptrace(cont, child, None, number)
-        _, status = os.waitpid(child, 0)
-        # What it is stopped by is handed on, if it is a signal to it and not just news for us.
-        stop = os.WSTOPSIG(status) if os.WIFSTOPPED(status) else 0
-        number = 0 if stop == signal.SIGTRAP or status >> 16 else stop
-    return peak
+    _, peak = peak_memory.run(command, output, root.environment())
+    return peak / 1024
 
 
 class StandStill:

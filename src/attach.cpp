@@ -98,10 +98,13 @@ class RuntimeFinder {
 
   [[nodiscard]] const std::string& executable() const { return executable_; }
 
+  /// Nothing at all is mapped: a process that ends is without memory before it is gone.
+  [[nodiscard]] bool lost_memory() const { return looked_ && mapped_.empty(); }
+
   /// Whether the process runs another program than when it was looked into, as far as can be seen,
   /// or is about to: there is a moment of an exec in which nothing of the new one is mapped yet.
   [[nodiscard]] bool replaced_program() const {
-    if (nothing_mapped_) return true;
+    if (nothing_mapped_ || process_.replaced_program()) return true;
     const auto maps = process_.maps();
     return maps && (stack_end(*maps) != stack_end_ ||
                     process_.read_link("exe").value_or("") != executable_);
@@ -118,6 +121,7 @@ class RuntimeFinder {
     nothing_mapped_ = files_.empty();
     for (const Mapping& mapping : *maps)
       mapped_.push_back(mapping.range);
+    looked_ = true;
     for (const MappedFile& file : files_)
       look_into(file);
     if (found_) return *found_;
@@ -334,6 +338,7 @@ class RuntimeFinder {
   std::optional<PythonBuild> seen_;
   std::string executable_;
   std::uint64_t stack_end_ = 0;
+  bool looked_ = false;  // its mappings are known
   std::vector<RemoteRange> mapped_;
   bool nothing_mapped_ = false;  // no file with code, and that is known
   std::vector<MappedFile> files_;
@@ -364,7 +369,7 @@ Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
   RuntimeFinder finder(*pinned, *memory, known, log);
   auto runtime = finder.find();
   // Whatever was found is about this process only if it hasn't ended meanwhile.
-  if (pinned->ended()) {
+  if (pinned->ended() || finder.lost_memory()) {
     return {fail(ErrorKind::NoSuchProcess,
                  fmt::format("process {} ({}) ended while it was read", pid, pinned->name())),
             std::nullopt};
@@ -405,6 +410,8 @@ ThreadSource thread_source(const Process& process) {
 }
 
 bool runs_same_program(const Target& target) {
+  if (target.process->replaced_program()) return false;
+  // Where that can't be seen, at least what was found must still be there.
   std::array<std::byte, DebugOffsets::kHeaderSize> header{};
   if (!target.memory->read(target.runtime.at, header)) return false;
   std::uint32_t version = 0;
@@ -414,10 +421,18 @@ bool runs_same_program(const Target& target) {
          PythonVersion::from_hex(version).text() == target.runtime.offsets.version().text();
 }
 
-Error ended_while_read(const Process& process) {
+Error gone_while_read(const Process& process) {
+  // A process that ends is without memory, and so without a program, before it is gone.
+  const auto program = process.read_link("exe");
+  if (process.ended() || (!program && program.error().kind == ErrorKind::NoSuchProcess)) {
+    return {ErrorKind::NoSuchProcess,
+            fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
+            ""};
+  }
   return {ErrorKind::NoSuchProcess,
-          fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
-          ""};
+          fmt::format("process {} ({}) replaced its program while it was read", process.pid(),
+                      process.name()),
+          "try again"};
 }
 
 }  // namespace pyscope

@@ -64,7 +64,7 @@ struct Sighting {
 /// process is the same one and its memory is another program's.
 [[nodiscard]] bool runs_same_program(const Target& target);
 
-/// That the process is gone, for the one that was being read.
-[[nodiscard]] Error ended_while_read(const Process& process);
+/// That the process is gone, or its program, for the one that was being read.
+[[nodiscard]] Error gone_while_read(const Process& process);
 
 }  // namespace pyscope

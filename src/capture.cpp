@@ -84,7 +84,7 @@ Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
            snapshot ? waits_of(*snapshot) : std::vector<RecordedWait>{}, maps, registers});
       if (!ok) return fail(std::move(ok).error());
     }
-    if (process.ended()) return fail(ended_while_read(process));
+    if (process.ended()) return fail(gone_while_read(process));
     if (!runs_same_program(*target)) {
       if (attempt == kMaxAttaches) {
         return fail(

@@ -491,7 +491,7 @@ Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const 
     Reading reading(target, options, log);
     auto values = reading.read(requests);
     if (!values) {
-      if (process.ended()) return fail(ended_while_read(process));
+      if (process.ended() || !runs_same_program(target)) return fail(gone_while_read(process));
       if (!may_settle(values.error()) || i + 1 == kMostReadings) return fail(values.error());
       continue;
     }
@@ -518,13 +518,7 @@ Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const 
         value.consistent = false;
     }
   }
-  if (process.ended()) return fail(ended_while_read(process));
-  if (!runs_same_program(target)) {
-    return fail(ErrorKind::NoSuchProcess,
-                fmt::format("process {} runs another program now than the one that was attached to",
-                            process.pid()),
-                "try again");
-  }
+  if (process.ended() || !runs_same_program(target)) return fail(gone_while_read(process));
   inspection.values = *std::move(last);
   return inspection;
 }

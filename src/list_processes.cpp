@@ -129,10 +129,21 @@ class Lister {
  private:
   /// Nothing for what isn't wanted, isn't Python, or has ended.
   std::optional<PythonProcess> look(pid_t pid) {
-    const auto process = Process::open(pid, Log());
-    if (!process) return std::nullopt;  // ended, a zombie, a thread of the kernel
-    const auto status = process->read_file("status");
-    const auto stat = process->read_file("stat");
+    // The command line of one program doesn't belong to the version of the next one.
+    constexpr int kMostLooks = 3;
+    for (int i = 0; i < kMostLooks; ++i) {
+      const auto process = Process::open(pid, Log());
+      if (!process) return std::nullopt;  // ended, a zombie, a thread of the kernel
+      auto found = look(*process);
+      if (!process->replaced_program()) return found;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<PythonProcess> look(const Process& process) {
+    const pid_t pid = process.pid();
+    const auto status = process.read_file("status");
+    const auto stat = process.read_file("stat");
     const auto parsed = stat ? parse_stat(*stat) : std::nullopt;
     if (!status || !parsed) return std::nullopt;
     PythonProcess found;
@@ -141,9 +152,9 @@ class Lister {
     const auto uids = status_words(*status, "Uid");  // real, effective, saved, file system
     found.uid = uids.size() < 2 ? 0 : to_number<uid_t>(uids[1]).value_or(0);
     if (uid_ && found.uid != *uid_) return std::nullopt;
-    ProcessFacts facts = process->facts();
+    ProcessFacts facts = process.facts();
     if (pattern_ && !pattern_->matches(join(facts.command))) return std::nullopt;
-    const Confinement confinement = parse_cgroup(process->read_file("cgroup").value_or(""));
+    const Confinement confinement = parse_cgroup(process.read_file("cgroup").value_or(""));
     if (!filter_.unit.empty() && !is_unit(confinement.unit, filter_.unit)) return std::nullopt;
     if (!filter_.container.empty() && !confinement.container.starts_with(filter_.container)) {
       return std::nullopt;
@@ -166,7 +177,7 @@ class Lister {
       const Error& refusal = seen.target.error();
       if (refusal.kind == ErrorKind::NoSuchProcess) return std::nullopt;
       if (!seen.python &&
-          !(refusal.kind != ErrorKind::Unsupported && looks_like_python(found, process->name()))) {
+          !(refusal.kind != ErrorKind::Unsupported && looks_like_python(found, process.name()))) {
         return std::nullopt;
       }
       found.refusal = refusal;
@@ -174,7 +185,7 @@ class Lister {
       seen.python->debug_build = debug_build(*seen.target);
     }
     // By now its pid could be another process's.
-    if (process->ended()) return std::nullopt;
+    if (process.ended()) return std::nullopt;
     found.python = std::move(seen.python);
     return found;
   }

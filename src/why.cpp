@@ -135,7 +135,7 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
     // What was seen before it ended is worth telling.
     constexpr std::size_t kEnough = 2;
     if (gone && samples > kEnough) break;
-    if (gone) return fail(ended_while_read(process));
+    if (gone) return fail(gone_while_read(process));
     if (!located) return fail(std::move(located).error());
     const PageCache cache(*target->memory);
     const auto marks = marks_of(*located, cache, target->runtime.offsets.layout());

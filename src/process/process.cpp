@@ -152,6 +152,8 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
   process.pidfd_ = UniqueFd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
   log("pidfd_open({}): {}", pid, process.pidfd_ ? "ok" : std::strerror(errno));
 
+  process.address_space_ = UniqueFd{::openat(process.directory(), "mem", O_RDONLY | O_CLOEXEC)};
+
   // These are read after the pidfd was opened and through the directory that was opened before it:
   // if they can be read, then all three mean the same process.
   const SmallFile stat_text(process.directory(), "stat");
@@ -197,6 +199,14 @@ bool Process::ended() const {
   }
   const auto stat = parse_stat(SmallFile(directory(), "stat").text());
   return !stat || stat->state == 'Z' || stat->state == 'X';
+}
+
+bool Process::replaced_program() const {
+  if (!address_space_) return false;
+  // A descriptor of mem keeps to the address space that the process had when it was opened. Once
+  // that is nobody's any more, it is at its end; before, there is no memory at 0 and so an error.
+  std::array<char, 1> byte{};
+  return ::pread(address_space_.get(), byte.data(), byte.size(), 0) == 0;
 }
 
 Result<std::string> Process::read_file(const char* name, std::size_t limit) const {

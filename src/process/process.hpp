@@ -38,6 +38,12 @@ class Process {
   /// known to be from this process while it is false.
   [[nodiscard]] bool ended() const;
 
+  /// True once an execve has put another program in the place of the one that was pinned: the
+  /// process goes on, and all that was read of its memory and /proc before is the old program's.
+  /// True, too, in the last moments of a process, which is without memory before it has ended.
+  /// False where the kernel doesn't let us look.
+  [[nodiscard]] bool replaced_program() const;
+
   /// A file below /proc/PID, whole; fails when it is larger than `limit`.
   [[nodiscard]] Result<std::string> read_file(const char* name,
                                               std::size_t limit = 1U << 26U) const;
@@ -79,7 +85,8 @@ class Process {
   bool other_pid_namespace_ = false;
   std::string name_;
   UniqueFd directory_;
-  UniqueFd pidfd_;  // none on kernels before 5.3
+  UniqueFd pidfd_;          // none on kernels before 5.3
+  UniqueFd address_space_;  // none where it isn't permitted
   std::chrono::system_clock::time_point started_at_;
 };
 

@@ -331,7 +331,9 @@ bool PathResolver::knows_start(const ObjectPath& path) {
 
 Result<FoundObject> PathResolver::from_modules(const ObjectPath& path) {
   if (!interpreter_.modules) {
-    return fail(ErrorKind::Malformed, "the interpreter's sys.modules could not be found");
+    return fail(ErrorKind::Unsupported,
+                "the interpreter has no sys.modules: it is just starting or shutting down",
+                "try again");
   }
   const std::string& name = path.steps.front().text;
   std::vector<std::string> prefixes;

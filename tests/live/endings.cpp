@@ -81,18 +81,6 @@ bool is_under_way(pid_t pid) {
   return eventually([&] { return has_signal(pid, "SigCgt", SIGTERM); });
 }
 
-/// No thread of it stands, and nobody traces it.
-bool goes_on(pid_t pid) {
-  return eventually([&] {
-    const auto tasks = task_activity(pid);
-    return !tasks.empty() && std::all_of(tasks.begin(), tasks.end(), [&](const TaskActivity& task) {
-      const auto status = read_file(fmt::format("/proc/{}/task/{}/status", pid, task.tid));
-      return task.state != 't' && task.state != 'T' &&
-             status.find("TracerPid:\t0\n") != std::string::npos;
-    });
-  });
-}
-
 /// No process of the group is left, at the latest after a while.
 bool group_has_ended(pid_t group) {
   return eventually([&] { return ::kill(-group, 0) != 0 && errno == ESRCH; });

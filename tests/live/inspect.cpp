@@ -300,6 +300,25 @@ TEST_CASE("a watched value is printed when it changes", "[live]") {
   CHECK(again.finish().status == 3);
 }
 
+TEST_CASE("a watch ends where the process becomes another program, be it the same one again",
+          "[live]") {
+  const Workspace place(any_interpreter());
+  const std::string script = place.write("again.py",
+                                         "import os, sys\n"
+                                         "print('\"ready\"', flush=True)\n"
+                                         "os.read(0, 1)\n"
+                                         "os.execv(sys.executable, [sys.executable, __file__])\n");
+  Target target(any_interpreter(), script);
+  REQUIRE(target.read() == "ready");
+  Child watch(pyscope_program(command(target.pid(), {"--watch", "0.01", "sys.argv"})));
+  CHECK(watch.read_line().ends_with("  ['" + script + "']"));
+  target.child().send("x");
+  REQUIRE(target.read() == "ready");
+  const Outcome outcome = watch.finish();
+  CHECK(outcome.status == 3);
+  CHECK(outcome.err.find("replaced its program while it was read") != std::string::npos);
+}
+
 TEST_CASE("inspect refuses what it can't do as dump does", "[live]") {
   CHECK(run_pyscope({"inspect"}).status == 2);
   CHECK(run_pyscope({"inspect", "x", "a"}).status == 2);

@@ -1,6 +1,7 @@
 // Threads that are held for a moment: exact stacks, and a target that never notices.
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +10,8 @@
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -37,18 +40,6 @@ std::vector<pid_t> tids(pid_t pid) {
   for (const TaskActivity& task : task_activity(pid))
     all.push_back(task.tid);
   return all;
-}
-
-/// No thread of it stands and nobody traces it, at the latest after a while.
-bool goes_on(pid_t pid) {
-  return eventually([&] {
-    const auto tasks = task_activity(pid);
-    const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
-    return status.find("TracerPid:\t0\n") != std::string::npos &&
-           std::all_of(tasks.begin(), tasks.end(), [](const TaskActivity& task) {
-             return task.state != 't' && task.state != 'T';
-           });
-  });
 }
 
 char state_of(pid_t tid, pid_t pid) {
@@ -178,18 +169,99 @@ TEST_CASE("a thread that can not be stopped costs no other anything", "[live]") 
   CHECK(goes_on(target.pid()));
 }
 
-TEST_CASE("a reader that is killed leaves no thread standing", "[live]") {
-  Target target = start("spin_together");
-  std::size_t killed = 0;
-  for (int i = 0; i < 60; ++i) {
-    Child reader(pyscope_program({"dump", "--pause=all", std::to_string(target.pid())}));
-    // At any moment of its life.
-    std::this_thread::sleep_for(std::chrono::microseconds(150) * i);
-    ::kill(reader.pid(), SIGKILL);
-    if (reader.finish().status == 128 + SIGKILL) ++killed;
-    REQUIRE(goes_on(target.pid()));
+namespace {
+
+/// While it lives, processes whose parent has ended become children of this one.
+class Subreaper {
+ public:
+  Subreaper() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+  Subreaper(const Subreaper&) = delete;
+  Subreaper& operator=(const Subreaper&) = delete;
+  ~Subreaper() { ::prctl(PR_SET_CHILD_SUBREAPER, 0); }
+
+  /// Reaps what has ended of the group; true if nothing is left of it.
+  [[nodiscard]] static bool has_ended(pid_t group) {
+    pid_t reaped = 0;
+    do {
+      reaped = ::waitpid(-group, nullptr, WNOHANG | __WALL);
+    } while (reaped > 0);
+    return reaped < 0 && errno == ECHILD;
   }
-  CHECK(killed > 0);
+};
+
+}  // namespace
+
+TEST_CASE("a reader that is killed at any moment leaves no thread standing", "[live]") {
+  // PYSCOPE_KILLS=N kills it N times, for a campaign.
+  const char* wanted = std::getenv("PYSCOPE_KILLS");
+  const int kills = wanted != nullptr ? std::stoi(wanted) : 40;
+  // Some threads compute and check their results, others come and go.
+  Target target(any_interpreter(), "churn.py", {"threads", "4"});
+  (void)target.read();
+  const std::string number = std::to_string(target.pid());
+  const auto begin = std::chrono::steady_clock::now();
+  CHECK(run_pyscope({"dump", "--pause=all", number}).status != 1);
+  const auto whole = std::chrono::steady_clock::now() - begin;
+  const Subreaper subreaper;
+  const auto stands = [&] { return !standing_threads(target.pid()).empty(); };
+
+  std::mt19937 chance(1);  // NOLINT(cert-msc51-cpp): the same moments in each run
+  std::uniform_real_distribution<double> part(0, 1);
+  int killed = 0;
+  int killed_while_held = 0;
+  std::chrono::microseconds longest{0};
+  const auto kill_one = [&](int i) {
+    PyscopeOptions options;
+    options.before_exec = [] { ::setpgid(0, 0); };
+    Child reader(
+        pyscope_program({"dump", i % 2 == 0 ? "--pause=all" : "--pause", number}, options));
+    const pid_t group = reader.pid();
+    const auto moment = std::chrono::steady_clock::now() +
+                        std::chrono::duration_cast<std::chrono::nanoseconds>(whole * part(chance));
+    bool held = false;
+    if (i / 2 % 2 == 0) {
+      // Not to wait for something, but to come at another moment each time.
+      std::this_thread::sleep_until(moment);
+    } else {
+      // While it holds them, if that is seen in time.
+      while (!held && std::chrono::steady_clock::now() < moment)
+        held = stands();
+    }
+    // Alone, or with the process that holds the threads for it.
+    const auto kill_at = std::chrono::steady_clock::now();
+    ::kill(i / 4 % 2 == 0 ? group : -group, SIGKILL);
+    held = held || stands();
+    const bool was_killed = reader.finish().status == 128 + SIGKILL;
+    CAPTURE(i, was_killed, held);
+    REQUIRE(eventually([&] { return Subreaper::has_ended(group) && !stands(); }));
+    const auto time = std::chrono::steady_clock::now() - kill_at;
+    if (!was_killed) return;
+    ++killed;
+    if (held) ++killed_while_held;
+    longest = std::max(longest, std::chrono::duration_cast<std::chrono::microseconds>(time));
+    // Each thread of it goes on with what it did, and is right.
+    const json before = target.ask();
+    REQUIRE(eventually([&] {
+      const json after = target.ask();
+      for (std::size_t n = 0; n < before.size(); ++n) {
+        if (after.at(n) <= before.at(n)) return false;
+      }
+      return true;
+    }));
+    REQUIRE_FALSE(stands());
+  };
+  // Some have ended before; and if none was killed while it held a thread, nothing was tried.
+  int tries = 0;
+  while ((killed < kills || killed_while_held == 0) && tries < 10 * kills)
+    kill_one(tries++);
+  CHECK(killed >= kills);
+  CHECK(killed_while_held > 0);
+  if (wanted != nullptr) {
+    fmt::print("killed {} times, {} of them while threads were held; all ran on after {} us\n",
+               killed, killed_while_held, longest.count());
+  }
+  target.child().close_stdin();
+  CHECK(target.child().finish().status == 0);
 }
 
 TEST_CASE("threads are let go when whoever holds them is killed", "[live]") {

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -55,7 +54,10 @@ Program to_program(const Workspace& workspace, const std::string& program,
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::ostringstream content;
+  content
+      << file.rdbuf();  // unlike an iterator it throws nothing where a file of /proc ends in ESRCH
+  return content.str();
 }
 
 void write_file(const std::string& path, std::string_view content) {
@@ -140,6 +142,7 @@ std::vector<TaskActivity> task_activity(pid_t pid) {
     task.tid = std::stoi(entry.path().filename());
     for (std::string line; std::getline(status, line);) {
       if (line.starts_with("State:")) task.state = line[line.find_first_not_of("\t ", 6)];
+      if (line.starts_with("TracerPid:")) task.tracer = std::stoi(line.substr(line.find('\t')));
       if (line.find("ctxt_switches:") != std::string::npos) task.switches += line;
     }
     tasks.push_back(std::move(task));
@@ -147,6 +150,18 @@ std::vector<TaskActivity> task_activity(pid_t pid) {
   std::sort(tasks.begin(), tasks.end(),
             [](const TaskActivity& a, const TaskActivity& b) { return a.tid < b.tid; });
   return tasks;
+}
+
+std::vector<pid_t> standing_threads(pid_t pid) {
+  std::vector<pid_t> standing;
+  for (const TaskActivity& task : task_activity(pid)) {
+    if (task.state == 't' || task.state == 'T' || task.tracer != 0) standing.push_back(task.tid);
+  }
+  return standing;
+}
+
+bool goes_on(pid_t pid) {
+  return eventually([&] { return standing_threads(pid).empty(); });
 }
 
 bool all_sleep(pid_t pid) {

@@ -73,11 +73,12 @@ class Target {
   Child child_;
 };
 
-/// The states of all tasks of a process: their letters in /proc/PID/task/TID/stat, and how often
-/// each was switched away from.
+/// The states of all tasks of a process: their letters in /proc/PID/task/TID/stat, who traces them,
+/// and how often each was switched away from.
 struct TaskActivity {
   pid_t tid = 0;
   char state = '?';
+  pid_t tracer = 0;
   std::string switches;
   friend bool operator==(const TaskActivity&, const TaskActivity&) = default;
 };
@@ -86,6 +87,12 @@ struct TaskActivity {
 /// Waits until every task of the process has gone to sleep and none has run in between two looks.
 /// True if that came.
 [[nodiscard]] bool all_sleep(pid_t pid);
+
+/// The threads of a process that stand still for a tracer or a signal, or have a tracer.
+[[nodiscard]] std::vector<pid_t> standing_threads(pid_t pid);
+
+/// Waits until no thread of the process stands still, and nobody traces it. True if that came.
+[[nodiscard]] bool goes_on(pid_t pid);
 
 [[nodiscard]] std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view content);
