@@ -46,6 +46,7 @@ std::vector<Words> questions(pid_t pid, const std::string& watched) {
           {"dump", "--json", "--pause=all", "--locals", number},
           {"dump", "--json", "--children", number},
           {"dump", "--json", "--pause", "--locals", "--children", number},
+          {"dump", "--json", "--native", number},
           {"why", "--json", "--duration", "20ms", number},
           {"ps", "--json"},
           {"inspect", "--json", number, watched},
@@ -106,7 +107,7 @@ bool is_marked(const json& part) {
     for (const std::string key : {"consistent", "complete"}) {
       if (part.contains(key) && part.at(key) == false) return true;
     }
-    for (const std::string key : {"error", "locals_changed", "locals_error"}) {
+    for (const std::string key : {"error", "locals_changed", "locals_error", "native_error"}) {
       if (part.contains(key)) return true;
     }
   }
@@ -129,7 +130,7 @@ class ChurnDumps {
       }
       ++verified_;
       check_stack(thread);
-      for (const json& frame : thread.at("frames"))
+      for (const json& frame : python_frames(thread))
         check_variables(thread, frame);
     }
   }
@@ -324,7 +325,7 @@ TEST_CASE("churn: a process that changes all the time is dumped and its results 
       CHECK(line->at("readable") == true);
     }
   };
-  for (int i = 0; i < dumps(12); ++i)
+  for (int i = 0; i < dumps(13); ++i)
     look(static_cast<std::size_t>(i));
   CHECK(dumped.verified() > 0);
   report(fmt::format("{} {} {} ({} threads verified, {} not; {} pairs of variables)", what,
@@ -396,7 +397,7 @@ TEST_CASE("churn: a process that becomes another version's again and again is ne
       if (verb == "dump") check_names(document, "exec_", "exec_" + minor);
     }
   };
-  for (int i = 0; i < dumps(60); ++i)
+  for (int i = 0; i < dumps(65); ++i)
     look(static_cast<std::size_t>(i));
   // Else nothing was tried.
   std::size_t more = 0;
@@ -444,7 +445,7 @@ TEST_CASE("churn: a process that becomes another one of the same version is neve
     // Each line of a watch is of the program that it began with.
     CHECK(seen.size() <= 1);
   };
-  for (int i = 0; i < dumps(36); ++i)
+  for (int i = 0; i < dumps(39); ++i)
     look(static_cast<std::size_t>(i));
   std::size_t more = 0;
   CHECK(eventually([&] {

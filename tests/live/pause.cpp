@@ -194,7 +194,7 @@ class Subreaper {
 TEST_CASE("a reader that is killed at any moment leaves no thread standing", "[live]") {
   // PYSCOPE_KILLS=N kills it N times, for a campaign.
   const char* wanted = std::getenv("PYSCOPE_KILLS");
-  const int kills = wanted != nullptr ? std::stoi(wanted) : 40;
+  const std::size_t kills = wanted != nullptr ? std::stoul(wanted) : 40;
   // Some threads compute and check their results, others come and go.
   Target target(any_interpreter(), "churn.py", {"threads", "4"});
   (void)target.read();
@@ -207,19 +207,19 @@ TEST_CASE("a reader that is killed at any moment leaves no thread standing", "[l
 
   std::mt19937 chance(1);  // NOLINT(cert-msc51-cpp): the same moments in each run
   std::uniform_real_distribution<double> part(0, 1);
-  int killed = 0;
-  int killed_while_held = 0;
+  std::size_t killed = 0;
+  std::size_t killed_while_held = 0;
   std::chrono::microseconds longest{0};
-  const auto kill_one = [&](int i) {
+  constexpr std::array<const char*, 3> kWays{"--pause=all", "--pause", "--native"};
+  const auto kill_one = [&](std::size_t i) {
     PyscopeOptions options;
     options.before_exec = [] { ::setpgid(0, 0); };
-    Child reader(
-        pyscope_program({"dump", i % 2 == 0 ? "--pause=all" : "--pause", number}, options));
+    Child reader(pyscope_program({"dump", kWays.at(i % kWays.size()), number}, options));
     const pid_t group = reader.pid();
     const auto moment = std::chrono::steady_clock::now() +
                         std::chrono::duration_cast<std::chrono::nanoseconds>(whole * part(chance));
     bool held = false;
-    if (i / 2 % 2 == 0) {
+    if (i / 3 % 2 == 0) {
       // Not to wait for something, but to come at another moment each time.
       std::this_thread::sleep_until(moment);
     } else {
@@ -229,7 +229,7 @@ TEST_CASE("a reader that is killed at any moment leaves no thread standing", "[l
     }
     // Alone, or with the process that holds the threads for it.
     const auto kill_at = std::chrono::steady_clock::now();
-    ::kill(i / 4 % 2 == 0 ? group : -group, SIGKILL);
+    ::kill(i / 6 % 2 == 0 ? group : -group, SIGKILL);
     held = held || stands();
     const bool was_killed = reader.finish().status == 128 + SIGKILL;
     CAPTURE(i, was_killed, held);
@@ -251,8 +251,8 @@ TEST_CASE("a reader that is killed at any moment leaves no thread standing", "[l
     REQUIRE_FALSE(stands());
   };
   // Some have ended before; and if none was killed while it held a thread, nothing was tried.
-  int tries = 0;
-  while ((killed < kills || killed_while_held == 0) && tries < 10 * kills)
+  std::size_t tries = 0;
+  while ((killed < kills || killed_while_held == 0) && tries < 10U * kills)
     kill_one(tries++);
   CHECK(killed >= kills);
   CHECK(killed_while_held > 0);

@@ -48,6 +48,9 @@ TEST_CASE("a snapshot that was read whole ends in 0 and any gap in 6", "[error]"
   SECTION("a thread that could not be read") {
     thread.error = "unreadable";
   }
+  SECTION("native frames that could not be read") {
+    thread.native_error = "it ended";
+  }
   SECTION("a frame that could not be read") {
     frame.error = "unreadable";
   }
