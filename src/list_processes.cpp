@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -112,8 +113,14 @@ class Lister {
         filter_.log ? 1
                     : std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostReaders);
     std::vector<std::thread> others;
-    for (std::size_t i = 1; i < std::min(readers, pids.size()); ++i)
-      others.emplace_back(work);
+    others.reserve(readers);
+    for (std::size_t i = 1; i < std::min(readers, pids.size()); ++i) {
+      try {
+        others.emplace_back(work);
+      } catch (const std::system_error&) {
+        break;  // no memory or no more threads are to be had: fewer will do
+      }
+    }
     work();
     for (std::thread& other : others)
       other.join();

@@ -6,6 +6,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -60,8 +61,14 @@ void run_parallel(std::size_t count, std::size_t threads, bool in_order, const W
     }
   };
   std::vector<std::thread> others;
-  for (std::size_t i = 1; i < threads && i < count; ++i)
-    others.emplace_back(run);
+  others.reserve(threads);
+  for (std::size_t i = 1; i < threads && i < count; ++i) {
+    try {
+      others.emplace_back(run);
+    } catch (const std::system_error&) {
+      break;  // no memory or no more threads are to be had: fewer will do
+    }
+  }
   run();
   for (std::thread& other : others)
     other.join();
