@@ -110,12 +110,13 @@ std::optional<FoundSymbol> SymbolTable::find(std::uint64_t address) const {
   return best;
 }
 
-SymbolTable read_symbol_table(const ElfFile& file, std::uint32_t type) {
+SymbolTable read_symbol_table(const ElfFile& file, std::uint32_t type, std::uint64_t& budget) {
   const ElfSectionHeader* section = file.section_of_type(type);
   if (section == nullptr || section->link >= file.sections().size()) return {};
   const ElfSectionHeader strings = file.sections()[section->link];
   if (strings.type != SHT_STRTAB || (strings.flags & SHF_COMPRESSED) != 0) return {};
-  const auto symbols = file.contents(*section, kMaxTableBytes);
+  const auto symbols = file.contents(*section, std::min(kMaxTableBytes, budget));
+  budget -= symbols.size();
   // The strings of a large library are some hundred megabytes, of which a handful is asked for.
   const auto name_at = [&file, strings](std::uint64_t offset) -> std::string {
     if (offset >= strings.size) return {};

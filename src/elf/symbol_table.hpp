@@ -32,6 +32,7 @@ class SymbolTable {
   SymbolTable(std::span<const std::byte> symbols, Names names, Sections sections);
 
   [[nodiscard]] bool empty() const { return functions_.empty(); }
+  [[nodiscard]] std::size_t size() const { return functions_.size(); }
 
   /// The function that an address lies in: the innermost where they are nested. Of several names
   /// for one, a global or weak one comes before a local one, then the one with fewer underscores in
@@ -54,7 +55,9 @@ class SymbolTable {
 };
 
 /// The table of a type (SHT_SYMTAB, SHT_DYNSYM) of a file, which must stay as long as it is used.
-/// Empty if there is none, or if it makes no sense.
-[[nodiscard]] SymbolTable read_symbol_table(const ElfFile& file, std::uint32_t type);
+/// Empty if there is none, if it makes no sense, or if it is larger than what is left of `budget`,
+/// bytes which it is taken off.
+[[nodiscard]] SymbolTable read_symbol_table(const ElfFile& file, std::uint32_t type,
+                                            std::uint64_t& budget);
 
 }  // namespace pyscope

@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "elf/dwarf.hpp"
+#include "native/perf_map.hpp"
 #include "process/log.hpp"
 #include "process/maps.hpp"
 #include "process/process.hpp"
@@ -23,6 +26,7 @@ struct NativeSymbol {
   std::string function;               // demangled; empty: not known
   std::uint64_t function_offset = 0;  // of the program counter from the function's begin
   /// The path of the file as the target's maps name it, "[vdso]", or empty if nothing is known.
+  /// For code that was compiled while the program runs, the file that names it (/tmp/perf-PID.map).
   std::string module;
   /// Of the program counter as an address in the module's file (less the load bias), which is what
   /// addr2line takes; what isn't in a module has its address in memory here.
@@ -46,9 +50,17 @@ class NativeSymbols {
 
  private:
   class Image;
+  /// What may be read for the sake of names, of all files together: however many a hostile process
+  /// has mapped, it costs memory and time within bounds.
+  struct Budget {
+    std::uint64_t symbols = std::uint64_t{256} << 20U;  // bytes of symbol tables
+    std::uint64_t mini = std::uint64_t{256} << 20U;     // bytes that .gnu_debugdata is inflated to
+    DebugBudget debug;
+  };
 
   [[nodiscard]] const Mapping* mapping_of(RemoteAddr pc) const;
   [[nodiscard]] Image& image_of(const Mapping& mapping);
+  void find_in_perf_map(RemoteAddr pc, NativeSymbol& symbol);
 
   const Process* process_;
   const Memory& memory_;
@@ -57,6 +69,8 @@ class NativeSymbols {
   /// By the place of their first mapping: two mappings of one file, even with another load bias,
   /// share their image, since addresses in it are found by offsets in the file.
   std::vector<std::unique_ptr<Image>> images_;
+  Budget budget_;
+  std::optional<PerfMap> perf_map_;
   std::map<RemoteAddr, NativeSymbol> known_;
 };
 

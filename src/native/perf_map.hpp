@@ -1,0 +1,46 @@
+// The names that a compiler gives to code that it makes while the program runs: /tmp/perf-PID.map,
+// as perf(1) defines it. Parsed from text, so that it can be tested and fuzzed without a process.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "process/log.hpp"
+#include "process/process.hpp"
+
+namespace pyscope {
+
+class PerfMap {
+ public:
+  PerfMap() = default;
+  /// Lines "START SIZE name", numbers in hexadecimal. Those that don't parse are left out.
+  explicit PerfMap(std::string text);
+
+  struct Entry {
+    std::string_view name;  // in the map
+    std::uint64_t start = 0;
+  };
+  /// The last entry that was written for an address.
+  [[nodiscard]] std::optional<Entry> find(std::uint64_t address) const;
+
+ private:
+  struct Line {
+    std::uint64_t start = 0;
+    std::uint64_t size = 0;
+    std::uint32_t offset = 0;  // of the name in the text; also the order in which they were written
+    std::uint32_t length = 0;
+  };
+  std::string text_;
+  std::vector<Line> lines_;  // by their start, then in the order of the file
+};
+
+/// Where the target would write it, as it sees it.
+[[nodiscard]] std::string perf_map_path(const Process& process);
+
+/// That of the target, if there is one that it or root wrote; else an empty one.
+[[nodiscard]] PerfMap read_perf_map(const Process& process, const Log& log);
+
+}  // namespace pyscope
