@@ -101,7 +101,7 @@ const json& thread_of(const json& dump, const std::string& name) {
 std::vector<json> python_frames(const json& thread) {
   std::vector<json> frames;
   for (const json& frame : thread.at("frames")) {
-    if (frame.at("kind") != "shim") frames.push_back(frame);
+    if (frame.at("kind") == "python") frames.push_back(frame);
   }
   return frames;
 }
