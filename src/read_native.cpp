@@ -75,8 +75,8 @@ bool NativeFrames::is_interpreter(RemoteAddr instruction) const {
 }
 
 /// Which frames a reader of a Python stack has no use for.
-std::vector<bool> NativeFrames::find_folded(const std::vector<MergedFrame>& merged,
-                                            const NativeWalk& walk) {
+std::vector<bool> NativeFrames::find_folded(const MergedStack& stack, const NativeWalk& walk) {
+  const std::vector<MergedFrame>& merged = stack.frames;
   std::vector<bool> folded(merged.size(), false);
   const auto last_loop = std::find_if(merged.rbegin(), merged.rend(), [](const MergedFrame& frame) {
                            return frame.from == From::EvaluationLoop;
@@ -91,7 +91,7 @@ std::vector<bool> NativeFrames::find_folded(const std::vector<MergedFrame>& merg
     const RemoteAddr instruction = walk.frames[index].instruction();
     const std::string& function = locations_[location_of(instruction)].function;
     const bool beneath_python =
-        last_loop != merged.begin() &&
+        stack.beyond == 0 && last_loop != merged.begin() &&
         i >= static_cast<std::size_t>(std::distance(merged.begin(), last_loop));
     if (is_interpreter(instruction)) {
       // Without a name it tells something only as the very place where the thread is.
@@ -131,9 +131,15 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
       thread.native_frames.push_back(native_frame(i));
     return;
   }
+  if (merged.beyond > 0 && walk.error.empty()) {
+    thread.native_error = fmt::format(
+        "the native stack ends before {} calls of the interpreter, whose native frames are not "
+        "known: the thread has changed to another stack since",
+        merged.beyond);
+  }
   const std::vector<bool> folded = mode_ == Native::Full
                                        ? std::vector<bool>(merged.frames.size(), false)
-                                       : find_folded(merged.frames, walk);
+                                       : find_folded(merged, walk);
   std::vector<Frame> frames;
   std::vector<RawFrame> raw;
   for (std::size_t i = 0; i < merged.frames.size(); ++i) {

@@ -39,7 +39,7 @@ class NativeFrames {
   struct Named;
   [[nodiscard]] std::uint32_t location_of(RemoteAddr instruction);
   [[nodiscard]] bool is_interpreter(RemoteAddr instruction) const;
-  [[nodiscard]] std::vector<bool> find_folded(const std::vector<struct MergedFrame>& merged,
+  [[nodiscard]] std::vector<bool> find_folded(const struct MergedStack& merged,
                                               const NativeWalk& walk);
   [[nodiscard]] std::optional<ElfSection> section_of_file(RemoteAddr image, const char* name) const;
 

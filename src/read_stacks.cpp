@@ -55,20 +55,26 @@ const Registers* PausedThreads::registers(pid_t tid) const {
 }
 
 std::string PausedThreads::refusal(pid_t tid) const {
-  for (const ThreadHold& hold : holds_) {
-    if (auto why = hold.refusal(tid); !why.empty()) return why;
+  for (auto hold = holds_.rbegin(); hold != holds_.rend(); ++hold) {
+    if (auto why = hold->refusal(tid); !why.empty()) return why;
   }
   return failure_;
+}
+
+bool PausedThreads::is_late(pid_t tid) const {
+  return !holds(tid) && std::any_of(holds_.begin(), holds_.end(),
+                                    [&](const ThreadHold& hold) { return hold.is_late(tid); });
 }
 
 bool PausedThreads::release() {
   bool in_time = true;
   // The first one has stood longest, and goes last.
-  for (auto hold = holds_.rbegin(); hold != holds_.rend(); ++hold) {
-    const auto release = hold->release();
+  for (std::size_t i = holds_.size(); i-- > released_;) {
+    const auto release = holds_[i].release();
     in_time = in_time && release.in_time;
     microseconds_ = std::max<std::int64_t>(microseconds_, release.held.count());
   }
+  released_ = holds_.size();
   return in_time;
 }
 
@@ -128,27 +134,15 @@ class StackReader {
       }
     }
     if (options_.pause == Pause::All) {
-      take_native_states();
+      if (native_ != nullptr) take_native_states(all_requests(), native_->others);
       settle_held(held);
     } else if (native_ != nullptr) {
-      std::vector<std::size_t> all(requests_.size());
-      std::iota(all.begin(), all.end(), std::size_t{0});
-      read_held(all);
-      // Where processors are scarce, one that runs may not stop in time.
-      constexpr int kMoreRounds = 2;
-      for (int round = 0; round < kMoreRounds && threads_.hold; ++round) {
-        std::erase_if(all, [&](std::size_t i) {
-          return requests_[i].tid == 0 || native_->states.contains(requests_[i].tid);
-        });
-        std::erase_if(native_->others, [&](pid_t tid) { return native_->states.contains(tid); });
-        if (all.empty() && native_->others.empty()) break;
-        read_held(all);
-      }
+      read_with_native_states();
       std::erase_if(unproven, [&](std::size_t i) { return readings_[i].proof != Proof::None; });
     }
     prove_running(unproven);
-    if (options_.pause == Pause::Unverified) read_held(unproven);
-    if (options_.pause == Pause::All) tell_refusals(unproven);
+    if (options_.pause == Pause::Unverified && native_ == nullptr) read_held(unproven, {});
+    if (options_.pause != Pause::Never || native_ != nullptr) tell_refusals(unproven);
     load_code();
     doubt_replaced_code();
     return std::move(readings_);
@@ -330,6 +324,12 @@ class StackReader {
   /// Believes the stacks of the threads that stood while they were read.
   void settle_held(const std::vector<std::size_t>& indices) {
     const bool in_time = paused_.release();
+    if (!in_time && native_ != nullptr) {
+      std::vector<pid_t> tids(native_->others);
+      for (const StackRequest& request : requests_)
+        tids.push_back(request.tid);
+      drop_native_states(tids);
+    }
     for (const std::size_t i : indices) {
       if (in_time) {
         readings_[i].proof = Proof::Paused;
@@ -349,17 +349,41 @@ class StackReader {
     }
   }
 
-  void read_held(std::vector<std::size_t> indices) {
+  [[nodiscard]] std::vector<std::size_t> all_requests() const {
+    std::vector<std::size_t> all(requests_.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    return all;
+  }
+
+  /// Holds all threads for what their native stacks take, and reads their Python stacks meanwhile.
+  /// On a busy machine some don't stop in time: they are asked again, when nobody else has to stand
+  /// until they do.
+  void read_with_native_states() {
+    constexpr int kTries = 3;
+    std::vector<std::size_t> indices = all_requests();
+    std::vector<pid_t> others = native_->others;
+    for (int i = 0; i < kTries && !(indices.empty() && others.empty()); ++i) {
+      read_held(indices, others);
+      std::erase_if(indices, [&](std::size_t n) { return !paused_.is_late(requests_[n].tid); });
+      std::erase_if(others, [&](pid_t tid) { return !paused_.is_late(tid); });
+    }
+  }
+
+  /// `others` run no Python; with native states only.
+  void read_held(std::vector<std::size_t> indices, std::span<const pid_t> others) {
     std::erase_if(indices, [&](std::size_t i) {
       return (native_ == nullptr && readings_[i].proof != Proof::None) || requests_[i].tid == 0;
     });
+    const std::vector<std::size_t> wanted = indices;
     std::vector<pid_t> tids;
     for (const std::size_t i : indices)
       tids.push_back(requests_[i].tid);
-    if (native_ != nullptr) tids.insert(tids.end(), native_->others.begin(), native_->others.end());
+    tids.insert(tids.end(), others.begin(), others.end());
+    // One with states in several interpreters is one thread.
+    std::sort(tids.begin(), tids.end());
+    tids.erase(std::unique(tids.begin(), tids.end()), tids.end());
     // Of a recording, nothing needs to be held.
     if (threads_.hold || native_ == nullptr) paused_.hold(tids, native_ != nullptr, log_);
-    tell_refusals(indices);
     std::erase_if(indices, [&](std::size_t i) { return !paused_.holds(requests_[i].tid); });
     auto walks = read_again(indices);
     for (std::size_t n = 0; n < indices.size(); ++n) {
@@ -367,7 +391,7 @@ class StackReader {
       readings_[indices[n]].walk = std::move(walks[n]);
       readings_[indices[n]].proof = Proof::None;
     }
-    take_native_states();
+    if (native_ != nullptr) take_native_states(wanted, others);
     load_code();
     // Of what was known before, some may be other code by now.
     std::vector<RemoteAddr> codes;
@@ -378,6 +402,7 @@ class StackReader {
     }
     const bool all_known = codes_.replaced(codes).empty();
     const bool in_time = paused_.release();
+    if (!in_time && native_ != nullptr) drop_native_states(tids);
     for (std::size_t n = 0; n < indices.size(); ++n) {
       StackReading& reading = readings_[indices[n]];
       if (!walks[n].error.empty()) {
@@ -396,21 +421,26 @@ class StackReader {
   }
 
   /// Copies what the native stacks take, while their threads stand.
-  void take_native_states() {
-    if (native_ == nullptr) return;
+  void take_native_states(std::span<const std::size_t> indices, std::span<const pid_t> others) {
     StackCopier copier(native_->maps);
-    for (std::size_t i = 0; i < requests_.size(); ++i) {
+    for (const std::size_t i : indices) {
       if (requests_[i].tid != 0) take_native_state(requests_[i].tid, readings_[i].walk, copier);
     }
-    for (const pid_t tid : native_->others)
+    for (const pid_t tid : others)
       take_native_state(tid, {}, copier);
     copier.copy(memory_);
-    for (const auto& [tid, state] : native_->states)
-      settled_.insert(tid);
+  }
+
+  /// The threads went on while their states were taken.
+  void drop_native_states(std::span<const pid_t> tids) {
+    for (const pid_t tid : tids) {
+      if (native_->states.erase(tid) != 0) {
+        native_->refusals[tid] = "reading its stack took longer than it was held";
+      }
+    }
   }
 
   void take_native_state(pid_t tid, const FrameWalk& walk, StackCopier& copier) const {
-    if (settled_.contains(tid)) return;  // when it stood before
     const Registers* registers =
         threads_.recorded_registers ? threads_.recorded_registers(tid) : paused_.registers(tid);
     if (registers == nullptr) {
@@ -441,7 +471,6 @@ class StackReader {
   const Log& log_;
   NativeStates* native_;
   std::unordered_map<std::uint64_t, CodeIdentity> codes_then_;  // when their stacks were proven
-  std::unordered_set<pid_t> settled_;                           // their native states are complete
   std::vector<StackStart> starts_;
   std::vector<StackReading> readings_;
 };

@@ -50,7 +50,9 @@ class PausedThreads {
   [[nodiscard]] const Registers* registers(pid_t tid) const;
   /// Why a thread that was to be held isn't.
   [[nodiscard]] std::string refusal(pid_t tid) const;
-  /// Lets all of them go on. True if they stood until now.
+  /// Whether it was asked to stand and didn't in time: another try may do.
+  [[nodiscard]] bool is_late(pid_t tid) const;
+  /// Lets all of them go on. True if those that hadn't been let go before stood until now.
   bool release();
 
   [[nodiscard]] std::int64_t microseconds() const { return microseconds_; }
@@ -59,6 +61,7 @@ class PausedThreads {
  private:
   const ThreadSource& threads_;
   std::vector<ThreadHold> holds_;
+  std::size_t released_ = 0;  // so many of them don't hold any more
   std::string failure_;
   std::int64_t microseconds_ = 0;
   std::size_t held_ = 0;

@@ -21,6 +21,11 @@ std::optional<std::size_t> frame_that_holds(std::span<const UnwoundFrame> frames
   return static_cast<std::size_t>(found - frames.begin());
 }
 
+std::size_t count_entries(std::span<const ChainLink> chain) {
+  return static_cast<std::size_t>(
+      std::count_if(chain.begin(), chain.end(), [](const ChainLink& link) { return link.entry; }));
+}
+
 }  // namespace
 
 MergedStack merge_stacks(std::span<const ChainLink> chain, const NativeWalk& native) {
@@ -29,24 +34,23 @@ MergedStack merge_stacks(std::span<const ChainLink> chain, const NativeWalk& nat
   // What the runs before it have used up.
   std::size_t next_native = 0;
   std::size_t next_link = 0;
-  bool ended = false;  // the native stack wasn't unwound to where the run is
   for (std::size_t i = 0; i < chain.size(); ++i) {
     if (!chain[i].entry) continue;
     const auto loop = frame_that_holds(frames.subspan(next_native), chain[i].at);
     if (!loop) {
       // 3.15 ends each chain with a frame in the thread's own state, behind the last entry frame.
-      if (i + 1 == chain.size() && i == next_link && i > 0) break;
-      if (!native.error.empty()) {
-        ended = true;
-        break;
+      if (i + 1 == chain.size() && i == next_link) break;
+      if (frame_that_holds(frames, chain[i].at)) {
+        merged.frames.clear();
+        merged.note =
+            fmt::format("the native frame of entry {} of {} from C code has been passed already",
+                        count_entries(chain.first(i + 1)), count_entries(chain));
+        return merged;
       }
-      return {{},
-              fmt::format(
-                  "no native frame holds the {} of {} entries from C code",
-                  std::count_if(chain.begin(), chain.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                                [](const ChainLink& link) { return link.entry; }),
-                  std::count_if(chain.begin(), chain.end(),
-                                [](const ChainLink& link) { return link.entry; }))};
+      // The native stack wasn't unwound to there, or has its end before: whoever switches stacks by
+      // hand leaves no way back.
+      merged.beyond = count_entries(chain.subspan(i));
+      break;
     }
     for (std::size_t n = 0; n < *loop; ++n)
       merged.frames.push_back({From::Native, next_native++});
@@ -54,10 +58,8 @@ MergedStack merge_stacks(std::span<const ChainLink> chain, const NativeWalk& nat
       merged.frames.push_back({From::Chain, next_link++});
     merged.frames.push_back({From::EvaluationLoop, next_native++});
   }
-  if (ended || native.error.empty() || next_link == chain.size()) {
-    while (next_native < frames.size())
-      merged.frames.push_back({From::Native, next_native++});
-  }
+  while (next_native < frames.size())
+    merged.frames.push_back({From::Native, next_native++});
   while (next_link < chain.size())
     merged.frames.push_back({From::Chain, next_link++});
   return merged;

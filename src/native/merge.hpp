@@ -36,6 +36,9 @@ struct MergedStack {
   /// Innermost first. All of both stacks, or nothing if they don't fit together.
   std::vector<MergedFrame> frames;
   std::string note;  // why they don't
+  /// So many of the chain's last entries lie beyond the end of the native stack: the frames of
+  /// their runs come behind it.
+  std::size_t beyond = 0;
 };
 
 /// Both stacks innermost first, and of one moment.

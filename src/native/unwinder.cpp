@@ -105,7 +105,13 @@ bool jumps_through_table(const CodeBytes& first) {
   if (first[i] == 0xF2) ++i;  // BND
   return first[i] == 0xFF && first[i + 1] == 0x25;
 }
+
+// mov $15, %rax; syscall
+constexpr std::array<std::uint8_t, 9> kSignalReturn{0x48, 0xC7, 0xC0, 0x0F, 0, 0, 0, 0x0F, 0x05};
 #elif defined(__aarch64__)
+// mov x8, #139; svc #0
+constexpr std::array<std::uint8_t, 8> kSignalReturn{0x68, 0x11, 0x80, 0xD2, 0x01, 0, 0, 0xD4};
+
 std::uint32_t instruction_of(const CodeBytes& bytes, std::size_t at) {
   std::uint32_t instruction = 0;
   std::memcpy(&instruction, bytes.data() + at, sizeof instruction);
@@ -219,9 +225,11 @@ class Unwinder::Implementation {
         walk.error = fmt::format("more than {} frames", kMaxDepth);
         return walk;
       }
-      walk.frames.push_back({RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called, false});
-      // What a signal interrupted is at that very instruction.
-      called = ::unw_is_signal_frame(&cursor) <= 0;
+      // A handler returns to a frame that the kernel has made, and what a signal interrupted is at
+      // that very instruction: neither has called anything.
+      const bool made_by_kernel = returns_from_signal(pc);
+      walk.frames.push_back({RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !made_by_kernel, false});
+      called = !made_by_kernel;
       const int step = ::unw_step(&cursor);
       if (step == 0) break;
       if (step < 0) {
@@ -320,6 +328,14 @@ class Unwinder::Implementation {
       default:
         return "the next frame could not be read";
     }
+  }
+
+  /// Whether the code there is the call of rt_sigreturn that handlers return to, in whatever
+  /// library it is. unw_is_signal_frame() tells it one frame late on x86-64.
+  [[nodiscard]] bool returns_from_signal(std::uint64_t pc) const {
+    std::array<std::byte, kSignalReturn.size()> code{};
+    return memory_.read(RemoteAddr{pc}, code) &&
+           std::memcmp(code.data(), kSignalReturn.data(), code.size()) == 0;
   }
 
   static Implementation& self(void* argument) { return *static_cast<Implementation*>(argument); }

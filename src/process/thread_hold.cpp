@@ -255,6 +255,11 @@ std::string ThreadHold::refusal(pid_t tid) const {
   return "it did not stop in time";
 }
 
+bool ThreadHold::is_late(pid_t tid) const {
+  const HeldThread* thread = board_->find(tid);
+  return thread != nullptr && thread->hold == Hold::Asked;
+}
+
 ThreadHold::Release ThreadHold::release() {
   if (holder_ == 0) return release_;
   // Said, and not only hung up: a process that was forked meanwhile may have the line too.

@@ -48,6 +48,8 @@ class ThreadHold {
   [[nodiscard]] bool holds(pid_t tid) const;
   /// Why it doesn't: "it is traced by process 4711"; empty if it does or was never asked for.
   [[nodiscard]] std::string refusal(pid_t tid) const;
+  /// Whether it was asked to stand and didn't in time.
+  [[nodiscard]] bool is_late(pid_t tid) const;
 
   /// Its registers, if they were to be taken and it stands; else null.
   [[nodiscard]] const Registers* registers(pid_t tid) const;

@@ -44,7 +44,8 @@ struct Dump {
 [[nodiscard]] const nlohmann::json& thread_of(const nlohmann::json& dump, pid_t tid);
 [[nodiscard]] const nlohmann::json& thread_of(const nlohmann::json& dump, const std::string& name);
 
-/// A thread's frames of Python code, innermost first: the marks of entries from C are left out.
+/// A thread's frames of Python code, innermost first: native ones and the marks of entries
+/// from C are left out.
 [[nodiscard]] std::vector<nlohmann::json> python_frames(const nlohmann::json& thread);
 
 }  // namespace pyscope::test
