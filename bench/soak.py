@@ -165,6 +165,8 @@ class Watch:
         self.child.send_signal(signal.SIGSTOP)
 
     def rss_kib(self):
+        if self.child.poll() is not None:
+            give_up(f"pyscope dump --watch ended with {self.child.returncode}: {self.child.stderr.read().decode(errors='replace')[-500:]}")
         status = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
         return int(re.search(r"^VmRSS:\s*(\d+) kB", status, re.MULTILINE)[1])
 
