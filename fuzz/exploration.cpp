@@ -194,6 +194,29 @@ void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
   time.check();
 }
 
+void explore_native(const Memory& memory, const DebugOffsets& offsets,
+                    const Surroundings& surroundings) {
+  const TimeLimit time;
+  const CountingMemory counting(memory);
+  CaptureOptions options;
+  options.native = Native::Full;
+  ThreadSource threads;
+  threads.list = [&] { return surroundings.facts.tasks; };
+  threads.maps = [&] { return surroundings.maps; };
+  threads.recorded_registers = [&](pid_t tid) -> const Registers* {
+    const auto found = surroundings.registers.find(tid);
+    return found == surroundings.registers.end() ? nullptr : &found->second;
+  };
+  const auto snapshot = read_snapshot(counting, {surroundings.runtime, offsets}, surroundings.facts,
+                                      threads, options, Log());
+  if (snapshot) {
+    check_dump(*snapshot);
+  } else {
+    check_error(snapshot.error(), surroundings.facts.pid);
+  }
+  time.check();
+}
+
 void explore_paths(const Memory& memory, const DebugOffsets& offsets,
                    const Surroundings& surroundings) {
   const TimeLimit time;

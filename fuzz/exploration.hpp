@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <vector>
 
 #include "pyscope/memory.hpp"
 #include "read_snapshot.hpp"
@@ -14,12 +16,17 @@ struct Surroundings {
   RemoteAddr runtime;
   const ProcessFacts& facts;
   const std::vector<RecordedWait>& waits;
+  const std::vector<Mapping>& maps;
+  const std::map<pid_t, Registers>& registers;
 };
 
 // All forms of output are made, and must keep their promises.
 
 /// A dump with variables, and its diagnosis as `why` makes it.
 void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
+                    const Surroundings& surroundings);
+/// A dump with all native frames.
+void explore_native(const Memory& memory, const DebugOffsets& offsets,
                     const Surroundings& surroundings);
 /// What `inspect` shows at many paths.
 void explore_paths(const Memory& memory, const DebugOffsets& offsets,

@@ -1,5 +1,7 @@
 #include <array>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <sstream>
 #include <string>
 
@@ -100,7 +102,19 @@ struct Altered {
   AlteredMemory memory;
 };
 
-Altered decode(Bytes input) {
+/// A word of a stack, mostly near the stack pointer.
+std::uint64_t word_of_stack(const Seed& seed, std::uint8_t kind, std::uint32_t which) {
+  const auto& registers = seed.recording.registers;
+  if (registers.empty()) return one_of(seed.words, which);
+  const auto thread =
+      std::next(registers.begin(), static_cast<std::ptrdiff_t>(kind % registers.size()));
+  constexpr std::uint32_t kWords = 2048;
+  return (thread->second.sp().raw() & ~std::uint64_t{7}) + which % kWords * 8;
+}
+
+enum class Part : std::uint8_t { Python, Native };
+
+Altered decode(Bytes input, Part part) {
   const Seed& seed = seeds()[input[0] % seeds().size()];
   const std::uint8_t mode = input[1];
   // Mostly nothing lies elsewhere, and mostly nothing changes: that goes deepest.
@@ -118,7 +132,10 @@ Altered decode(Bytes input) {
     std::uint32_t by = 0;
     std::memcpy(&which, input.data() + 1, sizeof which);
     std::memcpy(&by, input.data() + 5, sizeof by);
-    const std::uint64_t at = place_of(seed, input.front() / kValues % 10, which);
+    const std::uint8_t place = input.front() / kValues;
+    const bool in_stack = part == Part::Native && place % 4 != 0;
+    const std::uint64_t at =
+        in_stack ? word_of_stack(seed, place, which) : place_of(seed, place % 10, which);
     altered.memory.change(at, value_for(seed, altered.memory, input.front() % kValues, at, by));
     input = input.subspan(kChange);
   }
@@ -129,20 +146,42 @@ Altered decode(Bytes input) {
 
 void image(Bytes input) {
   if (input.size() < 2) return;
-  const Altered altered = decode(input);
+  const Altered altered = decode(input, Part::Python);
   // The table itself isn't what is altered: its copy was validated.
   explore_stacks(altered.memory, altered.seed.offsets, altered.seed.surroundings());
 }
 
 void inspect(Bytes input) {
   if (input.size() < 2) return;
-  const Altered altered = decode(input);
+  const Altered altered = decode(input, Part::Python);
   explore_paths(altered.memory, altered.seed.offsets, altered.seed.surroundings());
+}
+
+void native(Bytes input) {
+  if (input.size() < 2) return;
+  const Altered altered = decode(input, Part::Native);
+  std::map<pid_t, Registers> registers = altered.seed.recording.registers;
+  constexpr std::uint8_t kElsewhere = 200;
+  if (input[1] >= kElsewhere && input.size() >= 6) {
+    std::uint32_t by = 0;
+    std::memcpy(&by, input.data() + 2, sizeof by);
+    for (auto& [tid, of_thread] : registers) {
+      const std::uint64_t word = one_of(altered.seed.words, by++);
+      const RemoteAddr to{input[1] % 2 == 0 ? altered.memory.word(word) : word};
+      of_thread.set(input[1] % 3 == 0 ? of_thread.pc() : to,
+                    input[1] % 3 == 1 ? of_thread.sp() : to);
+      of_thread.set_frame_pointer(RemoteAddr{altered.memory.word(word)});
+    }
+  }
+  Surroundings surroundings = altered.seed.surroundings();
+  explore_native(
+      altered.memory, altered.seed.offsets,
+      {surroundings.runtime, surroundings.facts, surroundings.waits, surroundings.maps, registers});
 }
 
 void save_image(Bytes input, const std::string& path) {
   if (input.size() < 2) broken("the input is long enough");
-  const Altered altered = decode(input);
+  const Altered altered = decode(input, Part::Python);
   Recording recording = altered.seed.recording;
   altered.memory.for_each_change([&](std::uint64_t at, std::uint64_t value) {
     recording.memory.put_value(RemoteAddr{at}, value);
@@ -168,7 +207,11 @@ void recording(Bytes input) {
   std::array<std::byte, DebugOffsets::kMaxSize> table{};
   if (!memory.read(parsed->runtime, table)) return;
   const auto offsets = DebugOffsets::decode(table);
-  if (offsets) explore_stacks(memory, *offsets, {parsed->runtime, parsed->facts, parsed->waits});
+  if (!offsets) return;
+  const Surroundings surroundings{parsed->runtime, parsed->facts, parsed->waits, parsed->maps,
+                                  parsed->registers};
+  explore_stacks(memory, *offsets, surroundings);
+  explore_native(memory, *offsets, surroundings);
 }
 
 }  // namespace pyscope::fuzz

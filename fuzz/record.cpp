@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
 
   CaptureOptions options;
   options.locals = true;
+  options.native = Native::Full;
   options.record_path = path;
   if (const auto snapshot = capture(pid, options); !snapshot) wrong(snapshot.error().message);
   auto recording = read_recording(path);
@@ -40,7 +41,8 @@ int main(int argc, char** argv) {
   const auto target = attach(pid, Log());
   if (!target) wrong(target.error().message);
   const RecordingMemory recorder(*target->memory);
-  const fuzz::Surroundings surroundings{recording->runtime, recording->facts, recording->waits};
+  const fuzz::Surroundings surroundings{recording->runtime, recording->facts, recording->waits,
+                                        recording->maps, recording->registers};
   fuzz::explore_stacks(recorder, target->runtime.offsets, surroundings);
   fuzz::explore_paths(recorder, target->runtime.offsets, surroundings);
   recorder.image().for_each_range(

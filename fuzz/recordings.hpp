@@ -24,7 +24,8 @@ struct Seed {
   Landmarks landmarks;
 
   [[nodiscard]] Surroundings surroundings() const {
-    return {recording.runtime, recording.facts, recording.waits};
+    return {recording.runtime, recording.facts, recording.waits, recording.maps,
+            recording.registers};
   }
 };
 

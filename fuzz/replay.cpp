@@ -85,11 +85,10 @@ Input alter(Input input, std::mt19937_64& random) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::map<std::string_view, Target> targets = {{"parsers", pyscope::fuzz::parsers},
-                                                      {"image", pyscope::fuzz::image},
-                                                      {"inspect", pyscope::fuzz::inspect},
-                                                      {"recording", pyscope::fuzz::recording},
-                                                      {"render", pyscope::fuzz::render}};
+  const std::map<std::string_view, Target> targets = {
+      {"parsers", pyscope::fuzz::parsers},     {"image", pyscope::fuzz::image},
+      {"inspect", pyscope::fuzz::inspect},     {"native", pyscope::fuzz::native},
+      {"recording", pyscope::fuzz::recording}, {"render", pyscope::fuzz::render}};
   std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   if (words.empty() || !targets.contains(words.front())) wrong("the first argument is a target");
   const std::string name = words.front();

@@ -20,6 +20,10 @@ void image(std::span<const std::uint8_t> input);
 /// The same with the values at paths instead of a dump.
 void inspect(std::span<const std::uint8_t> input);
 
+/// The same with a dump of native frames: words of the stacks, and of all else that was read for
+/// them (unwinding tables, code, symbols), and sometimes the registers.
+void native(std::span<const std::uint8_t> input);
+
 /// Writes a file for --replay with the words that an input of `image` or `inspect` replaces.
 void save_image(std::span<const std::uint8_t> input, const std::string& path);
 

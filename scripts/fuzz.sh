@@ -3,7 +3,7 @@
 #
 #   scripts/fuzz.sh [SECONDS [TARGET...]]
 #
-# SECONDS is for each target (60); the targets are parsers, render, recording, image and inspect (all): docs/fuzzing.md says
+# SECONDS is for each target (60); the targets are parsers, render, recording, image, inspect and native (all): docs/fuzzing.md says
 # what each does. Records real processes of all three versions first. Inputs that are worth keeping go to
 # build/fuzz-corpus, those that break something to build/fuzz-findings; of one of `image` or `inspect`, this makes a recording:
 #
@@ -19,7 +19,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 [ $# = 0 ] || shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(parsers render recording image inspect)
+[ ${#targets[@]} -gt 0 ] || targets=(parsers render recording image inspect native)
 
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz -j "${JOBS:-$(nproc)}"
@@ -31,11 +31,18 @@ python3 fuzz/make_seeds.py build/fuzz/fuzz/fuzz_record $seeds
 
 # What is freed isn't kept for long, so that memory can have a bound.
 export ASAN_OPTIONS=quarantine_size_mb=16:${ASAN_OPTIONS:-}
+# Three targets alter the same recordings.
+seeds_of() {
+  case $1 in
+    inspect | native) echo image ;;
+    *) echo "$1" ;;
+  esac
+}
 status=0
 for target in "${targets[@]}"; do
   corpus=build/fuzz-corpus/$target
   mkdir -p "$corpus"
-  folders=("$corpus" "$seeds/${target/inspect/image}")
+  folders=("$corpus" "$seeds/$(seeds_of "$target")")
   [ ! -d "fuzz/regressions/$target" ] || folders+=("fuzz/regressions/$target")
   longest=4096
   [ "$target" != parsers ] || longest=65536  # whole ELF files
