@@ -1,6 +1,6 @@
 #include "read_snapshot.hpp"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
