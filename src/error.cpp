@@ -45,7 +45,9 @@ int exit_status(ErrorKind kind) {
 int exit_status(const Snapshot& snapshot) {
   if (!snapshot.capture.complete) return exit_status(ErrorKind::Malformed);
   for (const Thread& thread : snapshot.threads) {
-    if (!thread.consistent || !thread.error.empty()) return exit_status(ErrorKind::Malformed);
+    if (!thread.consistent || !thread.error.empty() || !thread.native_error.empty()) {
+      return exit_status(ErrorKind::Malformed);
+    }
     for (const Frame& frame : thread.frames) {
       if (!frame.error.empty()) return exit_status(ErrorKind::Malformed);
     }
