@@ -60,6 +60,11 @@ std::uint32_t NativeFrames::location_of(RemoteAddr instruction) {
       known_.try_emplace(instruction, static_cast<std::uint32_t>(locations_.size()));
   if (is_new) {
     NativeSymbol symbol = symbols_.find(instruction);
+    // By the headers in memory, which are there where the file isn't: for the vdso, in a recording.
+    if (const MappedImage* image = images_.find(instruction)) {
+      symbol.offset = image->in_file(instruction);
+      if (symbol.module.empty()) symbol.module = images_.mapping(instruction)->path;
+    }
     locations_.push_back({.function = std::move(symbol.function),
                           .module = std::move(symbol.module),
                           .offset = symbol.offset,

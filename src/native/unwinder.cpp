@@ -228,7 +228,8 @@ class Unwinder::Implementation {
       // A handler returns to a frame that the kernel has made, and what a signal interrupted is at
       // that very instruction: neither has called anything.
       const bool made_by_kernel = returns_from_signal(pc);
-      walk.frames.push_back({RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !made_by_kernel, false});
+      walk.frames.push_back(
+          {RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !made_by_kernel, false});
       called = !made_by_kernel;
       const int step = ::unw_step(&cursor);
       if (step == 0) break;
@@ -239,6 +240,13 @@ class Unwinder::Implementation {
     }
     // libunwind takes a frame that it can make nothing of for the last one, too.
     if (walk.frames.empty() || !has_information(walk.frames.back().instruction())) {
+      // A stack that was made by hand (makecontext) begins with the return to a function that has
+      // called nothing.
+      if (!walk.frames.empty() && walk.frames.back().called &&
+          has_information(walk.frames.back().pc)) {
+        walk.frames.back().called = false;
+        return walk;
+      }
       walk.error = "the code there has no unwinding information";
     }
     return walk;

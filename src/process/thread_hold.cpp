@@ -20,7 +20,10 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <new>
+#include <sstream>
+#include <string_view>
 
 #include "process/facts.hpp"
 
@@ -48,6 +51,19 @@ std::int64_t now_us() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return std::int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+}
+
+/// Who traces a thread; 0: nobody, or it isn't known.
+pid_t tracer_of(pid_t tid) {
+  std::ifstream status(fmt::format("/proc/{}/status", tid));
+  constexpr std::string_view kKey = "TracerPid:";
+  for (std::string line; std::getline(status, line);) {
+    pid_t tracer = 0;
+    if (!line.starts_with(kKey)) continue;
+    std::istringstream(line.substr(kKey.size())) >> tracer;
+    return tracer;
+  }
+  return 0;
 }
 
 // PTRACE_EVENT_STOP: the thread stands because it was asked to, or because its process is stopped.
@@ -247,6 +263,9 @@ std::string ThreadHold::refusal(pid_t tid) const {
     case Hold::Ended:
       return "it ended";
     case Hold::Refused:
+      if (const pid_t tracer = tracer_of(tid); tracer != 0) {
+        return fmt::format("it is traced by process {}", tracer);
+      }
       return fmt::format("ptrace: {}", std::strerror(thread->error));
     case Hold::Wanted:
     case Hold::Asked:

@@ -1,9 +1,10 @@
 // Native frames: the same ones that gdb sees, each run of Python frames right before the native
 // frame that executes it.
 
-#include <fcntl.h>
+#include <elf.h>
 #include <fmt/core.h>
 #include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "pyscope/capture.hpp"
 #include "support/catch.hpp"
 #include "support/native_stacks.hpp"
 #include "support/oracle.hpp"
@@ -51,18 +53,6 @@ Target start_blocked(const Interpreter& interpreter, const std::string& name,
 
 std::map<pid_t, NativeStack> judge(const Target& target) {
   return gdb_stacks(target.pid(), target.interpreter().root, target.interpreter().executable);
-}
-
-/// No thread of it stands, and nobody traces it, at the latest after a while.
-bool goes_on(pid_t pid) {
-  return eventually([&] {
-    const auto tasks = task_activity(pid);
-    return std::all_of(tasks.begin(), tasks.end(), [&](const TaskActivity& task) {
-      const auto status = read_file(fmt::format("/proc/{}/task/{}/status", pid, task.tid));
-      return task.state != 't' && task.state != 'T' &&
-             status.find("TracerPid:\t0\n") != std::string::npos;
-    });
-  });
 }
 
 std::string text_of(const json& frame, const char* key) {
@@ -226,6 +216,8 @@ TEST_CASE("native frames are those that gdb sees, and Python frames have their p
   CHECK(capture.at("consistent") == true);
   CHECK(capture.at("paused_us") > 0);
   CHECK(capture.at("paused_threads") == full.json.at("threads").size());
+  CHECK(goes_on(target.pid()));
+  REQUIRE(all_sleep(target.pid()));
   const Dump folded = dump(target.pid(), {"--native"});
   CHECK(folded.status == 0);
   CHECK(goes_on(target.pid()));
@@ -281,4 +273,397 @@ TEST_CASE("native frames are those that gdb sees, and Python frames have their p
                    [](const json& t) { return t.at("name").is_null(); });
   REQUIRE(attached != folded.json.at("threads").end());
   check_has(*attached, {"py block", "py attached_thread", "begin_attached_thread"});
+}
+
+TEST_CASE("a thread with Python frames of two interpreters has its native frames in both",
+          "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target = start_blocked(interpreter, "subinterpreter");
+  const Dump full = dump(target.pid(), {"--native=full"});
+  CHECK(full.status == 0);
+  const NativeStack judged = judge(target).at(target.pid());
+  std::set<std::size_t> loops;
+  for (const json& thread : full.json.at("threads")) {
+    if (thread.at("tid") != target.pid()) continue;
+    CAPTURE(thread.dump());
+    CHECK(native_stack(thread) == judged);
+    const bool outer = thread.at("interpreter") == 0;
+    const Runs runs = runs_of(thread);
+    if (outer) {
+      CHECK(runs == Runs{{"subinterpreter", "run_case", "<module>"}});
+    } else {
+      CHECK(runs == Runs{{"inner", "outer", "<module>"}});
+    }
+    const auto own = loops_of(thread);
+    REQUIRE(own.size() == 1);
+    // The outer interpreter called the inner one.
+    for (const std::size_t other : loops)
+      CHECK(((*own.begin() > other) == outer));
+    loops.insert(own.begin(), own.end());
+  }
+  CHECK(loops.size() == 2);
+  if (interpreter.debug()) CHECK(loops == loops_of(judged));
+  CHECK(full.json.at("capture").at("paused_threads") == 2);  // the other one tells the truth
+}
+
+TEST_CASE("a native stack that was made by hand ends where it began, which is said", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.debug()) return;  // the same in every respect that matters here
+  Target target = start_blocked(interpreter, "other_stack");
+  const Dump full = dump(target.pid(), {"--native=full"});
+  CHECK(full.status == kPartial);
+  const json& thread = thread_of(full.json, target.pid());
+  CAPTURE(thread.dump());
+  CHECK(text_of(thread, "native_error").find("the native stack ends before") != std::string::npos);
+  CHECK(difference(full.json, target.ask()) == "");
+  NativeStack judged = judge(target).at(target.pid());
+  const NativeStack shown = native_stack(thread);
+  // gdb goes on beyond the end, and takes the beginning for the call of something.
+  REQUIRE(judged.size() >= shown.size());
+  judged.resize(shown.size());
+  ++judged.back().offset;
+  CHECK(shown == judged);
+  check_has(thread, {"read", "py block", "begin_other_stack", "py other_stack", "py <module>"});
+  const Outcome text = run_pyscope({"dump", "--native", std::to_string(target.pid())});
+  CHECK(text.status == kPartial);
+  CHECK(text.out.find("[the native stack ends before") != std::string::npos);
+}
+
+TEST_CASE("native frames of a thread that runs are those where it was stopped", "[live]") {
+  struct Place {
+    std::string function;  // of the library, that runs for good
+    std::function<bool(const json&)> reached;
+  };
+  const auto place = GENERATE(values<Place>({
+      {"stay_at_first_instruction",
+       [](const json& frame) { return text_of(frame, "function") == "stay_at_first_instruction"; }},
+      {"look_at_the_clock", [](const json& frame) { return text_of(frame, "module") == "[vdso]"; }},
+      {"allocate",
+       [](const json& frame) {
+         return text_of(frame, "module").find("/libc.so") != std::string::npos;
+       }},
+  }));
+  CAPTURE(place.function);
+  Target target = start(any_interpreter(), place.function);
+  const Stopped stopped(target.pid(), place.reached);
+  REQUIRE(stopped.reached());
+  CHECK(stopped.dumped().status == 0);
+  const json& thread = thread_of(stopped.dumped().json, target.pid());
+  CAPTURE(thread.dump());
+  CHECK(native_stack(thread) == judge(target).at(target.pid()));
+  CHECK(runs_of(thread) == Runs{{"run", "<module>"}});
+  check_has(thread, {place.function, "ffi_call", "py run", "py <module>"});
+}
+
+TEST_CASE("threads that run no Python are shown if they are asked for, with their names",
+          "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.debug()) return;  // the same in every respect that matters here
+  Target target = start_blocked(interpreter, "all");
+  const auto bare = [](const Dump& dumped) {
+    std::vector<json> threads;
+    for (const json& thread : dumped.json.at("threads"))
+      if (thread.at("ident").is_null()) threads.push_back(thread);
+    return threads;
+  };
+  CHECK(bare(dump(target.pid(), {"--native"})).empty());
+  const Dump all = dump(target.pid(), {"--native=all"});
+  CHECK(all.status == 0);
+  const auto threads = bare(all);
+  REQUIRE(threads.size() == 1);
+  CAPTURE(threads[0].dump());
+  CHECK(threads[0].at("os_name") == "bare-worker");
+  CHECK(threads[0].at("name").is_null());
+  CHECK(threads[0].at("state") == "blocked");
+  check_has(threads[0], {"poll", "wait_for_good", "begin_bare_thread"});
+  NativeStack shown = native_stack(threads[0]);
+  NativeStack judged = judge(target).at(threads[0].at("tid"));
+  // Where a thread begins is folded away.
+  REQUIRE(shown.size() <= judged.size());
+  judged.resize(shown.size());
+  CHECK(shown == judged);
+
+  const Outcome text = run_pyscope(
+      {"dump", "--native=all", "--thread", "bare-worker", std::to_string(target.pid())});
+  CHECK(text.status == 0);
+  CHECK(text.out.find("bare-worker") != std::string::npos);
+  CHECK(text.out.find("wait_for_good()") != std::string::npos);
+  CHECK(text.out.find("qsort") == std::string::npos);
+}
+
+TEST_CASE("native frames are read in other namespaces", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.debug()) return;  // the same in every respect that matters here
+  const Workspace workspace = workspace_with_library(interpreter);
+  Program box{.command = {"/usr/bin/bwrap", "--unshare-all", "--die-with-parent", "--ro-bind",
+                          interpreter.root, "/", "--proc", "/proc", "--dev", "/dev",
+                          interpreter.executable, workspace.inside("native.py"), "cart"}};
+  box.environment = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"};
+  Child child(box);
+  try {
+    REQUIRE(json::parse(child.read_line()).at("ready") == true);
+  } catch (const std::runtime_error&) {
+    WARN("not tested: bubblewrap can't make its namespaces here: " << child.finish().err);
+    return;
+  }
+  // bwrap, its own first process in there, and the interpreter.
+  pid_t pid = child.pid();
+  for (pid_t next = pid; next != 0;) {
+    pid = next;
+    next = 0;
+    std::istringstream(read_file(fmt::format("/proc/{0}/task/{0}/children", pid))) >> next;
+  }
+  REQUIRE(all_sleep(pid));
+  const Dump full = dump(pid, {"--native=full"});
+  CHECK(full.status == 0);
+  const json& thread = thread_of(full.json, pid);
+  CAPTURE(thread.dump());
+  CHECK(native_stack(thread) ==
+        gdb_stacks(pid, fmt::format("/proc/{}/root", pid), interpreter.executable).at(pid));
+  CHECK(runs_of(thread) == Runs{{"cart", "run_case", "<module>"}});
+  check_has(thread, {"shop::Cart<double>::wait(double)", "wait_in_cart", "py cart"});
+}
+
+TEST_CASE("native frames are found in files that are gone, or have no section headers", "[live]") {
+  const std::string change =
+      GENERATE(as<std::string>(), "library deleted", "executable deleted", "no section headers");
+  CAPTURE(change);
+  const Interpreter& interpreter = any_interpreter();
+  const auto start_copy = [&](const std::string& name, bool headers) {
+    Workspace workspace = workspace_with_library(interpreter);
+    const std::string executable = workspace.copy_executable("python");
+    if (!headers) {
+      // As far as the program headers tell, there are none.
+      std::string file = read_file(workspace.outside("python"));
+      const auto zero = [&](std::size_t at, std::size_t size) {
+        file.replace(at, size, size, '\0');
+      };
+      zero(offsetof(Elf64_Ehdr, e_shoff), sizeof(Elf64_Off));
+      zero(offsetof(Elf64_Ehdr, e_shnum), sizeof(Elf64_Half));
+      zero(offsetof(Elf64_Ehdr, e_shstrndx), sizeof(Elf64_Half));
+      write_file(workspace.outside("python"), file);
+    }
+    Target target(std::move(workspace), "native.py", {name},
+                  {.executable = executable, .environment = {"PYTHONHOME=/usr"}});
+    REQUIRE(target.read().at("ready") == true);
+    REQUIRE(all_sleep(target.pid()));
+    return target;
+  };
+  // The same program, with all its files.
+  Target twin = start_copy("cart", true);
+  const NativeStack judged =
+      gdb_stacks(twin.pid(), interpreter.root, twin.workspace().inside("python")).at(twin.pid());
+
+  Target target = start_copy(change == "library deleted" ? "deleted_library" : "cart",
+                             change != "no section headers");
+  if (change == "executable deleted") fs::remove(target.workspace().outside("python"));
+  const Dump full = dump(target.pid(), {"--native=full"});
+  CHECK(full.status == 0);
+  const json& thread = thread_of(full.json, target.pid());
+  CAPTURE(thread.dump());
+  const auto offsets = [](const NativeStack& stack) {
+    std::vector<std::uint64_t> all;
+    for (const NativePlace& place : stack)
+      all.push_back(place.offset);
+    return all;
+  };
+  const NativeStack shown = native_stack(thread);
+  CHECK(offsets(shown) == offsets(judged));
+  if (change != "no section headers") {
+    CHECK(std::any_of(shown.begin(), shown.end(), [](const NativePlace& place) {
+      return place.module.ends_with(" (deleted)");
+    }));
+  }
+  CHECK(runs_of(thread).size() == 1);
+  check_has(thread, {"py cart", "py <module>"});
+}
+
+TEST_CASE("elfutils sees the same native frames", "[live]") {
+  const Interpreter& interpreter = any_interpreter();
+  if (interpreter.root == "/") return;  // there is another test for that one
+  const Workspace workspace = workspace_with_library(interpreter);
+  // Without a root of its own, as eu-stack opens files by their names.
+  const std::string& root = interpreter.root;
+  Program program{.command = {root + "/lib64/ld-linux-x86-64.so.2", "--library-path",
+                              root + "/usr/lib/x86_64-linux-gnu", root + interpreter.executable,
+                              workspace.outside("native.py"), "all"}};
+  program.environment = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "PYTHONHOME=" + root + "/usr"};
+  Child child(program);
+  REQUIRE(json::parse(child.read_line()).at("ready") == true);
+  REQUIRE(all_sleep(child.pid()));
+  const Dump full = dump(child.pid(), {"--native=full"});
+  CHECK(full.status == 0);
+  std::size_t whole = 0;
+  for (auto& [tid, judged] : eu_stacks(child.pid())) {
+    CAPTURE(tid);
+    const auto& threads = full.json.at("threads");
+    const auto thread = std::find_if(threads.begin(), threads.end(),
+                                     [&](const json& t) { return t.at("tid") == tid; });
+    if (thread == threads.end()) continue;  // the one without Python
+    const NativeStack shown = native_stack(*thread);
+    CAPTURE(thread->at("name").dump());
+    if (judged.size() == shown.size()) ++whole;
+    // It loses its way in libffi (0.188), where gdb doesn't.
+    const auto lost = std::find_if(judged.begin(), judged.end(), [](const NativePlace& place) {
+      return place.module.find("/libffi.so") != std::string::npos;
+    });
+    if (lost != judged.end()) {
+      judged.erase(lost, judged.end());
+      REQUIRE(judged.size() <= shown.size());
+      CHECK(NativeStack(shown.begin(),
+                        shown.begin() + static_cast<std::ptrdiff_t>(judged.size())) == judged);
+    } else {
+      CHECK(shown == judged);
+    }
+  }
+  CHECK(whole >= 5);
+}
+
+TEST_CASE("a thread that a debugger has is shown without its native frames, and the others with",
+          "[live]") {
+  Target target = start_blocked(any_interpreter(), "all");
+  const json truth = target.ask();
+  const Dump before = dump(target.pid(), {"--native=full"});
+  const pid_t held = thread_of(before.json, "cart").at("tid");
+  REQUIRE(::ptrace(PTRACE_SEIZE, held, nullptr, nullptr) == 0);
+  const Dump full = dump(target.pid(), {"--native=full"});
+  REQUIRE(::ptrace(PTRACE_INTERRUPT, held, nullptr, nullptr) == 0);
+  int status = 0;
+  REQUIRE(::waitpid(held, &status, __WALL) == held);
+  REQUIRE(::ptrace(PTRACE_DETACH, held, nullptr, nullptr) == 0);
+  CHECK(full.status == kPartial);
+  CHECK(full.json.at("capture").at("consistent") == false);
+  CHECK(difference(full.json, truth) == "");
+  for (const json& thread : full.json.at("threads")) {
+    CAPTURE(thread.dump());
+    CHECK(thread.contains("native_error") == (thread.at("tid") == held));
+    CHECK(native_stack(thread).empty() == (thread.at("tid") == held));
+  }
+  const std::string error = text_of(thread_of(full.json, held), "native_error");
+  CHECK(error == fmt::format("it could not be held for its native frames: it is traced by process "
+                             "{}",
+                             ::getpid()));
+  CHECK(goes_on(target.pid()));
+}
+
+TEST_CASE("native frames go together with the other options", "[live]") {
+  Target target = start_blocked(any_interpreter(), "all");
+  const std::string pid = std::to_string(target.pid());
+  const Dump whole = dump(target.pid(), {"--native=full"});
+  const json truth = target.ask();
+  const NativeStack judged = judge(target).at(thread_of(whole.json, "cart").at("tid"));
+
+  SECTION("some threads only") {
+    const Dump one = dump(target.pid(), {"--native=full", "--thread", "cart"});
+    CHECK(one.status == 0);
+    CHECK(one.json.at("capture").at("paused_threads") == 1);
+    REQUIRE(one.json.at("threads").size() == 1);
+    CHECK(native_stack(one.json.at("threads")[0]) == judged);
+  }
+  SECTION("the innermost frames only") {
+    const Dump some = dump(target.pid(), {"--native=full", "--frames", "2"});
+    CHECK(some.status == 0);
+    const json& thread = thread_of(some.json, "qsort");
+    CHECK(thread.at("truncated") == true);
+    CHECK(python_frames(thread).size() == 2);
+    CHECK(runs_of(thread) == Runs{{"block", "qsort.<locals>.compare"}});
+    check_has(thread, {"read", "py block"});
+    const json& other = thread_of(some.json, "cart");
+    check_has(other, {"wait_for_good", "wait_in_cart", "py cart", "py Thread.run"});
+  }
+  SECTION("variables") {
+    const Dump plain = dump(target.pid(), {"--locals", "--thread", "qsort"});
+    const Dump locals = dump(target.pid(), {"--native", "--locals", "--thread", "qsort"});
+    CHECK(locals.status == 0);
+    CHECK(plain.json.dump().find("\"locals\"") != std::string::npos);
+    CHECK(python_frames(thread_of(locals.json, "qsort")) ==
+          python_frames(thread_of(plain.json, "qsort")));
+  }
+  SECTION("all at one moment") {
+    const Dump paused = dump(target.pid(), {"--native=full", "--pause=all"});
+    CHECK(paused.status == 0);
+    CHECK(paused.json.at("capture").at("mode") == "paused");
+    CHECK(difference(paused.json, truth) == "");
+    CHECK(native_stack(thread_of(paused.json, "cart")) == judged);
+    const Dump bare = dump(target.pid(), {"--native=all", "--pause=all"});
+    CHECK(bare.status == 0);
+    CHECK(bare.json.at("threads").size() == whole.json.at("threads").size() + 1);
+  }
+  SECTION("a pause for what can't be verified") {
+    const Dump paused = dump(target.pid(), {"--native=full", "--pause"});
+    CHECK(paused.status == 0);
+    CHECK(native_stack(thread_of(paused.json, "cart")) == judged);
+  }
+  SECTION("no source lines") {
+    const Dump without = dump(target.pid(), {"--native=full", "--no-source"});
+    CHECK(without.status == 0);
+    CHECK(without.json.dump().find("\"source\"") == std::string::npos);
+    CHECK(native_stack(thread_of(without.json, "cart")) == judged);
+  }
+  SECTION("threads in groups") {
+    const Outcome text = run_pyscope({"dump", "--native", "--group", pid});
+    CHECK(text.status == 0);
+    CHECK(text.out.find("in shop::Cart<double>::wait(double)\n") != std::string::npos);
+    // The truth has 50 runs of one function with the same native frames between them.
+    CHECK(text.out.find("sort.<locals>.key") != std::string::npos);
+  }
+  SECTION("several processes") {
+    Target second = start_blocked(any_interpreter(), "poll");
+    const Outcome both =
+        run_pyscope({"dump", "--native=full", "--json", pid, std::to_string(second.pid())});
+    CHECK(both.status == 0);
+    const auto documents = parse_lines(both.out);
+    REQUIRE(documents.size() == 2);
+    CHECK(native_stack(thread_of(documents[0], "cart")) == judged);
+    CHECK(native_stack(thread_of(documents[1], second.pid())) == judge(second).at(second.pid()));
+  }
+  SECTION("again and again") {
+    Child watch(pyscope_program({"dump", "--native=full", "--json", "--watch", "0.1", pid}));
+    for (int i = 0; i < 3; ++i) {
+      const json document = json::parse(watch.read_line());
+      CHECK(native_stack(thread_of(document, "cart")) == judged);
+    }
+    ::kill(watch.pid(), SIGINT);
+    CHECK(watch.finish().status == 0);
+  }
+  SECTION("a recording") {
+    const std::string path = target.workspace().outside("recording");
+    pyscope::CaptureOptions options;
+    options.native = pyscope::Native::Full;
+    options.source = false;
+    options.record_path = path;
+    const auto live = pyscope::capture(target.pid(), options);
+    REQUIRE(live);
+    options.record_path.clear();
+    const auto replayed = pyscope::replay(path, options);
+    REQUIRE(replayed);
+    const auto places = [](const pyscope::Snapshot& snapshot) {
+      std::string text;
+      for (const pyscope::Thread& thread : snapshot.threads) {
+        text += fmt::format("{} {}{}\n", thread.tid, thread.native_error, thread.native_note);
+        for (const pyscope::Frame& frame : thread.frames) {
+          if (frame.native) {
+            const auto& location = snapshot.native_locations[*frame.native];
+            text += fmt::format("{}+{:#x}\n", location.module, location.offset);
+          } else if (frame.code) {
+            text += snapshot.codes[*frame.code].qualified_name + "\n";
+          }
+        }
+      }
+      return text;
+    };
+    CHECK(places(*live) == places(*replayed));
+    CHECK(places(*live).find(fmt::format("{}+{:#x}", judged[0].module, judged[0].offset)) !=
+          std::string::npos);
+  }
+  SECTION("a value that it doesn't have") {
+    const Outcome wrong = run_pyscope({"dump", "--native=some", pid});
+    CHECK(wrong.status == 2);
+    CHECK(wrong.err.find("--native takes no value, full or all, not 'some'") != std::string::npos);
+  }
+  CHECK(goes_on(target.pid()));
 }

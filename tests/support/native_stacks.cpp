@@ -49,8 +49,9 @@ class Places {
     const MappedPart* first = nullptr;
     for (const MappedPart& part : parts_) {
       if (part.offset == 0 && !part.path.empty()) {
-        const bool same = first != nullptr && first->inode == part.inode;
-        if (!same || first->path == "[vdso]") first = &part;
+        const bool same =
+            first != nullptr && first->inode == part.inode && first->path == part.path;
+        if (!same) first = &part;
       }
       if (at < part.begin || at >= part.end) continue;
       if (first == nullptr || first->inode != part.inode || first->path != part.path) break;
