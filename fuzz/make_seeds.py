@@ -15,6 +15,7 @@ What is recorded already is kept. With --few, there are only some of the cases, 
 are those of the manifest that PYSCOPE_TEST_INTERPRETERS names, or else of scripts/interpreters.sh.
 """
 
+import lzma
 import os
 import pathlib
 import random
@@ -22,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 PROGRAMS = REPOSITORY / "tests" / "live" / "programs"
@@ -44,7 +46,17 @@ CASES = [
 FEW = [("values.py", "standard"), ("paths.py", "values"), ("locks.py", "names")]
 # The numbers of the parsers in parsers.cpp.
 ELF, ELF_HEAD, OFFSETS, MAPS, STATUS, LOCATIONS, EXCEPTIONS, FDINFO, SOCKETS, DIAGNOSIS, LOCKS, CGROUP, PASSWD, COMMAND, \
-    ESCAPE, PATH, MOUNTS, REFUSAL, LOCATIONS_ANY, INNER = range(20)
+    ESCAPE, PATH, MOUNTS, REFUSAL, LOCATIONS_ANY, INNER, SYMBOLS, LOADED, PERF_MAP, \
+    DEMANGLE, COMPRESSED = range(25)
+
+
+LIBRARY = """
+template <class T> inline T twice(T value) { return value + value; }
+namespace shop {
+int stock(int count) { return twice(count) * 3; }
+__attribute__((cold)) int order(int count) { return count > 3 ? stock(count) : -1; }
+}
+"""
 
 
 def record(program, root, executable, case, path):
@@ -89,6 +101,17 @@ def code_objects(code):
             yield from code_objects(constant)
 
 
+def vdso():
+    """The library that the kernel maps into each process."""
+    for line in pathlib.Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith("[vdso]"):
+            begin, end = (int(word, 16) for word in line.split()[0].split("-"))
+            with open("/proc/self/mem", "rb") as memory:
+                memory.seek(begin)
+                return memory.read(end - begin)
+    return b""
+
+
 def make_parsers(folder, recordings):
     def put(parser, name, content, most=1 << 16):
         if content:
@@ -118,6 +141,20 @@ def make_parsers(folder, recordings):
         put(PATH, f"{i}", path.encode())
     put(REFUSAL, "any", bytes(range(96)) + b"name user profile")
     put(INNER, "any", b"4f1c6c0d8a7e")
+    # Small libraries with debug information; nothing of a test's depends on a compiler that isn't there.
+    for version in ["2", "4", "5", "5 -gz=zlib", "5 -gdwarf64"]:
+        with tempfile.TemporaryDirectory() as scratch:
+            library = pathlib.Path(scratch) / "library.so"
+            subprocess.run(["g++", "-x", "c++", "-", "-O1", *f"-gdwarf-{version}".split(), "-shared", "-nostdlib", "-fPIC",
+                            "-Wl,--build-id", "-o", library], check=True, input=LIBRARY, text=True)
+            put(SYMBOLS, f"dwarf-{version.replace(' ', '')}", text_of(library))
+    put(LOADED, "vdso", vdso())
+    put(PERF_MAP, "map", b"1000 20 py::stock:/srv/shop.py\n1010 10 lazy\n0x1800 800 std::sort\n")
+    for i, name in enumerate([b"_ZNSt6vectorIiSaIiEE9push_backERKi", b"_RNvMs_NtCs1234_7mycrate3fooNtB4_3Bar3run",
+                              b"_ZN4core3fmt9Formatter9write_str17h0123456789abcdefE", b"_Z1f1AIiiES_IS0_S0_E.cold"]):
+        put(DEMANGLE, f"{i}", name)
+    put(COMPRESSED, "xz", lzma.compress(bytes(5000)))
+    put(COMPRESSED, "zlib", zlib.compress(bytes(range(256))))
     codes = list(code_objects(compile(text_of(PROGRAMS / "locks.py"), "locks.py", "exec")))
     for i, code in enumerate(codes[::7]):
         if sys.version_info >= (3, 11):

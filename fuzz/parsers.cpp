@@ -10,10 +10,18 @@
 #include <string_view>
 #include <vector>
 
+#include "elf/debug_lines.hpp"
+#include "elf/decompress.hpp"
+#include "elf/elf_file.hpp"
 #include "elf/elf_image.hpp"
+#include "elf/symbol_table.hpp"
 #include "format/escape.hpp"
 #include "fuzz/promises.hpp"
 #include "fuzz/targets.hpp"
+#include "memory/image_memory.hpp"
+#include "native/demangle.hpp"
+#include "native/loaded_elf.hpp"
+#include "native/perf_map.hpp"
 #include "process/cgroup.hpp"
 #include "process/descriptors.hpp"
 #include "process/facts.hpp"
@@ -194,6 +202,53 @@ const std::vector<std::function<void(Bytes)>> kParsers = {
           {ErrorKind::NoSuchProcess, "process 7: there is none", {}}, 7,
           {{4711, std::string(text_of(b)), std::string(text_of(b.first(b.size() / 2)))}});
       check_error(error);
+    },
+    [](Bytes b) {
+      const UniqueFd fd = file_of(b);
+      const auto file = ElfFile::open(fd.get());
+      if (!file) return;
+      (void)file->build_id();
+      for (const ElfSectionHeader& section : file->sections())
+        (void)file->contents(section, 1U << 20U);
+      std::uint64_t symbols = 1U << 20U;
+      DebugBudget budget;
+      budget.inflated = 1U << 22U;
+      DebugLines lines(*file, budget);
+      for (const std::uint32_t type : {SHT_SYMTAB, SHT_DYNSYM}) {
+        const SymbolTable table = read_symbol_table(*file, type, symbols);
+        for (std::uint64_t address = 0x1000; address < 0x1400; address += 7) {
+          if (const auto found = table.find(address)) (void)demangle(found->name);
+          if (type == SHT_SYMTAB) (void)lines.find(address);
+        }
+      }
+    },
+    [](Bytes b) {
+      constexpr std::uint64_t kStart = 0x7F0000000000;
+      ImageMemory memory;
+      memory.put(RemoteAddr{kStart}, raw(b));
+      const auto loaded = LoadedElf::read(memory, RemoteAddr{kStart});
+      if (!loaded) return;
+      (void)loaded->build_id();
+      std::uint64_t budget = 1U << 20U;
+      const SymbolTable table = loaded->dynamic_symbols(budget);
+      for (std::uint64_t address = 0; address < 0x2000; address += 0x11)
+        (void)table.find(address);
+    },
+    [](Bytes b) {
+      const PerfMap map{std::string(text_of(b))};
+      for (std::uint64_t address = 0; address < 0x2000; address += 0x11)
+        (void)map.find(address);
+    },
+    [](Bytes b) {
+      const std::string name(text_of(b));
+      if (demangle(name).size() > std::max<std::size_t>(name.size(), 16384))
+        broken("a demangled name has an end", name);
+      (void)demangle("_Z" + name);
+      (void)demangle("_R" + name);
+    },
+    [](Bytes b) {
+      (void)decode_xz(raw(b), 1U << 20U);
+      (void)inflate(raw(b), b.size());
     },
 };
 
