@@ -11,7 +11,6 @@ namespace {
 
 // How a pointer is encoded (DW_EH_PE_…): its form in the lower half, what it is relative to in the
 // upper.
-constexpr std::uint8_t kOmitted = 0xFF;
 constexpr std::uint8_t kForm = 0x0F;
 constexpr std::uint8_t kAddress = 0x00;
 constexpr std::uint8_t kUnsigned4 = 0x03;

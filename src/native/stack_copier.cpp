@@ -77,7 +77,7 @@ void StackCopier::copy(const Memory& memory) {
   std::vector<StackPiece*> pieces;
   for (const auto& [state, range] : wanted_) {
     const auto piece = std::find_if(state->stack.begin(), state->stack.end(),
-                                    [&](const StackPiece& p) { return p.at == range.start; });
+                                    [at = range.start](const StackPiece& p) { return p.at == at; });
     pieces.push_back(&*piece);
     requests.push_back({range.start, piece->bytes});
   }
