@@ -53,18 +53,6 @@ std::map<pid_t, NativeStack> judge(const Target& target) {
   return gdb_stacks(target.pid(), target.interpreter().root, target.interpreter().executable);
 }
 
-/// No thread of it stands, and nobody traces it, at the latest after a while.
-bool goes_on(pid_t pid) {
-  return eventually([&] {
-    const auto tasks = task_activity(pid);
-    return std::all_of(tasks.begin(), tasks.end(), [&](const TaskActivity& task) {
-      const auto status = read_file(fmt::format("/proc/{}/task/{}/status", pid, task.tid));
-      return task.state != 't' && task.state != 'T' &&
-             status.find("TracerPid:\t0\n") != std::string::npos;
-    });
-  });
-}
-
 std::string text_of(const json& frame, const char* key) {
   return frame.contains(key) && frame.at(key).is_string() ? frame.at(key).get<std::string>() : "";
 }
