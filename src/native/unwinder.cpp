@@ -231,6 +231,7 @@ class Unwinder::Implementation {
       walk.frames.push_back(
           {RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !made_by_kernel, false});
       called = !made_by_kernel;
+      reads_of_step_ = 0;
       const int step = ::unw_step(&cursor);
       if (step == 0) break;
       if (step < 0) {
@@ -348,7 +349,9 @@ class Unwinder::Implementation {
 
   static Implementation& self(void* argument) { return *static_cast<Implementation*>(argument); }
 
-  [[nodiscard]] bool out_of_reads() const { return reads_ >= kMaxReads; }
+  [[nodiscard]] bool out_of_reads() const {
+    return reads_ >= kMaxReads || reads_of_step_ >= kMaxReadsOfStep;
+  }
 
   static int access_mem(unw_addr_space_t, unw_word_t at, unw_word_t* value, int write,
                         void* argument) {
@@ -358,6 +361,7 @@ class Unwinder::Implementation {
   int read_word(std::uint64_t at, unw_word_t& value) {
     if (out_of_reads()) return -UNW_EUNSPEC;
     ++reads_;
+    ++reads_of_step_;
     std::array<std::byte, sizeof value> bytes{};
     if (at >= kMadeTable) {
       if (table_ == nullptr) return -UNW_EINVAL;
@@ -437,6 +441,7 @@ class Unwinder::Implementation {
   const NativeState* state_ = nullptr;
   const Registers* registers_ = nullptr;  // that the unwinding begins with
   std::size_t reads_ = 0;
+  std::size_t reads_of_step_ = 0;             // since the last frame
   std::map<RemoteAddr, UnwindTable> tables_;  // by the image's start
 };
 

@@ -72,6 +72,8 @@ class Unwinder {
   /// What is read for all stacks together: words, by libunwind. A hostile table leads nowhere for
   /// long.
   static constexpr std::size_t kMaxReads = 20'000'000;
+  /// And for one frame: an expression in a table may loop.
+  static constexpr std::size_t kMaxReadsOfStep = 200'000;
 
   /// `images` must outlive it.
   Unwinder(const Memory& memory, MappedImages& images, FindSection find_section = nullptr);
