@@ -227,15 +227,17 @@ class Unwinder::Implementation {
       }
       // A handler returns to a frame that the kernel has made, and what a signal interrupted is at
       // that very instruction: neither has called anything.
-      const bool made_by_kernel = returns_from_signal(pc);
+      const bool signal = returns_from_signal(pc);
       walk.frames.push_back(
-          {RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !made_by_kernel, false});
-      called = !made_by_kernel;
+          {RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !signal, false, signal});
+      called = !signal;
       reads_of_step_ = 0;
       const int step = ::unw_step(&cursor);
+      const bool too_long = out_of_reads();
+      reads_of_step_ = 0;
       if (step == 0) break;
       if (step < 0) {
-        walk.error = out_of_reads() ? "unwinding it takes too long" : words_of(step);
+        walk.error = too_long ? "unwinding it takes too long" : words_of(step);
         return walk;
       }
     }

@@ -44,6 +44,9 @@ struct UnwoundFrame {
   /// information, such as a hand-written kernel.
   bool guessed = false;
 
+  /// Made by the kernel: it has called the frame before it, a signal handler.
+  bool signal = false;
+
   /// An address within the instruction that it is at.
   [[nodiscard]] RemoteAddr instruction() const {
     return called && pc ? RemoteAddr{pc.raw() - 1} : pc;
