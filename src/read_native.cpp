@@ -55,11 +55,14 @@ std::optional<ElfSection> NativeFrames::section_of_file(RemoteAddr image, const 
   return section == nullptr ? std::nullopt : std::optional(*section);
 }
 
-std::uint32_t NativeFrames::location_of(RemoteAddr instruction) {
+std::uint32_t NativeFrames::location_of(const UnwoundFrame& frame) {
+  const RemoteAddr instruction = frame.instruction();
   const auto [entry, is_new] =
       known_.try_emplace(instruction, static_cast<std::uint32_t>(locations_.size()));
   if (is_new) {
     NativeSymbol symbol = symbols_.find(instruction);
+    // Its own name (__restore_rt) is seldom known, and tells less.
+    if (frame.signal) symbol.function = "<signal handler called>";
     // By the headers in memory, which are there where the file isn't: for the vdso, in a recording.
     if (const MappedImage* image = images_.find(instruction)) {
       symbol.offset = image->in_file(instruction);
@@ -93,14 +96,17 @@ std::vector<bool> NativeFrames::find_folded(const MergedStack& stack, const Nati
       folded[i] = true;
       continue;
     }
-    const RemoteAddr instruction = walk.frames[index].instruction();
-    const std::string& function = locations_[location_of(instruction)].function;
+    const std::string& function = locations_[location_of(walk.frames[index])].function;
     const bool beneath_python =
         stack.beyond == 0 && last_loop != merged.begin() &&
         i >= static_cast<std::size_t>(std::distance(merged.begin(), last_loop));
-    if (is_interpreter(instruction)) {
+    if (is_interpreter(walk.frames[index].instruction())) {
       // Without a name it tells something only as the very place where the thread is.
-      folded[i] = beneath_python || is_call_machinery(function) || (function.empty() && i > 0);
+      folded[i] =
+          beneath_python || is_call_machinery(function) || (function.empty() && i > 0) ||
+          (i > 0 && merged[i - 1].from == From::Native &&
+           takes_arguments_for(function,
+                               locations_[location_of(walk.frames[merged[i - 1].index])].function));
     } else if (beneath_python) {
       folded[i] = function.empty() || begins_thread(function);
     }
@@ -126,7 +132,7 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
   const auto native_frame = [&](std::size_t index) {
     Frame frame;
     frame.kind = FrameKind::Native;
-    frame.native = location_of(walk.frames[index].instruction());
+    frame.native = location_of(walk.frames[index]);
     frame.guessed = walk.frames[index].guessed;
     return frame;
   };

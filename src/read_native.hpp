@@ -37,7 +37,7 @@ class NativeFrames {
 
  private:
   struct Named;
-  [[nodiscard]] std::uint32_t location_of(RemoteAddr instruction);
+  [[nodiscard]] std::uint32_t location_of(const UnwoundFrame& frame);
   [[nodiscard]] bool is_interpreter(RemoteAddr instruction) const;
   [[nodiscard]] std::vector<bool> find_folded(const struct MergedStack& merged,
                                               const NativeWalk& walk);

@@ -29,6 +29,8 @@ constexpr std::array kCallMachinery = std::to_array<std::string_view>({
     "_Py_CallBuiltinClass",
     "object_vacall",
     "callmethod",
+    "call_attribute",
+    "call_unbound",
     "call_method",
     "vectorcall_",
     "method_vectorcall",
@@ -47,6 +49,12 @@ constexpr std::array kCallMachinery = std::to_array<std::string_view>({
     "gen_iternext",
     "_PyGen_",
     "PyIter_Send",
+    "PyIter_Next",
+    "iternext",
+    "_Py_slot_",
+    "Py_DECREF",
+    "Py_XDECREF",
+    "PyStackRef_",
     "run_eval_code_obj",
     "run_mod",
     "pyrun_",
@@ -79,6 +87,11 @@ bool begins_with_any(std::string_view function, const Names& names) {
 
 bool is_call_machinery(std::string_view function) {
   return begins_with_any(function, kCallMachinery);
+}
+
+bool takes_arguments_for(std::string_view function, std::string_view callee) {
+  return !function.empty() && callee.starts_with(function) &&
+         callee.substr(function.size()).starts_with("_impl");
 }
 
 bool begins_thread(std::string_view function) {

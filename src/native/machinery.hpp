@@ -10,6 +10,10 @@ namespace pyscope {
 /// compiler has put behind them (".cold", ".constprop.0").
 [[nodiscard]] bool is_call_machinery(std::string_view function);
 
+/// Whether a function does nothing but take the arguments apart for the one that it calls: what
+/// Argument Clinic generates for "sum" is "builtin_sum", which calls "builtin_sum_impl".
+[[nodiscard]] bool takes_arguments_for(std::string_view function, std::string_view callee);
+
 /// Whether a function of the C library or the loader begins a program or a thread.
 [[nodiscard]] bool begins_thread(std::string_view function);
 

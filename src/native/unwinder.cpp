@@ -227,14 +227,17 @@ class Unwinder::Implementation {
       }
       // A handler returns to a frame that the kernel has made, and what a signal interrupted is at
       // that very instruction: neither has called anything.
-      const bool made_by_kernel = returns_from_signal(pc);
+      const bool signal = returns_from_signal(pc);
       walk.frames.push_back(
-          {RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !made_by_kernel, false});
-      called = !made_by_kernel;
+          {RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !signal, false, signal});
+      called = !signal;
+      reads_of_step_ = 0;
       const int step = ::unw_step(&cursor);
+      const bool too_long = out_of_reads();
+      reads_of_step_ = 0;
       if (step == 0) break;
       if (step < 0) {
-        walk.error = out_of_reads() ? "unwinding it takes too long" : words_of(step);
+        walk.error = too_long ? "unwinding it takes too long" : words_of(step);
         return walk;
       }
     }
@@ -348,7 +351,9 @@ class Unwinder::Implementation {
 
   static Implementation& self(void* argument) { return *static_cast<Implementation*>(argument); }
 
-  [[nodiscard]] bool out_of_reads() const { return reads_ >= kMaxReads; }
+  [[nodiscard]] bool out_of_reads() const {
+    return reads_ >= kMaxReads || reads_of_step_ >= kMaxReadsOfStep;
+  }
 
   static int access_mem(unw_addr_space_t, unw_word_t at, unw_word_t* value, int write,
                         void* argument) {
@@ -358,6 +363,7 @@ class Unwinder::Implementation {
   int read_word(std::uint64_t at, unw_word_t& value) {
     if (out_of_reads()) return -UNW_EUNSPEC;
     ++reads_;
+    ++reads_of_step_;
     std::array<std::byte, sizeof value> bytes{};
     if (at >= kMadeTable) {
       if (table_ == nullptr) return -UNW_EINVAL;
@@ -437,6 +443,7 @@ class Unwinder::Implementation {
   const NativeState* state_ = nullptr;
   const Registers* registers_ = nullptr;  // that the unwinding begins with
   std::size_t reads_ = 0;
+  std::size_t reads_of_step_ = 0;             // since the last frame
   std::map<RemoteAddr, UnwindTable> tables_;  // by the image's start
 };
 

@@ -44,6 +44,9 @@ struct UnwoundFrame {
   /// information, such as a hand-written kernel.
   bool guessed = false;
 
+  /// Made by the kernel: it has called the frame before it, a signal handler.
+  bool signal = false;
+
   /// An address within the instruction that it is at.
   [[nodiscard]] RemoteAddr instruction() const {
     return called && pc ? RemoteAddr{pc.raw() - 1} : pc;
@@ -72,6 +75,8 @@ class Unwinder {
   /// What is read for all stacks together: words, by libunwind. A hostile table leads nowhere for
   /// long.
   static constexpr std::size_t kMaxReads = 20'000'000;
+  /// And for one frame: an expression in a table may loop.
+  static constexpr std::size_t kMaxReadsOfStep = 200'000;
 
   /// `images` must outlive it.
   Unwinder(const Memory& memory, MappedImages& images, FindSection find_section = nullptr);

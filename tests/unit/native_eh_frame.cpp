@@ -1,0 +1,255 @@
+// The index of .eh_frame, compared with the one that the linker made, and of sections that lie.
+#include <fcntl.h>
+#include <link.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "elf/elf_image.hpp"
+#include "native/eh_frame.hpp"
+#include "paged_memory.hpp"
+#include "process/unique_fd.hpp"
+
+using namespace pyscope;
+using test::PagedMemory;
+
+namespace {
+
+/// Bytes, written in order.
+class Section {
+ public:
+  template <class T>
+  Section& put(T value) {
+    const auto* first = reinterpret_cast<const std::byte*>(&value);
+    bytes.insert(bytes.end(), first, first + sizeof value);
+    return *this;
+  }
+  Section& text(const char* value) {
+    for (const char* c = value; *c != '\0'; ++c)
+      put(*c);
+    return put('\0');
+  }
+  /// A CIE whose functions are encoded in this way. Returns where it begins.
+  std::size_t cie(std::uint8_t encoding) {
+    const std::size_t begin = bytes.size();
+    put(std::uint32_t{16}).put(std::uint32_t{0}).put(std::uint8_t{1}).text("zR");
+    // Alignments, the return address, and one byte for the encoding.
+    put(std::uint8_t{1}).put(std::uint8_t{0x78}).put(std::uint8_t{16}).put(std::uint8_t{1});
+    put(encoding).put(std::uint8_t{0}).put(std::uint8_t{0}).put(std::uint8_t{0});
+    return begin;
+  }
+  /// An FDE of a function whose address is four bytes, relative to their own place.
+  std::size_t fde(std::size_t cie_at, std::int32_t function, std::uint32_t size = 16) {
+    const std::size_t begin = bytes.size();
+    put(std::uint32_t{16}).put(static_cast<std::uint32_t>(begin + 4 - cie_at));
+    put(function).put(size).put(std::uint32_t{0});
+    return begin;
+  }
+
+  std::vector<std::byte> bytes;
+};
+
+constexpr RemoteAddr kAt{0x10'0000};
+constexpr RemoteAddr kBase{0x8'0000};
+constexpr std::uint8_t kRelative4 = 0x1B;
+constexpr std::uint8_t kAbsolute8 = 0x00;
+
+std::vector<UnwindTableEntry> index_of(const Section& section) {
+  return index_eh_frame(section.bytes, kAt, kBase);
+}
+
+std::int32_t offset(std::uint64_t address) {
+  return static_cast<std::int32_t>(address - kBase.raw());
+}
+
+bool before(const UnwindTableEntry& a, const UnwindTableEntry& b) {
+  return a.function != b.function ? a.function < b.function : a.description < b.description;
+}
+
+}  // namespace
+
+TEST_CASE("eh_frame: the index of the test's own program is the one that its linker made") {
+  struct Program {
+    std::uint64_t bias = 0;
+    std::uint64_t header = 0;
+  } program;
+  // The first one is the program itself.
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* result) {
+        auto& found = *static_cast<Program*>(result);
+        found.bias = info->dlpi_addr;
+        for (std::size_t i = 0; i < info->dlpi_phnum; ++i) {
+          if (info->dlpi_phdr[i].p_type == PT_GNU_EH_FRAME)
+            found.header = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+        }
+        return 1;
+      },
+      &program);
+  REQUIRE(program.header != 0);
+  const auto* words = reinterpret_cast<const std::int32_t*>(program.header);
+  std::vector<UnwindTableEntry> linked;
+  for (std::int32_t i = 0; i < words[2]; ++i)
+    linked.push_back({words[3 + 2 * i], words[4 + 2 * i]});
+  REQUIRE(linked.size() > 1000);
+
+  const UniqueFd file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
+  const auto elf = read_elf(file.get());
+  REQUIRE(elf);
+  const ElfSection* section = elf->section(".eh_frame");
+  REQUIRE(section != nullptr);
+  const RemoteAddr at{program.bias + section->address};
+  const std::span bytes(reinterpret_cast<const std::byte*>(at.raw()), section->size);
+  auto made = index_eh_frame(bytes, at, RemoteAddr{program.header});
+  std::sort(made.begin(), made.end(), before);
+  std::sort(linked.begin(), linked.end(), before);
+  CHECK(made == linked);
+}
+
+TEST_CASE("eh_frame: functions of several CIEs are sorted by address") {
+  Section section;
+  const std::size_t relative = section.cie(kRelative4);
+  const std::size_t second = section.fde(relative, 0x100);
+  const std::size_t absolute = section.cie(kAbsolute8);
+  const std::size_t first = section.bytes.size();
+  section.put(std::uint32_t{20}).put(static_cast<std::uint32_t>(first + 4 - absolute));
+  section.put(std::uint64_t{0x9'0000}).put(std::uint64_t{16});
+  const std::size_t third = section.fde(relative, 0x100);
+  section.put(std::uint32_t{0});
+  const auto table = index_of(section);
+  REQUIRE(table.size() == 3);
+  CHECK(table[0] == UnwindTableEntry{offset(0x9'0000), offset(kAt.raw() + first)});
+  CHECK(table[1] ==
+        UnwindTableEntry{offset(kAt.raw() + second + 8 + 0x100), offset(kAt.raw() + second)});
+  CHECK(table[2].description == offset(kAt.raw() + third));
+}
+
+TEST_CASE("eh_frame: what makes no sense is left out, or ends the index") {
+  Section section;
+  const std::size_t cie = section.cie(kRelative4);
+  section.fde(cie, 0x100);
+  SECTION("the mark of the end") {
+    section.put(std::uint32_t{0}).fde(cie, 0x200);
+    CHECK(index_of(section).size() == 1);
+  }
+  SECTION("a length beyond the end") {
+    section.put(std::uint32_t{0x1000'0000}).put(std::uint32_t{24});
+    CHECK(index_of(section).size() == 1);
+  }
+  SECTION("a long length that wraps around") {
+    section.put(std::numeric_limits<std::uint32_t>::max());
+    section.put(std::numeric_limits<std::uint64_t>::max() - 8);
+    CHECK(index_of(section).size() == 1);
+  }
+  SECTION("a CIE before the section") {
+    section.put(std::uint32_t{16}).put(std::uint32_t{0x7000'0000});
+    section.put(std::uint64_t{0}).put(std::uint32_t{0});
+    section.fde(cie, 0x200);
+    CHECK(index_of(section).size() == 2);
+  }
+  SECTION("an FDE that is its own CIE") {
+    const auto at = section.bytes.size();
+    section.put(std::uint32_t{16}).put(std::uint32_t{4});
+    section.put(std::uint64_t{0}).put(std::uint32_t{0});
+    section.fde(at, 0x200);
+    section.fde(cie, 0x300);
+    CHECK(index_of(section).size() <= 4);
+  }
+  SECTION("an encoding that nobody uses") {
+    const std::size_t odd = section.cie(0x3A);
+    section.fde(odd, 0x200);
+    section.fde(cie, 0x300);
+    CHECK(index_of(section).size() == 2);
+  }
+  SECTION("a function too far away for the table") {
+    const std::size_t absolute = section.cie(kAbsolute8);
+    const std::size_t at = section.bytes.size();
+    section.put(std::uint32_t{20}).put(static_cast<std::uint32_t>(at + 4 - absolute));
+    section.put(std::uint64_t{0xFFFF'FFFF'0000'0000}).put(std::uint64_t{16});
+    CHECK(index_of(section).size() == 1);
+  }
+  SECTION("an augmentation without an end") {
+    section.put(std::uint32_t{9}).put(std::uint32_t{0}).put(std::uint8_t{1});
+    section.put(std::uint32_t{0x52525A7A});
+    section.fde(section.bytes.size() - 13, 0x200);
+    CHECK(index_of(section).size() <= 2);
+  }
+}
+
+TEST_CASE("eh_frame: a section that is cut off anywhere has the functions before that") {
+  Section section;
+  const std::size_t cie = section.cie(kRelative4);
+  std::vector<std::size_t> ends;
+  for (int i = 0; i < 8; ++i) {
+    section.fde(cie, 0x100 * i);
+    ends.push_back(section.bytes.size());
+  }
+  const auto bytes = section.bytes;
+  for (std::size_t size = 0; size <= bytes.size(); ++size) {
+    CAPTURE(size);
+    const auto whole = static_cast<std::size_t>(
+        std::count_if(ends.begin(), ends.end(), [&](std::size_t end) { return end <= size; }));
+    // Where it can be read beyond its end is for the sanitizer to see.
+    const std::vector<std::byte> cut(bytes.begin(), bytes.begin() + static_cast<long>(size));
+    CHECK(index_eh_frame(cut, kAt, kBase).size() == whole);
+  }
+}
+
+TEST_CASE(
+    "eh_frame: whatever bytes are changed, the index ends and isn't larger than the section") {
+  Section section;
+  for (int i = 0; i < 4; ++i) {
+    const std::size_t cie = section.cie(i % 2 == 0 ? kRelative4 : kAbsolute8);
+    for (int n = 0; n < 4; ++n)
+      section.fde(cie, 0x100 * n);
+  }
+  std::mt19937 random(1);
+  constexpr int kRounds = 3000;
+  constexpr std::size_t kSmallest = 8;  // of an entry: its length and its distance
+  for (int round = 0; round < kRounds; ++round) {
+    auto bytes = section.bytes;
+    for (int i = 0; i < 3; ++i)
+      bytes[random() % bytes.size()] = static_cast<std::byte>(random() % 5 == 0 ? 0xFF : random());
+    CHECK(index_eh_frame(bytes, kAt, kBase).size() <= bytes.size() / kSmallest);
+  }
+}
+
+TEST_CASE(
+    "eh_frame: the linker's table is used where it is, and made where it isn't to be trusted") {
+  PagedMemory memory;
+  MappedImage image;
+  image.start = RemoteAddr{0x40'0000};
+  image.load_bias = 0x40'0000;
+  image.elf.unwind_table = 0x2000;
+  Section header;
+  header.put(std::uint8_t{1}).put(std::uint8_t{0x1B}).put(std::uint8_t{0x03});
+  const std::uint8_t encoding = GENERATE(std::uint8_t{0x3B}, std::uint8_t{0x1B});
+  const std::uint32_t count = GENERATE(2U, 4'000'000'001U);
+  header.put(encoding).put(std::int32_t{0xFFC}).put(count);
+  memory.write(RemoteAddr{0x40'2000}, header.bytes);
+  Section frames;
+  const std::size_t cie = frames.cie(kRelative4);
+  frames.fde(cie, 0x100);
+  frames.put(std::uint32_t{0});
+  memory.write(RemoteAddr{0x40'3000}, frames.bytes);
+
+  const bool good = encoding == 0x3B && count == 2;
+  const auto no_file = find_unwind_table(memory, image, nullptr);
+  CHECK(no_file.entries == (good ? 2 : 0));
+  const auto found = find_unwind_table(memory, image, [&](RemoteAddr, const char* name) {
+    CHECK(std::string(name) == ".eh_frame");
+    return std::optional(ElfSection{".eh_frame", 0x3000, frames.bytes.size()});
+  });
+  CHECK(found.entries == (good ? 2 : 1));
+  CHECK(found.made.size() == (good ? 0 : 1));
+  // A section of any size, that memory doesn't hold.
+  const auto endless = find_unwind_table(memory, image, [&](RemoteAddr, const char*) {
+    return std::optional(ElfSection{".eh_frame", 0x3000, std::uint64_t{1} << 60U});
+  });
+  CHECK(endless.entries == (good ? 2 : 0));
+}
