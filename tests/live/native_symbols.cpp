@@ -29,6 +29,7 @@ namespace {
 // that no file holds; then it waits.
 constexpr const char* kProgram = R"(
 #include <stdio.h>
+#include <sys/mman.h>
 extern "C" __attribute__((noinline)) void* caller() { return __builtin_return_address(0); }
 namespace shop {
 int line;
