@@ -38,8 +38,9 @@ std::string with_separators(std::int64_t number) {
   return digits;
 }
 
-std::string seconds(Clock::duration time) {
-  const double value = std::chrono::duration<double>(time).count();
+/// In floating point: a sleep may be for longer than a clock can count.
+std::string seconds(std::chrono::duration<double> time) {
+  const double value = time.count();
   return value < 0.1 ? fmt::format("{:.0f} ms", value * 1000) : fmt::format("{:.1f} s", value);
 }
 
@@ -555,7 +556,8 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
     result.summary = "sleeping" + where;
     if (thread.wait->left_us) {
       result.evidence.push_back(
-          fmt::format("{} are left", seconds(std::chrono::microseconds(*thread.wait->left_us))));
+          fmt::format("{} are left", seconds(std::chrono::duration<double, std::micro>(
+                                         static_cast<double>(*thread.wait->left_us)))));
     }
     return;
   }

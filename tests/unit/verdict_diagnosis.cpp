@@ -245,3 +245,15 @@ TEST_CASE("of a stack that isn't verified only what held still is used") {
   CHECK(says(judged, "looping in loop (a.py)"));
   CHECK(says(judged, "could not be verified"));
 }
+
+TEST_CASE("a sleep may have centuries left", "[why]") {
+  Sampler sampler;
+  sampler.block("sleep");
+  sampler.thread.wait->left_us = 1'000'000'000'000'000'000;
+  for (int i = 0; i < 10; ++i)
+    sampler.add({{1, "nap", 3}}, 0);
+  const ThreadDiagnosis judged = sampler.judge();
+  CHECK(judged.verdict == Verdict::Sleeping);
+  REQUIRE(judged.evidence.size() == 1);
+  CHECK(judged.evidence.front() == "1000000000000.0 s are left");
+}
