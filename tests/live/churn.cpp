@@ -318,7 +318,11 @@ TEST_CASE("churn: a process that changes all the time is dumped and its results 
         CHECK(document.at("command").back() == what);
         CHECK(document.at("python").at("version") == interpreter.version);
       }
-      if (verb == "inspect" && document.at("consistent")) {
+      // Two equal readings of what runs on are no proof, as docs/inspect.md says: numbers are freed
+      // and reused for the same ones round after round. Held by all its threads, it is exact.
+      if (verb == "inspect" && document.at("consistent") && has(question, "--pause") &&
+          what == "garbage") {
+        CAPTURE(before, document.dump(), after);
         CHECK(all_between(before, document.at("value"), after));
       }
     }
