@@ -144,9 +144,9 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
   }
   if (merged.beyond > 0 && walk.error.empty()) {
     thread.native_error = fmt::format(
-        "the native stack ends before {} calls of the interpreter, whose native frames are not "
-        "known: the thread has changed to another stack since",
-        merged.beyond);
+        "the native stack ends before {} of the interpreter, whose native frames are not known: "
+        "the thread has changed to another stack since",
+        merged.beyond == 1 ? "a call" : fmt::format("{} calls", merged.beyond));
   }
   const std::vector<bool> folded = mode_ == Native::Full
                                        ? std::vector<bool>(merged.frames.size(), false)

@@ -2,6 +2,7 @@
 // frame that executes it.
 
 #include <elf.h>
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "process/unique_fd.hpp"
 #include "pyscope/capture.hpp"
 #include "support/catch.hpp"
 #include "support/native_stacks.hpp"
@@ -498,7 +500,9 @@ TEST_CASE("elfutils sees the same native frames", "[live]") {
   const Dump full = dump(child.pid(), {"--native=full"});
   CHECK(full.status == 0);
   std::size_t whole = 0;
-  for (auto& [tid, judged] : eu_stacks(child.pid())) {
+  for (const auto& [judged_tid, judged_stack] : eu_stacks(child.pid())) {
+    const pid_t tid = judged_tid;
+    NativeStack judged = judged_stack;
     CAPTURE(tid);
     const auto& threads = full.json.at("threads");
     const auto thread = std::find_if(threads.begin(), threads.end(),
@@ -547,6 +551,31 @@ TEST_CASE("a thread that a debugger has is shown without its native frames, and 
   CHECK(error == fmt::format("it could not be held for its native frames: it is traced by process "
                              "{}",
                              ::getpid()));
+  CHECK(goes_on(target.pid()));
+}
+
+TEST_CASE("a thread that can not be stopped costs the others none of their native frames",
+          "[live]") {
+  const Workspace place(any_interpreter());
+  Target target(any_interpreter(), "processes.py", {"uninterruptible", place.inside("fifo")});
+  REQUIRE(target.read() == "ready");
+  REQUIRE(eventually([&] {
+    const auto tasks = task_activity(target.pid());
+    return std::any_of(tasks.begin(), tasks.end(),
+                       [](const TaskActivity& task) { return task.state == 'D'; });
+  }));
+  const Dump dumped = dump(target.pid(), {"--native"});
+  CHECK(dumped.status == kPartial);
+  check_has(thread_of(dumped.json, "sleeper"), {"clock_nanosleep", "py Thread.run"});
+  const json& stuck = thread_of(dumped.json, "MainThread");
+  CHECK(text_of(stuck, "native_error") ==
+        "it could not be held for its native frames: it did not stop in time");
+  CHECK(stuck.at("consistent") == true);
+  CHECK(native_stack(stuck).empty());
+  CHECK(runs_of(stuck) == Runs{{"uninterruptible", "<module>"}});
+  // Its child opens the other end, and it goes on as if nothing had been.
+  const pyscope::UniqueFd other{::open(place.outside("fifo").c_str(), O_WRONLY | O_NONBLOCK)};
+  CHECK(other);
   CHECK(goes_on(target.pid()));
 }
 
