@@ -486,7 +486,10 @@ TEST_CASE("native frames are found in files that are gone, or have no section he
 
 TEST_CASE("elfutils sees the same native frames", "[live]") {
   const Interpreter& interpreter = any_interpreter();
-  if (interpreter.root == "/") return;  // there is another test for that one
+  if (interpreter.root == "/") {
+    WARN("not tested: the newest interpreter has no root of its own");
+    return;
+  }
   const Workspace workspace = workspace_with_library(interpreter);
   // Without a root of its own, as eu-stack opens files by their names.
   const std::string& root = interpreter.root;
