@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #include <array>
 #include <catch2/catch.hpp>
@@ -57,9 +58,16 @@ struct Moment {
 #endif
   std::array<void*, 256> callers{};
   const int count = ::backtrace(callers.data(), callers.size());
-  // The first one is this function.
-  for (int i = 1; i < count; ++i)
-    moment.callers.push_back(reinterpret_cast<std::uint64_t>(callers[static_cast<std::size_t>(i)]));
+  // Behind this function; before it there may be one of a sanitizer.
+  const auto function_of = [](std::uint64_t pc) {
+    return ::_Unwind_FindEnclosingFunction(reinterpret_cast<void*>(pc));
+  };
+  bool below = false;
+  for (int i = 0; i < count; ++i) {
+    const auto pc = reinterpret_cast<std::uint64_t>(callers[static_cast<std::size_t>(i)]);
+    if (below) moment.callers.push_back(pc);
+    below = below || function_of(pc) == function_of(moment.registers.pc().raw());
+  }
   meanwhile(moment);
 }
 
