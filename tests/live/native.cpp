@@ -605,9 +605,12 @@ TEST_CASE("a thread that can not be stopped costs the others none of their nativ
   CHECK(stuck.at("consistent") == true);
   CHECK(native_stack(stuck).empty());
   CHECK(runs_of(stuck) == Runs{{"uninterruptible", "<module>"}});
-  // Its child opens the other end, and it goes on as if nothing had been.
-  const pyscope::UniqueFd other{::open(place.outside("fifo").c_str(), O_WRONLY | O_NONBLOCK)};
-  CHECK(other);
+  // Once its child is there to open the other end, it goes on as if nothing had been.
+  pyscope::UniqueFd other;
+  CHECK(eventually([&] {
+    other = pyscope::UniqueFd{::open(place.outside("fifo").c_str(), O_WRONLY | O_NONBLOCK)};
+    return static_cast<bool>(other);
+  }));
   CHECK(goes_on(target.pid()));
 }
 
