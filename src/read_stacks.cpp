@@ -435,7 +435,7 @@ class StackReader {
   void drop_native_states(std::span<const pid_t> tids) {
     for (const pid_t tid : tids) {
       if (native_->states.erase(tid) != 0) {
-        native_->refusals[tid] = "reading its stack took longer than it was held";
+        native_->refusals[tid] = "not for long enough to copy its stack";
       }
     }
   }
