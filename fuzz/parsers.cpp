@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -214,7 +215,8 @@ const std::vector<std::function<void(Bytes)>> kParsers = {
       DebugBudget budget;
       budget.inflated = 1U << 22U;
       DebugLines lines(*file, budget);
-      for (const std::uint32_t type : {SHT_SYMTAB, SHT_DYNSYM}) {
+      for (const std::uint32_t type :
+           std::initializer_list<std::uint32_t>{SHT_SYMTAB, SHT_DYNSYM}) {
         const SymbolTable table = read_symbol_table(*file, type, symbols);
         for (std::uint64_t address = 0x1000; address < 0x1400; address += 7) {
           if (const auto found = table.find(address)) (void)demangle(found->name);

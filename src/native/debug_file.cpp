@@ -107,6 +107,7 @@ std::unique_ptr<DebugFile> open_debug_file(const Process& process, const ElfFile
   if (id.size() > 1) {
     const std::string name = by_build_id(id);
     if (auto file = try_both_roots(name, name)) return file;
+    log("  no debug file {}", name);
   }
   if (!link) return nullptr;
   const auto folder_of = [](const std::string& file) {
@@ -122,6 +123,7 @@ std::unique_ptr<DebugFile> open_debug_file(const Process& process, const ElfFile
       return file;
     }
   }
+  log("  no debug file {} beside it or below /usr/lib/debug", link->name);
   return nullptr;
 }
 

@@ -148,3 +148,30 @@ TEST_CASE("each instruction of this program has its line", "[lines]") {
   // A compiler's cache may have made parts of it of other folders with the same sources.
   compare_all(folder, own, 500, false);
 }
+
+TEST_CASE("lines cost no more than they may", "[lines]") {
+  const ScratchFolder folder;
+  write_sources(folder);
+  const std::string program = folder.path() / "program";
+  (void)lines_of("cd " + folder.path().string() +
+                 " && g++ -O1 -g -gz=zlib main.cpp part.cpp -o program 2>&1");
+  const File opened(program);
+  const auto addresses = instructions_of(program);
+  const auto known_with = [&](DebugBudget budget) {
+    DebugLines lines(opened.elf, budget);
+    return std::count_if(addresses.begin(), addresses.end(),
+                         [&](std::uint64_t address) { return lines.find(address).has_value(); });
+  };
+  const auto all = known_with({});
+  REQUIRE(all > 100);
+  CHECK(known_with({.inflated = 10}) == 0);
+  CHECK(known_with({.units = 0}) == 0);
+  CHECK(known_with({.abbreviations = 2}) == 0);
+  CHECK(known_with({.ranges = 0}) == 0);
+  CHECK(known_with({.line_tables = 0}) == 0);
+  CHECK(known_with({.rows = 0}) == 0);
+  // What was read before there was no more is still right.
+  const auto some = known_with({.rows = 20});
+  CHECK(some > 0);
+  CHECK(some < all);
+}
