@@ -44,6 +44,8 @@ struct Diagnosis {
   std::size_t samples = 0;
   std::int64_t interval_us = 0;  // from one sample to the next, on the average
   std::int64_t duration_us = 0;  // from the first to the last
+  std::size_t native_looks = 0;  // so often threads were held afterwards, for their native frames
+  std::int64_t paused_us = 0;    // for how long at the most
   /// The last of the samples, with its deadlocks.
   Snapshot last;
 };

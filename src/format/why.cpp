@@ -27,6 +27,10 @@ class WhyJson : private JsonFields<Writer> {
     field("samples", std::uint64_t{diagnosis.samples});
     field("interval_us", diagnosis.interval_us);
     field("duration_us", diagnosis.duration_us);
+    if (diagnosis.native_looks > 0) {
+      field("native_looks", std::uint64_t{diagnosis.native_looks});
+      field("paused_us", diagnosis.paused_us);
+    }
     key("threads");
     writer_.StartArray();
     for (const ThreadDiagnosis& thread : diagnosis.threads)
@@ -128,9 +132,16 @@ std::string render_text(const Diagnosis& diagnosis, bool color) {
   painter.append(out, Style::Heading,
                  fmt::format("Process {} on {}: {}", last.pid, escape(last.host),
                              clip(command, kMostColumns)));
-  out += fmt::format("\n{} samples in {}, without stopping it\n", diagnosis.samples,
-                     format_duration(static_cast<std::uint64_t>(
-                         std::max<std::int64_t>(diagnosis.duration_us, 0))));
+  const auto time = [](std::int64_t us) {
+    return format_duration(static_cast<std::uint64_t>(std::max<std::int64_t>(us, 0)));
+  };
+  out += fmt::format("\n{} samples in {}, without stopping it", diagnosis.samples,
+                     time(diagnosis.duration_us));
+  if (diagnosis.native_looks > 0) {
+    out += fmt::format("; then threads paused {} times for native frames, for {} at the most",
+                       diagnosis.native_looks, time(diagnosis.paused_us));
+  }
+  out += '\n';
   std::vector<const ThreadDiagnosis*> idle;
   for (const ThreadDiagnosis& thread : diagnosis.threads) {
     if (thread.verdict == Verdict::Idle) {

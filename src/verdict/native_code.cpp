@@ -99,6 +99,11 @@ bool wants_native_code(const ThreadDiagnosis& judged, const Snapshot& last) {
 }
 
 void add_native_code(Diagnosis& diagnosis, const std::vector<Snapshot>& looks) {
+  for (const Snapshot& look : looks) {
+    if (look.capture.paused_threads == 0) continue;
+    ++diagnosis.native_looks;
+    diagnosis.paused_us = std::max(diagnosis.paused_us, look.capture.paused_us);
+  }
   for (ThreadDiagnosis& judged : diagnosis.threads) {
     if (!wants_native_code(judged, diagnosis.last)) continue;
     struct Seen {
