@@ -83,10 +83,17 @@ with tempfile.TemporaryDirectory() as folder:
     check(run(*as_root, "chroot", empty, "/pyscope", "--version") == version, "it does not run in an empty root")
     headers = run("readelf", "-hldW", binary)
     check("GNU_RELRO" in headers, "the binary has no RELRO")
+    # What lazy binding would write to while the program runs has a section of its own.
+    check(".got.plt" not in headers, "the binary's RELRO is partial")
     # The sandbox relies on that the heap is above the constants, see src/CMakeLists.txt.
     check(re.search(r"Type:\s+EXEC", headers) is not None, "the binary is position-independent")
     for pattern, what in [("INTERP", "dynamically linked"), ("NEEDED", "linked with a shared library"), (r"GNU_STACK.* RWE", "run with an executable stack")]:
         check(re.search(pattern, headers) is None, f"the binary is {what}")
+
+    # The binary has no symbols: what its code was compiled with is seen in the library, which is most of it.
+    checked = run("nm", "-u", only(build.rglob("libpyscope.a")))
+    check("__stack_chk_fail" in checked, "the code has no stack protectors")
+    check(re.search(r"__\w+_chk$", checked, re.M) is not None, "the code was compiled without _FORTIFY_SOURCE")
 
     # The .deb, in a root that has the records of dpkg and nothing else.
     system = work / "system"
