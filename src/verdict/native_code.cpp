@@ -143,8 +143,8 @@ void add_native_code(Diagnosis& diagnosis, const std::vector<Snapshot>& looks) {
     }
     judged.evidence.push_back(
         seen.times == looked
-            ? fmt::format("in {}, in {} looks of {}", seen.stack, seen.times, looked)
-            : fmt::format("most often in {}, in {} looks of {}", seen.stack, seen.times, looked));
+            ? fmt::format("in {}, in {} of {} looks", seen.stack, seen.times, looked)
+            : fmt::format("most often in {}, in {} of {} looks", seen.stack, seen.times, looked));
   }
 }
 

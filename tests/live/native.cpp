@@ -731,3 +731,37 @@ TEST_CASE("native frames go together with the other options", "[live]") {
   }
   CHECK(goes_on(target.pid()));
 }
+
+TEST_CASE("why names the native function that a thread is in, if it may hold the thread",
+          "[live]") {
+  Target target = start(any_interpreter(), "stay_at_first_instruction");
+  const auto ask = [&](const std::vector<std::string>& options) {
+    std::vector<std::string> arguments{"why", std::to_string(target.pid()), "--json", "--duration",
+                                       "300ms"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const Outcome outcome = run_pyscope(arguments);
+    CAPTURE(outcome.out, outcome.err);
+    REQUIRE(outcome.status == 0);
+    return json::parse(outcome.out);
+  };
+  const auto main_thread = [&](const json& answer) {
+    for (const json& thread : answer.at("threads")) {
+      if (thread.at("tid") == target.pid()) return thread;
+    }
+    throw std::runtime_error("no main thread in " + answer.dump());
+  };
+  const json without = ask({});
+  CHECK(main_thread(without).at("verdict") == "in_native_code");
+  CHECK_FALSE(without.contains("native_looks"));
+  const json with = ask({"--native"});
+  const json judged = main_thread(with);
+  CAPTURE(judged.dump());
+  CHECK(judged.at("verdict") == "in_native_code");
+  CHECK(judged.at("summary").get<std::string>().starts_with(
+      "in stay_at_first_instruction (native_library.so), called in run (native.py:"));
+  CHECK(judged.at("evidence").back().get<std::string>().find("called by ffi_call") !=
+        std::string::npos);
+  CHECK(with.at("native_looks") > 0);
+  CHECK(with.at("paused_us") > 0);
+  CHECK(goes_on(target.pid()));
+}
