@@ -88,7 +88,7 @@ struct NativeLocation {
   std::string module;        // the file that is mapped there, "[vdso]"; empty: none
   std::uint64_t offset = 0;  // in the module, as its own tables count (what addr2line takes); an
                              // address in memory where there is no module
-  std::string file;       // of the source, as it was called when it was compiled; empty: not known
+  std::string file = {};  // of the source, as it was called when it was compiled; empty: not known
   std::int32_t line = 0;  // from 1 on; 0: not known
   friend bool operator==(const NativeLocation&, const NativeLocation&) = default;
 };
