@@ -295,6 +295,9 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
                      {is(0, PTRACE_GETREGSET)},
                      {is(0, PTRACE_DETACH)}});
   rules.push_back({SYS_wait4, true});
+  // libunwind looks at its own stack when it begins, for the case that it should unwind that.
+  rules.push_back({SYS_mincore, true});
+  rules.push_back({SYS_pipe2, true});
   rules.push_back({SYS_setitimer, true});
   allow(SYS_socketpair, {{is(0, AF_UNIX)}});
 #ifdef SYS_fork

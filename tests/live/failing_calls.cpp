@@ -153,18 +153,25 @@ TEST_CASE("whatever system call fails, each verb ends as it promises", "[live]")
   std::vector<std::string> verb = GENERATE(
       values<std::vector<std::string>>({{"dump", "PID", "PID", "--locals", "--json"},
                                         {"dump", "PID", "PID", "--pause=all", "--json"},
+                                        {"dump", "PID", "--native=full", "--json"},
                                         {"inspect", "PID", "A", "QUEUE.maxsize", "--json"},
                                         {"why", "PID", "--duration", "30ms", "--rate", "50"},
                                         {"ps", "--match", "locks.py sleeping", "--json"}}));
   std::replace(verb.begin(), verb.end(), std::string("PID"), pid);
   CAPTURE(verb);
-  const bool holds = std::find(verb.begin(), verb.end(), "--pause=all") != verb.end();
+  const auto has = [&](const char* option) {
+    return std::find(verb.begin(), verb.end(), option) != verb.end();
+  };
+  const bool holds = has("--pause=all");
   Strace strace(target.workspace());
   REQUIRE(strace.run(verb, {}).status == 0);
   const auto counts = strace.counts();
-  const bool json_out = std::find(verb.begin(), verb.end(), "--json") != verb.end();
+  const bool json_out = has("--json");
   std::vector<Failure> failures(std::begin(kOfReading), std::end(kOfReading));
-  if (holds) failures.assign(std::begin(kOfHolding), std::end(kOfHolding));
+  if (holds) failures.clear();
+  if (holds || has("--native=full")) {
+    failures.insert(failures.end(), std::begin(kOfHolding), std::end(kOfHolding));
+  }
   std::size_t runs = 0;
   for (const Failure& failure : failures) {
     const auto made = counts.find(failure.call);
