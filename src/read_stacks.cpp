@@ -355,15 +355,34 @@ class StackReader {
     return all;
   }
 
-  /// Holds all threads for what their native stacks take, and reads their Python stacks meanwhile.
-  /// On a busy machine some don't stop in time: they are asked again, when nobody else has to stand
-  /// until they do.
+  /// Holds all threads for what their native stacks take, and reads their Python stacks meanwhile:
+  /// a few at a time, as nobody needs to stand until everybody else was read. On a busy machine
+  /// some don't stop in time: they are asked again.
   void read_with_native_states() {
     constexpr int kTries = 3;
+    constexpr std::size_t kAtATime = 32;
     std::vector<std::size_t> indices = all_requests();
+    const auto tid_of = [&](std::size_t i) { return requests_[i].tid; };
+    std::stable_sort(indices.begin(), indices.end(),
+                     [&](std::size_t a, std::size_t b) { return tid_of(a) < tid_of(b); });
     std::vector<pid_t> others = native_->others;
     for (int i = 0; i < kTries && !(indices.empty() && others.empty()); ++i) {
-      read_held(indices, others);
+      std::size_t index = 0;
+      std::size_t other = 0;
+      while (index < indices.size() || other < others.size()) {
+        std::size_t end = std::min(index + kAtATime, indices.size());
+        // One with states in several interpreters is one thread.
+        while (end > index && end < indices.size() &&
+               tid_of(indices[end]) == tid_of(indices[end - 1]))
+          ++end;
+        const std::size_t room = kAtATime - std::min(kAtATime, end - index);
+        const std::size_t other_end = std::min(other + room, others.size());
+        read_held({indices.begin() + static_cast<std::ptrdiff_t>(index),
+                   indices.begin() + static_cast<std::ptrdiff_t>(end)},
+                  std::span(others).subspan(other, other_end - other));
+        index = end;
+        other = other_end;
+      }
       std::erase_if(indices, [&](std::size_t n) { return !paused_.is_late(requests_[n].tid); });
       std::erase_if(others, [&](pid_t tid) { return !paused_.is_late(tid); });
     }
@@ -422,7 +441,7 @@ class StackReader {
 
   /// Copies what the native stacks take, while their threads stand.
   void take_native_states(std::span<const std::size_t> indices, std::span<const pid_t> others) {
-    StackCopier copier(native_->maps);
+    StackCopier copier(native_->maps, stack_budget_);
     for (const std::size_t i : indices) {
       if (requests_[i].tid != 0) take_native_state(requests_[i].tid, readings_[i].walk, copier);
     }
@@ -470,6 +489,7 @@ class StackReader {
   PausedThreads& paused_;
   const Log& log_;
   NativeStates* native_;
+  std::uint64_t stack_budget_ = StackCopier::kMaxBytes;
   std::unordered_map<std::uint64_t, CodeIdentity> codes_then_;  // when their stacks were proven
   std::vector<StackStart> starts_;
   std::vector<StackReading> readings_;

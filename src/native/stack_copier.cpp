@@ -54,16 +54,17 @@ void StackCopier::want(NativeState& state, RemoteAddr begin, RemoteAddr last) {
   // A thread may be asked for more than once: with sub-interpreters it has several Python stacks.
   for (auto& [wanted_for, range] : wanted_) {
     if (wanted_for != &state || range.start != begin) continue;
-    const std::uint64_t larger = std::min({end - begin.raw(), kMaxPiece, kMaxBytes - bytes_});
+    const std::uint64_t larger = std::min(end - begin.raw(), kMaxPiece);
     if (larger > range.size) {
-      bytes_ += larger - range.size;
-      range.size = larger;
+      const std::uint64_t more = std::min(larger - range.size, budget_);
+      budget_ -= more;
+      range.size += more;
     }
     return;
   }
-  const std::uint64_t size = std::min({end - begin.raw(), kMaxPiece, kMaxBytes - bytes_});
+  const std::uint64_t size = std::min({end - begin.raw(), kMaxPiece, budget_});
   if (size == 0) return;
-  bytes_ += size;
+  budget_ -= size;
   wanted_.push_back({&state, {begin, size}});
 }
 

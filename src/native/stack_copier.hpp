@@ -22,8 +22,10 @@ class StackCopier {
   /// For all threads together.
   static constexpr std::uint64_t kMaxBytes = std::uint64_t{128} << 20U;
 
-  /// `maps` are in the order of their addresses.
-  explicit StackCopier(std::span<const Mapping> maps) : maps_(maps) {}
+  /// `maps` are in the order of their addresses. `budget` is what may still be copied, in bytes;
+  /// what this takes is taken off it.
+  StackCopier(std::span<const Mapping> maps, std::uint64_t& budget)
+      : maps_(maps), budget_(budget) {}
 
   /// Wants the stack at the state's registers and around these addresses, which may lie on another
   /// stack (of signal handlers). `state` must stay where it is until copy().
@@ -41,7 +43,7 @@ class StackCopier {
     RemoteRange range;
   };
   std::vector<Wanted> wanted_;
-  std::uint64_t bytes_ = 0;
+  std::uint64_t& budget_;
 };
 
 }  // namespace pyscope

@@ -82,7 +82,8 @@ NativeWalk walk_own(const Moment& moment) {
   Unwinder unwinder(memory, images);
   NativeState state;
   state.registers = moment.registers;
-  StackCopier copier(maps);
+  std::uint64_t budget = StackCopier::kMaxBytes;
+  StackCopier copier(maps, budget);
   copier.add(state, {});
   copier.copy(memory);
   return unwinder.walk(state);
