@@ -23,7 +23,7 @@ struct WhyOptions {
   std::chrono::microseconds interval = std::chrono::milliseconds(10);
   /// For the variables of loops.
   ValueLimits values = {};
-  /// Hold threads that are in native code, or wait in it, for about a tenth of a millisecond, some
+  /// Hold threads that are in native code, or wait in it, for about a quarter of a millisecond, some
   /// times, and name the functions.
   bool native = false;
   /// Asked after each sample, with how many there were: false ends it with what there is.
