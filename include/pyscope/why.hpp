@@ -23,8 +23,8 @@ struct WhyOptions {
   std::chrono::microseconds interval = std::chrono::milliseconds(10);
   /// For the variables of loops.
   ValueLimits values = {};
-  /// Hold threads that are in native code, or wait in it, for about a quarter of a millisecond, some
-  /// times, and name the functions.
+  /// Hold threads that are in native code, or wait in it, for about a quarter of a millisecond,
+  /// some times, and name the functions.
   bool native = false;
   /// Asked after each sample, with how many there were: false ends it with what there is.
   std::function<bool(std::size_t)> go_on;
