@@ -228,11 +228,11 @@ const std::vector<std::function<void(Bytes)>> kParsers = {
       constexpr std::uint64_t kStart = 0x7F0000000000;
       ImageMemory memory;
       memory.put(RemoteAddr{kStart}, raw(b));
-      const auto loaded = LoadedElf::read(memory, RemoteAddr{kStart});
-      if (!loaded) return;
-      (void)loaded->build_id();
+      const auto image = read_mapped_image(memory, RemoteAddr{kStart});
+      if (!image) return;
+      (void)loaded_build_id(memory, *image);
       std::uint64_t budget = 1U << 20U;
-      const SymbolTable table = loaded->dynamic_symbols(budget);
+      const SymbolTable table = loaded_symbols(memory, *image, budget);
       for (std::uint64_t address = 0; address < 0x2000; address += 0x11)
         (void)table.find(address);
     },

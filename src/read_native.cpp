@@ -1,7 +1,6 @@
 #include "read_native.hpp"
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <utility>
 
@@ -16,43 +15,22 @@ using From = MergedFrame::From;
 // Unwinding tables and what names functions in memory, for all threads.
 constexpr std::size_t kMostMemory = std::size_t{64} << 20U;
 
-const Mapping* find_mapping(std::span<const Mapping> maps, RemoteAddr at) {
-  const auto found = std::find_if(
-      maps.begin(), maps.end(), [&](const Mapping& mapping) { return mapping.range.contains(at); });
-  return found == maps.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 NativeFrames::NativeFrames(const Memory& memory, const Process* process, const Runtime& runtime,
                            std::span<const Mapping> maps, Native mode,
                            std::vector<NativeLocation>& locations, const Log& log)
-    : process_(process),
-      mode_(mode),
+    : mode_(mode),
       locations_(locations),
-      log_(log),
       cache_(memory, kMostMemory),
       images_(cache_, maps),
-      symbols_(process, cache_, maps, log),
-      unwinder_(
-          cache_, images_,
-          [this](RemoteAddr image, const char* name) { return section_of_file(image, name); }),
-      interpreter_(find_mapping(maps, runtime.at)) {
+      symbols_(process, images_, log),
+      unwinder_(cache_, images_,
+                [this](RemoteAddr image, const char* name) {
+                  return symbols_.section_of_file(image, name);
+                }),
+      interpreter_(images_.mapping(runtime.at)) {
   if (interpreter_ != nullptr && interpreter_->inode == 0) interpreter_ = nullptr;
-}
-
-std::optional<ElfSection> NativeFrames::section_of_file(RemoteAddr image, const char* name) const {
-  const Mapping* mapping = images_.mapping(image);
-  if (mapping == nullptr || process_ == nullptr) return std::nullopt;
-  constexpr std::size_t kHead = 4096;
-  std::vector<std::byte> head(kHead);
-  if (!cache_.read(image, head)) return std::nullopt;
-  const auto file = process_->open_mapped_file(*mapping, head, log_);
-  if (!file) return std::nullopt;
-  const auto elf = read_elf(file->get());
-  if (!elf) return std::nullopt;
-  const ElfSection* section = elf->section(name);
-  return section == nullptr ? std::nullopt : std::optional(*section);
 }
 
 std::uint32_t NativeFrames::location_of(const UnwoundFrame& frame) {
@@ -63,11 +41,6 @@ std::uint32_t NativeFrames::location_of(const UnwoundFrame& frame) {
     NativeSymbol symbol = symbols_.find(instruction);
     // Its own name (__restore_rt) is seldom known, and tells less.
     if (frame.signal) symbol.function = "<signal handler called>";
-    // By the headers in memory, which are there where the file isn't: for the vdso, in a recording.
-    if (const MappedImage* image = images_.find(instruction)) {
-      symbol.offset = image->in_file(instruction);
-      if (symbol.module.empty()) symbol.module = images_.mapping(instruction)->path;
-    }
     locations_.push_back({.function = std::move(symbol.function),
                           .module = std::move(symbol.module),
                           .offset = symbol.offset,

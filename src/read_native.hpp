@@ -36,17 +36,13 @@ class NativeFrames {
   void add(Thread& thread, std::vector<RawFrame>& chain, const NativeState& state);
 
  private:
-  struct Named;
   [[nodiscard]] std::uint32_t location_of(const UnwoundFrame& frame);
   [[nodiscard]] bool is_interpreter(RemoteAddr instruction) const;
   [[nodiscard]] std::vector<bool> find_folded(const struct MergedStack& merged,
                                               const NativeWalk& walk);
-  [[nodiscard]] std::optional<ElfSection> section_of_file(RemoteAddr image, const char* name) const;
 
-  const Process* process_;
   Native mode_;
   std::vector<NativeLocation>& locations_;
-  const Log& log_;
   PageCache cache_;
   MappedImages images_;
   NativeSymbols symbols_;

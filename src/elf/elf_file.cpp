@@ -120,10 +120,6 @@ std::vector<std::byte> ElfFile::contents(const ElfSectionHeader& section,
   return inflate(std::span{bytes}.subspan(sizeof compression), compression.ch_size);
 }
 
-std::optional<std::uint64_t> ElfFile::address_of(std::uint64_t offset) const {
-  return address_of_offset(segments_, offset);
-}
-
 std::vector<std::byte> ElfFile::build_id() const {
   // By the sections first: a file with debug information only keeps the program headers of the
   // program, but not what they point to.
@@ -140,10 +136,9 @@ std::vector<std::byte> ElfFile::build_id() const {
   return {};
 }
 
-std::optional<std::uint64_t> address_of_offset(std::span<const Elf64_Phdr> segments,
-                                               std::uint64_t offset) {
+std::optional<std::uint64_t> ElfFile::address_of(std::uint64_t offset) const {
   const Elf64_Phdr* found = nullptr;
-  for (const Elf64_Phdr& segment : segments) {
+  for (const Elf64_Phdr& segment : segments_) {
     if (segment.p_type != PT_LOAD || offset < segment.p_offset ||
         offset - segment.p_offset >= segment.p_filesz) {
       continue;

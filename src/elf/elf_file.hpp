@@ -69,10 +69,6 @@ class ElfFile {
   std::vector<ElfSectionHeader> sections_;
 };
 
-/// The same from the program headers alone.
-[[nodiscard]] std::optional<std::uint64_t> address_of_offset(std::span<const Elf64_Phdr> segments,
-                                                             std::uint64_t offset);
-
 /// The descriptor of the note NT_GNU_BUILD_ID; empty if it isn't among these notes.
 [[nodiscard]] std::vector<std::byte> build_id_in(std::span<const std::byte> notes);
 

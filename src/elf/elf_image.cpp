@@ -31,7 +31,6 @@ ElfImage basic_facts(const Elf64_Ehdr& header) {
 }
 
 void add_segment(ElfImage& image, const Elf64_Phdr& header) {
-  if (header.p_type == PT_GNU_EH_FRAME) image.unwind_table = header.p_vaddr;
   if (header.p_type != PT_LOAD) return;
   image.segments.push_back(
       {header.p_vaddr, header.p_offset, header.p_filesz, (header.p_flags & PF_W) != 0});

@@ -33,8 +33,6 @@ struct ElfImage {
   bool position_independent = false;  // ET_DYN: a PIE or a shared library
   std::uint16_t machine = 0;          // e_machine
   std::vector<ElfSegment> segments;
-  /// Of PT_GNU_EH_FRAME: the table of where each function's unwinding information is. 0: none.
-  std::uint64_t unwind_table = 0;
   std::vector<ElfSection> sections;  // those that are loaded; empty where the headers were stripped
 
   [[nodiscard]] const ElfSection* section(std::string_view name) const;

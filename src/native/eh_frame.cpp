@@ -198,8 +198,8 @@ UnwindTable find_unwind_table(const Memory& memory, const MappedImage& image,
     std::int32_t eh_frame;
     std::uint32_t count;
   };
-  if (image.elf.unwind_table != 0) {
-    const RemoteAddr at = image.in_memory(image.elf.unwind_table);
+  if (const Elf64_Phdr* segment = image.segment(PT_GNU_EH_FRAME)) {
+    const RemoteAddr at = image.in_memory(segment->p_vaddr);
     const auto header = read_as<Header>(memory, at);
     const bool known =
         header && header->version == 1 && (header->eh_frame_encoding & kForm) != kUnsigned8 &&

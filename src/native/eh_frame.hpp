@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "elf/elf_image.hpp"
 #include "native/mapped_images.hpp"
 #include "pyscope/memory.hpp"
 

@@ -1,18 +1,31 @@
 #include "native/mapped_images.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
+#include <utility>
+
+#include "elf/elf_file.hpp"
 
 namespace pyscope {
 
-const Mapping* MappedImages::mapping(RemoteAddr at) const {
-  const auto after = std::upper_bound(
-      maps_.begin(), maps_.end(), at,
-      [](RemoteAddr address, const Mapping& mapping) { return address < mapping.range.start; });
-  if (after == maps_.begin()) return nullptr;
-  const Mapping& found = *std::prev(after);
-  return found.range.contains(at) ? &found : nullptr;
+const Elf64_Phdr* MappedImage::segment(std::uint32_t type) const {
+  const auto found = std::find_if(segments.begin(), segments.end(),
+                                  [&](const Elf64_Phdr& s) { return s.p_type == type; });
+  return found == segments.end() ? nullptr : &*found;
+}
+
+std::optional<MappedImage> read_mapped_image(const Memory& memory, RemoteAddr start) {
+  // The program headers follow the header in all files that linkers make.
+  constexpr std::size_t kHead = 4096;
+  std::vector<std::byte> head(kHead);
+  if (!memory.read(start, head)) return std::nullopt;
+  const auto file = ElfFile::open(std::move(head));
+  if (!file) return std::nullopt;
+  for (const Elf64_Phdr& segment : file->segments()) {
+    if (segment.p_type != PT_LOAD || segment.p_offset >= kHead) continue;
+    return MappedImage{start, start.raw() - (segment.p_vaddr - segment.p_offset), file->segments()};
+  }
+  return std::nullopt;
 }
 
 const MappedImage* MappedImages::find(RemoteAddr at) {
@@ -29,26 +42,8 @@ const MappedImage* MappedImages::find(RemoteAddr at) {
     return nullptr;
   }
   const auto [entry, is_new] = images_.try_emplace(first->range.start);
-  if (is_new) entry->second = read(first->range.start);
+  if (is_new) entry->second = read_mapped_image(memory_, first->range.start);
   return entry->second ? &*entry->second : nullptr;
-}
-
-std::optional<MappedImage> MappedImages::read(RemoteAddr start) const {
-  // The program headers follow the header in all files that linkers make.
-  constexpr std::size_t kHead = 4096;
-  std::array<std::byte, kHead> head{};
-  if (!memory_.read(start, head)) return std::nullopt;
-  auto elf = read_elf_head(head);
-  if (!elf) return std::nullopt;
-  const auto first =
-      std::find_if(elf->segments.begin(), elf->segments.end(),
-                   [](const ElfSegment& segment) { return segment.file_offset < kHead; });
-  if (first == elf->segments.end()) return std::nullopt;
-  MappedImage image;
-  image.start = start;
-  image.load_bias = start.raw() - (first->address - first->file_offset);
-  image.elf = *std::move(elf);
-  return image;
 }
 
 }  // namespace pyscope

@@ -1,7 +1,7 @@
 #include "native/stack_copier.hpp"
 
 #include <algorithm>
-#include <iterator>
+#include <utility>
 
 namespace pyscope {
 namespace {
@@ -10,15 +10,30 @@ constexpr std::uint64_t kPage = 4096;
 
 /// Where the mapping of an address ends; for a thread that is newer than the maps, not far beyond.
 std::uint64_t end_of_mapping(std::span<const Mapping> maps, RemoteAddr at, std::uint64_t beyond) {
-  const auto after = std::upper_bound(
-      maps.begin(), maps.end(), at,
-      [](RemoteAddr address, const Mapping& mapping) { return address < mapping.range.start; });
-  if (after != maps.begin()) {
-    const Mapping& mapping = *std::prev(after);
-    if (mapping.range.contains(at)) return mapping.range.start.raw() + mapping.range.size;
+  if (const Mapping* mapping = find_mapping(maps, at)) {
+    return mapping->range.start.raw() + mapping->range.size;
   }
   const auto end = at.plus(beyond);
   return end ? end->raw() / kPage * kPage : at.raw();
+}
+
+/// Leaves as much as there is before the first page that can't be read.
+void keep_readable(const Memory& memory, StackPiece& piece) {
+  std::vector<ReadRequest> parts;
+  const std::span<std::byte> bytes(piece.bytes);
+  for (std::size_t at = 0; at < bytes.size();) {
+    const std::size_t to_page_end = kPage - (piece.at.raw() + at) % kPage;
+    const std::size_t size = std::min(to_page_end, bytes.size() - at);
+    parts.push_back({piece.at + at, bytes.subspan(at, size)});
+    at += size;
+  }
+  memory.read_many(parts);
+  std::size_t good = 0;
+  for (const ReadRequest& part : parts) {
+    if (part.status != ReadStatus::Ok) break;
+    good += part.out.size();
+  }
+  piece.bytes.resize(good);
 }
 
 }  // namespace
@@ -69,39 +84,18 @@ void StackCopier::want(NativeState& state, RemoteAddr begin, RemoteAddr last) {
 }
 
 void StackCopier::copy(const Memory& memory) {
+  std::vector<StackPiece> pieces;
+  pieces.reserve(wanted_.size());
   std::vector<ReadRequest> requests;
   requests.reserve(wanted_.size());
   for (const auto& [state, range] : wanted_) {
-    state->stack.push_back({range.start, std::vector<std::byte>(range.size)});
-  }
-  // Their buffers stay where they are from here on.
-  std::vector<StackPiece*> pieces;
-  for (const auto& [state, range] : wanted_) {
-    const auto piece = std::find_if(state->stack.begin(), state->stack.end(),
-                                    [at = range.start](const StackPiece& p) { return p.at == at; });
-    pieces.push_back(&*piece);
-    requests.push_back({range.start, piece->bytes});
+    pieces.push_back({range.start, std::vector<std::byte>(range.size)});
+    requests.push_back({range.start, pieces.back().bytes});
   }
   memory.read_many(requests);
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    if (requests[i].status == ReadStatus::Ok) continue;
-    // As much as there is before the first page that can't be read.
-    StackPiece& piece = *pieces[i];
-    std::vector<ReadRequest> parts;
-    const std::span<std::byte> bytes(piece.bytes);
-    for (std::size_t at = 0; at < bytes.size();) {
-      const std::size_t to_page_end = kPage - (piece.at.raw() + at) % kPage;
-      const std::size_t size = std::min(to_page_end, bytes.size() - at);
-      parts.push_back({piece.at + at, bytes.subspan(at, size)});
-      at += size;
-    }
-    memory.read_many(parts);
-    std::size_t good = 0;
-    for (const ReadRequest& part : parts) {
-      if (part.status != ReadStatus::Ok) break;
-      good += part.out.size();
-    }
-    piece.bytes.resize(good);
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (requests[i].status != ReadStatus::Ok) keep_readable(memory, pieces[i]);
+    wanted_[i].state->stack.push_back(std::move(pieces[i]));
   }
 }
 

@@ -25,53 +25,43 @@ constexpr std::uint64_t kMaxMiniBytes = std::uint64_t{64} << 20U;
 /// is needed: in the file, in a debug file, and in the process's memory where there is no file.
 class NativeSymbols::Image {
  public:
-  Image(const Mapping& mapping, const Mapping* first_page, const Process* process,
+  Image(const Mapping& mapping, const MappedImage* loaded, const Process* process,
         const Memory& memory, Budget& budget, const Log& log)
       : mapping_(mapping), process_(process), budget_(budget), log_(log) {
     log("names of {}", mapping.path);
-    std::vector<std::byte> head(kPageSize);
-    if (first_page == nullptr || !memory.read(first_page->range.start, head)) head.clear();
-    if (first_page != nullptr) loaded_ = LoadedElf::read(memory, first_page->range.start);
-    if (process != nullptr && mapping.inode != 0) open_file(head);
+    if (process != nullptr && mapping.inode != 0) open_file(memory, loaded);
     if (file_) {
       symbols_.push_back(read_symbol_table(*file_, SHT_SYMTAB, budget_.symbols));
       read_mini_debug_information();
       has_symtab_ = !symbols_.front().empty();
       dynamic_symbols_ = read_symbol_table(*file_, SHT_DYNSYM, budget_.symbols);
-    } else if (loaded_) {
-      dynamic_symbols_ = loaded_->dynamic_symbols(budget_.symbols);
+    } else if (loaded != nullptr) {
+      dynamic_symbols_ = loaded_symbols(memory, *loaded, budget_.symbols);
       log("  {} dynamic symbols in memory", dynamic_symbols_.size());
     }
   }
 
   [[nodiscard]] const Mapping& mapping() const { return mapping_; }
-  [[nodiscard]] bool is_elf() const { return file_ || loaded_; }
+  /// Null if it can't be had.
+  [[nodiscard]] const ElfFile* file() const { return file_.get(); }
 
-  [[nodiscard]] NativeSymbol find(const Mapping& mapping, RemoteAddr pc) {
-    NativeSymbol symbol;
-    symbol.module = mapping.path;
-    symbol.offset = pc.raw() - mapping.range.start.raw() + mapping.file_offset;
-    std::optional<std::uint64_t> address;
-    if (file_) {
-      address = file_->address_of(symbol.offset);
-    } else if (loaded_) {
-      address = address_of_offset(loaded_->segments(), symbol.offset);
-    }
-    if (!address) return symbol;
-    symbol.offset = *address;
-    if (const auto found = find_function(*address)) {
+  /// Puts in what is known of an address, as the file's headers count.
+  void describe(std::uint64_t address, NativeSymbol& symbol) {
+    symbol.offset = address;
+    if (const auto found = find_function(address)) {
       symbol.function = demangle(found->name);
-      symbol.function_offset = *address - found->address;
+      symbol.function_offset = address - found->address;
     }
-    if (auto line = find_line(*address)) {
+    if (auto line = find_line(address)) {
       symbol.file = std::move(line->file);
       symbol.line = line->line;
     }
-    return symbol;
   }
 
  private:
-  void open_file(const std::vector<std::byte>& head) {
+  void open_file(const Memory& memory, const MappedImage* loaded) {
+    std::vector<std::byte> head(kPageSize);
+    if (loaded == nullptr || !memory.read(loaded->start, head)) head.clear();
     auto fd = process_->open_mapped_file(mapping_, head, log_);
     if (!fd) return;
     auto file = ElfFile::open(fd->get());
@@ -80,7 +70,8 @@ class NativeSymbols::Image {
       return;
     }
     // The file may have been written anew in its place since it was mapped.
-    const auto in_memory = loaded_ ? loaded_->build_id() : std::vector<std::byte>();
+    const auto in_memory =
+        loaded != nullptr ? loaded_build_id(memory, *loaded) : std::vector<std::byte>();
     const auto in_file = file->build_id();
     if (!in_memory.empty() && !in_file.empty() && in_memory != in_file) {
       log_("  the file has another build-id than what is in memory");
@@ -141,7 +132,6 @@ class NativeSymbols::Image {
   const Process* process_;
   Budget& budget_;
   const Log& log_;
-  std::optional<LoadedElf> loaded_;
   UniqueFd fd_;
   std::unique_ptr<ElfFile> file_;
   std::unique_ptr<ElfFile> mini_;
@@ -154,36 +144,26 @@ class NativeSymbols::Image {
   std::optional<DebugLines> lines_;
 };
 
-NativeSymbols::NativeSymbols(const Process* process, const Memory& memory,
-                             std::span<const Mapping> maps, const Log& log)
-    : process_(process), memory_(memory), log_(log) {
-  for (const Mapping& mapping : maps)
-    mappings_.push_back(&mapping);
-  std::stable_sort(mappings_.begin(), mappings_.end(), [](const Mapping* a, const Mapping* b) {
-    return a->range.start < b->range.start;
-  });
-}
+NativeSymbols::NativeSymbols(const Process* process, MappedImages& images, const Log& log)
+    : process_(process), images_in_memory_(images), log_(log) {}
 
 NativeSymbols::~NativeSymbols() = default;
-
-const Mapping* NativeSymbols::mapping_of(RemoteAddr pc) const {
-  const auto after =
-      std::upper_bound(mappings_.begin(), mappings_.end(), pc,
-                       [](RemoteAddr at, const Mapping* m) { return at < m->range.start; });
-  if (after == mappings_.begin() || !(*std::prev(after))->range.contains(pc)) return nullptr;
-  return *std::prev(after);
-}
 
 NativeSymbols::Image& NativeSymbols::image_of(const Mapping& mapping) {
   for (const auto& image : images_) {
     if (image->mapping().same_file(mapping) && image->mapping().path == mapping.path) return *image;
   }
-  const auto first = std::find_if(mappings_.begin(), mappings_.end(), [&](const Mapping* other) {
-    return other->same_file(mapping) && other->path == mapping.path && other->file_offset == 0;
-  });
-  images_.push_back(std::make_unique<Image>(mapping, first == mappings_.end() ? nullptr : *first,
-                                            process_, memory_, budget_, log_));
+  images_.push_back(std::make_unique<Image>(mapping, images_in_memory_.find(mapping.range.start),
+                                            process_, images_in_memory_.memory(), budget_, log_));
   return *images_.back();
+}
+
+std::optional<ElfSection> NativeSymbols::section_of_file(RemoteAddr at, const char* name) {
+  const Mapping* mapping = images_in_memory_.mapping(at);
+  const ElfFile* file = mapping == nullptr ? nullptr : image_of(*mapping).file();
+  const ElfSectionHeader* section = file == nullptr ? nullptr : file->section(name);
+  if (section == nullptr || (section->flags & SHF_ALLOC) == 0) return std::nullopt;
+  return ElfSection{section->name, section->address, section->size};
 }
 
 NativeSymbol NativeSymbols::find(RemoteAddr pc) {
@@ -191,12 +171,21 @@ NativeSymbol NativeSymbols::find(RemoteAddr pc) {
   if (!is_new) return known->second;
   NativeSymbol& symbol = known->second;
   symbol.offset = pc.raw();
-  const Mapping* mapping = mapping_of(pc);
+  const Mapping* mapping = images_in_memory_.mapping(pc);
   if (mapping == nullptr) return symbol;
   if (mapping->inode != 0 || mapping->path == "[vdso]") {
+    symbol.module = mapping->path;
+    symbol.offset = pc.raw() - mapping->range.start.raw() + mapping->file_offset;
     Image& image = image_of(*mapping);
-    symbol = image.find(*mapping, pc);
-    if (image.is_elf()) return symbol;
+    // By the headers in memory, which are there where the file isn't: for the vdso, in a recording.
+    const MappedImage* loaded = images_in_memory_.find(pc);
+    const ElfFile* file = image.file();
+    const std::optional<std::uint64_t> address = loaded != nullptr
+                                                     ? std::optional(loaded->in_file(pc))
+                                                 : file != nullptr ? file->address_of(symbol.offset)
+                                                                   : std::nullopt;
+    if (address) image.describe(*address, symbol);
+    if (loaded != nullptr || file != nullptr) return symbol;
   }
   find_in_perf_map(pc, symbol);
   return symbol;

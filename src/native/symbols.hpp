@@ -7,17 +7,17 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "elf/dwarf.hpp"
+#include "elf/elf_image.hpp"
+#include "native/mapped_images.hpp"
 #include "native/perf_map.hpp"
 #include "process/log.hpp"
 #include "process/maps.hpp"
 #include "process/process.hpp"
 #include "pyscope/address.hpp"
-#include "pyscope/memory.hpp"
 
 namespace pyscope {
 
@@ -38,8 +38,7 @@ struct NativeSymbol {
 class NativeSymbols {
  public:
   /// `process` is null for a recording: then only what memory holds is used. All must outlive this.
-  NativeSymbols(const Process* process, const Memory& memory, std::span<const Mapping> maps,
-                const Log& log);
+  NativeSymbols(const Process* process, MappedImages& images, const Log& log);
   NativeSymbols(const NativeSymbols&) = delete;
   NativeSymbols& operator=(const NativeSymbols&) = delete;
   ~NativeSymbols();
@@ -47,6 +46,10 @@ class NativeSymbols {
   /// `pc` must lie within the instruction that is meant: for a caller that is its return address
   /// less one. Reads files when it is first asked about a module.
   [[nodiscard]] NativeSymbol find(RemoteAddr pc);
+
+  /// A section of the file that an address lies in, for what memory doesn't tell. Empty if the file
+  /// can't be had, or has none of that name.
+  [[nodiscard]] std::optional<ElfSection> section_of_file(RemoteAddr at, const char* name);
 
  private:
   class Image;
@@ -58,16 +61,13 @@ class NativeSymbols {
     DebugBudget debug;
   };
 
-  [[nodiscard]] const Mapping* mapping_of(RemoteAddr pc) const;
   [[nodiscard]] Image& image_of(const Mapping& mapping);
   void find_in_perf_map(RemoteAddr pc, NativeSymbol& symbol);
 
   const Process* process_;
-  const Memory& memory_;
+  MappedImages& images_in_memory_;
   const Log& log_;
-  std::vector<const Mapping*> mappings_;  // by address
-  /// By the place of their first mapping: two mappings of one file, even with another load bias,
-  /// share their image, since addresses in it are found by offsets in the file.
+  /// One for each file, however often it is mapped: addresses in it are its own.
   std::vector<std::unique_ptr<Image>> images_;
   Budget budget_;
   std::optional<PerfMap> perf_map_;

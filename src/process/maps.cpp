@@ -1,6 +1,8 @@
 #include "process/maps.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <optional>
 
 namespace pyscope {
@@ -61,6 +63,15 @@ std::optional<Mapping> parse_line(std::string_view line) {
 }
 
 }  // namespace
+
+const Mapping* find_mapping(std::span<const Mapping> maps, RemoteAddr at) {
+  const auto after = std::upper_bound(
+      maps.begin(), maps.end(), at,
+      [](RemoteAddr address, const Mapping& mapping) { return address < mapping.range.start; });
+  if (after == maps.begin()) return nullptr;
+  const Mapping& found = *std::prev(after);
+  return found.range.contains(at) ? &found : nullptr;
+}
 
 std::vector<Mapping> parse_maps(std::string_view text) {
   std::vector<Mapping> mappings;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,10 @@ struct Mapping {
            device_minor == other.device_minor;
   }
 };
+
+/// The mapping that an address lies in, of mappings in the order of their addresses, which is that
+/// of the kernel; null: none.
+[[nodiscard]] const Mapping* find_mapping(std::span<const Mapping> maps, RemoteAddr at);
 
 /// Lines that don't parse are left out: a newer kernel may add some that we need not understand.
 [[nodiscard]] std::vector<Mapping> parse_maps(std::string_view text);

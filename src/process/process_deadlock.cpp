@@ -286,10 +286,8 @@ class Search {
   bool find_sharers(const Process& process, StuckThread& thread) {
     const auto maps = process.maps();
     if (!maps) return false;
-    const auto mapping = std::find_if(maps->begin(), maps->end(), [&](const Mapping& m) {
-      return m.range.contains(thread.want.word);
-    });
-    if (mapping == maps->end()) return false;
+    const Mapping* mapping = find_mapping(*maps, thread.want.word);
+    if (mapping == nullptr) return false;
     if (mapping->inode == 0) {
       thread.want.kind = Want::Kind::OwnThreads;  // sem_init() within one process does the same
       thread.wakers = {process.pid()};

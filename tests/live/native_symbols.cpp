@@ -86,7 +86,8 @@ struct Running {
   [[nodiscard]] NativeSymbol find(std::uint64_t at, bool with_files = true) {
     said.clear();
     const Log log([this](const std::string& text) { said += text + "\n"; });
-    NativeSymbols symbols(with_files ? &process : nullptr, memory, maps, log);
+    MappedImages images(memory, maps);
+    NativeSymbols symbols(with_files ? &process : nullptr, images, log);
     return symbols.find(RemoteAddr{at});
   }
   [[nodiscard]] NativeSymbol find() { return find(call); }
@@ -273,7 +274,8 @@ TEST_CASE("native symbols: of a file that is not what is in memory", "[live][nat
   const OtherBuild memory(program.memory, id);
   std::string said;
   const Log log([&](const std::string& text) { said += text + "\n"; });
-  NativeSymbols symbols(&program.process, memory, program.maps, log);
+  MappedImages images(memory, program.maps);
+  NativeSymbols symbols(&program.process, images, log);
   const NativeSymbol symbol = symbols.find(RemoteAddr{program.call});
   CAPTURE(said);
   CHECK(said.find("another build-id") != std::string::npos);

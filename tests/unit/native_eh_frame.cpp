@@ -225,7 +225,14 @@ TEST_CASE(
   MappedImage image;
   image.start = RemoteAddr{0x40'0000};
   image.load_bias = 0x40'0000;
-  image.elf.unwind_table = 0x2000;
+  image.segments.push_back({.p_type = PT_GNU_EH_FRAME,
+                            .p_flags = PF_R,
+                            .p_offset = 0x2000,
+                            .p_vaddr = 0x2000,
+                            .p_paddr = 0x2000,
+                            .p_filesz = 12,
+                            .p_memsz = 12,
+                            .p_align = 4});
   Section header;
   header.put(std::uint8_t{1}).put(std::uint8_t{0x1B}).put(std::uint8_t{0x03});
   const std::uint8_t encoding = GENERATE(std::uint8_t{0x3B}, std::uint8_t{0x1B});

@@ -27,7 +27,8 @@ struct Own {
   LiveMemory memory{process.pid(), process.directory()};
   std::vector<Mapping> maps = process.maps().value();
   Log log;
-  NativeSymbols symbols{&process, memory, maps, log};
+  MappedImages images{memory, maps};
+  NativeSymbols symbols{&process, images, log};
 };
 
 /// What is added to the addresses in the file of this program.
@@ -120,7 +121,7 @@ TEST_CASE("exported functions of libraries have the names that the loader knows"
   Own own;
   const bool with_files = GENERATE(true, false);
   CAPTURE(with_files);
-  NativeSymbols symbols(with_files ? &own.process : nullptr, own.memory, own.maps, own.log);
+  NativeSymbols symbols(with_files ? &own.process : nullptr, own.images, own.log);
   for (const char* name : {"qsort", "poll", "fopen", "getenv", "strtod", "pthread_create"}) {
     void* const function = ::dlsym(RTLD_DEFAULT, name);
     Dl_info info{};
