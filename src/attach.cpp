@@ -406,7 +406,8 @@ Result<Target> attach(pid_t pid, const Log& log) {
 
 ThreadSource thread_source(const Process& process) {
   return {.list = [&process] { return process.tasks(true); },
-          .switches_at_rest = [&process](pid_t tid) { return process.switches_at_rest(tid); }};
+          .switches_at_rest = [&process](pid_t tid) { return process.switches_at_rest(tid); },
+          .maps = [&process] { return process.maps().value_or(std::vector<Mapping>{}); }};
 }
 
 bool runs_same_program(const Target& target) {

@@ -59,21 +59,21 @@ Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
       (void)recorder.read(target->runtime.at, table);
     }
     ThreadSource threads = thread_source(process);
-    std::map<pid_t, Registers> registers;
-    threads.hold = [&registers](std::span<const pid_t> tids, const HoldLimits& limits) {
-      auto hold = ThreadHold::stop(tids, limits);
-      if (!hold || !limits.registers) return hold;
-      for (const pid_t tid : tids) {
-        if (const Registers* of_thread = hold->registers(tid)) registers[tid] = *of_thread;
-      }
-      return hold;
-    };
+    threads.hold = ThreadHold::stop;
     threads.process = &process;
+    std::map<pid_t, Registers> registers;
     std::vector<Mapping> maps;
-    threads.maps = [&process, &maps] {
-      maps = process.maps().value_or(std::vector<Mapping>{});
-      return maps;
-    };
+    if (record) {
+      threads.hold = [&registers](std::span<const pid_t> tids, const HoldLimits& limits) {
+        auto hold = ThreadHold::stop(tids, limits);
+        if (!hold || !limits.registers) return hold;
+        for (const pid_t tid : tids) {
+          if (const Registers* of_thread = hold->registers(tid)) registers[tid] = *of_thread;
+        }
+        return hold;
+      };
+      threads.maps = [&maps, list = threads.maps] { return maps = list(); };
+    }
     auto snapshot = read_snapshot(memory, target->runtime, facts, threads, options, log);
     log("{} system calls to read memory", target->memory->system_calls());
     if (record) {

@@ -229,19 +229,26 @@ class SnapshotReader {
     for (const Task& task : facts_.tasks) {
       if (known.contains(task.tid)) continue;
       Thread thread;
-      thread.tid = task.tid;
-      thread.namespace_tid = task.namespace_tid;
-      thread.os_name = task.os_name;
-      thread.os_state = task.state;
-      thread.cpu_time_us = task.cpu_time_us;
-      if (task.system_call) thread.system_call = task.system_call->number;
-      thread.state = std::string_view("SDITt").find(task.state) != std::string_view::npos
-                         ? ThreadState::Blocked
-                     : task.state == 'R' ? ThreadState::Running
-                                         : ThreadState::Unknown;
+      copy_task(task, thread);
+      thread.state = is_asleep(task.state) ? ThreadState::Blocked
+                     : task.state == 'R'   ? ThreadState::Running
+                                           : ThreadState::Unknown;
       thread.python = false;
       bare_threads_.push_back(std::move(thread));
     }
+  }
+
+  static void copy_task(const Task& task, Thread& thread) {
+    thread.tid = task.tid;
+    thread.namespace_tid = task.namespace_tid;
+    thread.os_name = task.os_name;
+    thread.os_state = task.state;
+    thread.cpu_time_us = task.cpu_time_us;
+    if (task.system_call) thread.system_call = task.system_call->number;
+  }
+
+  static bool is_asleep(char os_state) {
+    return std::string_view("SDITt").find(os_state) != std::string_view::npos;
   }
 
   // The facts of a thread other than its name and its frames.
@@ -253,12 +260,7 @@ class SnapshotReader {
     thread.interpreter = interpreter.id;
     const Task* task = find_task(raw.native_id);
     if (task != nullptr) {
-      thread.tid = task->tid;
-      thread.namespace_tid = task->namespace_tid;
-      thread.os_name = task->os_name;
-      thread.os_state = task->state;
-      thread.cpu_time_us = task->cpu_time_us;
-      if (task->system_call) thread.system_call = task->system_call->number;
+      copy_task(*task, thread);
     } else {
       // The record outlives the thread for a moment when it ends, and for longer in the child of a
       // fork.
@@ -271,7 +273,7 @@ class SnapshotReader {
     }
     describe_gil(raw, interpreter, task, thread);
     const char os_state = thread.os_state.value_or('?');
-    const bool asleep = std::string_view("SDITt").find(os_state) != std::string_view::npos;
+    const bool asleep = is_asleep(os_state);
     if (os_state != 'R' && !asleep) {
       thread.state =
           ThreadState::Unknown;  // ended, or a state that no kernel had when this was written
@@ -765,20 +767,19 @@ class SnapshotReader {
 
   /// After all stacks, so as not to come between them and what proves them.
   void describe_waits() {
-    for (Thread& thread : bare_threads_) {
-      const Task* task = find_task(static_cast<std::uint64_t>(thread.namespace_tid));
-      if (thread.state != ThreadState::Blocked || task == nullptr) continue;
-      thread.wait = read_waits(std::span(&task, 1), memory_, threads_.process, log_).front();
-    }
     std::vector<const Task*> tasks;
     std::vector<Thread*> blocked;
-    for (Candidate& candidate : candidates_) {
-      if (candidate.thread.state != ThreadState::Blocked) continue;
-      const Task* task = find_task(candidate.raw->native_id);
-      if (task == nullptr) continue;
+    const auto add = [&](Thread& thread, std::uint64_t native_id) {
+      if (thread.state != ThreadState::Blocked) return;
+      const Task* task = find_task(native_id);
+      if (task == nullptr) return;
       tasks.push_back(task);
-      blocked.push_back(&candidate.thread);
-    }
+      blocked.push_back(&thread);
+    };
+    for (Candidate& candidate : candidates_)
+      add(candidate.thread, candidate.raw->native_id);
+    for (Thread& thread : bare_threads_)
+      add(thread, static_cast<std::uint64_t>(thread.namespace_tid));
     auto waits = read_waits(tasks, memory_, threads_.process, log_);
     for (std::size_t i = 0; i < blocked.size(); ++i)
       blocked[i]->wait = std::move(waits[i]);

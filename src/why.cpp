@@ -92,7 +92,6 @@ std::vector<Snapshot> look_at_native_code(const Target& target, const ThreadSour
   ThreadSource holding = source;
   holding.hold = ThreadHold::stop;
   holding.process = &process;
-  holding.maps = [&process] { return process.maps().value_or(std::vector<Mapping>{}); };
   for (std::size_t i = 0; i < kLooks; ++i) {
     if (i > 0) std::this_thread::sleep_for(kApart);
     if (i > 0 && options.go_on && !options.go_on(diagnosis.samples + i)) break;
