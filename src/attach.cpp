@@ -12,6 +12,7 @@
 #include <set>
 
 #include "elf/elf_image.hpp"
+#include "file_name.hpp"
 #include "process/namespace_pids.hpp"
 #include "process/permission.hpp"
 
@@ -37,10 +38,6 @@ struct MappedFile {
   }
 };
 
-std::string_view base_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);
-}
-
 // Files with code, the likely ones first: what the process was started from (its mappings come
 // first in almost every process), then what is called python, then the others. The name decides
 // nothing, since interpreters are embedded in programs of any name.
@@ -63,8 +60,8 @@ std::vector<MappedFile> files_with_code(const std::vector<Mapping>& maps,
                         [](const Mapping* mapping) { return mapping->executable; });
   });
   const auto rank = [&](const MappedFile& file) {
-    if (base_name(file.path()) == base_name(executable)) return 0;
-    return base_name(file.path()).find("python") != std::string_view::npos ? 1 : 2;
+    if (file_name(file.path()) == file_name(executable)) return 0;
+    return file_name(file.path()).find("python") != std::string_view::npos ? 1 : 2;
   };
   std::stable_sort(files.begin(), files.end(),
                    [&](const MappedFile& a, const MappedFile& b) { return rank(a) < rank(b); });
@@ -170,7 +167,7 @@ class RuntimeFinder {
     auto image = fd ? read_elf(fd->get()) : read_elf_head(head);
     if (!image) {
       log_("  {}", image.error().message);
-      if (base_name(file.path()) == base_name(executable_)) executable_is_ = image.error().message;
+      if (file_name(file.path()) == file_name(executable_)) executable_is_ = image.error().message;
       return;
     }
     if (image->machine != kOwnMachine) {
@@ -303,7 +300,7 @@ class RuntimeFinder {
       }
     }
     if (version.empty()) {
-      const std::string_view name = base_name(file.path());
+      const std::string_view name = file_name(file.path());
       const std::size_t python = name.find("python");
       if (python != std::string_view::npos) {
         const std::string_view rest = name.substr(python + 6);
@@ -378,7 +375,7 @@ Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
   // plainly no Python isn't asked, for the time that it takes where there are many.
   if (!runtime && runtime.error().kind != ErrorKind::NotPermitted &&
       (runtime.error().kind == ErrorKind::Failed || finder.seen() ||
-       base_name(finder.executable()).starts_with("python")) &&
+       file_name(finder.executable()).starts_with("python")) &&
       finder.replaced_program()) {
     return {fail(ErrorKind::NoSuchProcess,
                  fmt::format("process {} ({}) replaced its program while it was looked into", pid,

@@ -4,17 +4,17 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <charconv>
 #include <map>
 #include <memory>
 #include <set>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "attach.hpp"
+#include "file_name.hpp"
 #include "memory/page_cache.hpp"
+#include "parallel.hpp"
 #include "process/cgroup.hpp"
 #include "process/other_processes.hpp"
 #include "process/user_names.hpp"
@@ -72,14 +72,10 @@ std::string join(const std::vector<std::string>& words) {
   return text;
 }
 
-std::string_view base_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);
-}
-
 /// What can be said of a process that can't be looked into.
 bool looks_like_python(const PythonProcess& process, const std::string& name) {
   const auto is_python = [](std::string_view file) {
-    return base_name(file).starts_with("python");
+    return file_name(file).starts_with("python");
   };
   return is_python(name) || is_python(process.executable) ||
          (!process.command.empty() && is_python(process.command.front()));
@@ -102,32 +98,17 @@ class Lister {
 
   std::vector<PythonProcess> list() {
     const std::vector<pid_t> pids = filter_.pids ? *filter_.pids : list_pids();
-    std::vector<std::optional<PythonProcess>> found(pids.size());
-    std::atomic<std::size_t> next = 0;
-    const auto work = [&] {
-      for (std::size_t i = next++; i < pids.size(); i = next++)
-        found[i] = look(pids[i]);
-    };
     // Half of the time goes into the kernel; where steps are told, they come one after another.
     const std::size_t readers =
         filter_.log ? 1
                     : std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostReaders);
-    std::vector<std::thread> others;
-    others.reserve(readers);
-    for (std::size_t i = 1; i < std::min(readers, pids.size()); ++i) {
-      try {
-        others.emplace_back(work);
-      } catch (const std::system_error&) {
-        break;  // no memory or no more threads are to be had: fewer will do
-      }
-    }
-    work();
-    for (std::thread& other : others)
-      other.join();
     std::vector<PythonProcess> processes;
-    for (auto& process : found) {
-      if (process) processes.push_back(*std::move(process));
-    }
+    run_parallel(
+        pids.size(), readers, false, [&](std::size_t i) { return look(pids[i]); },
+        [&](std::size_t, std::optional<PythonProcess> found) {
+          if (found) processes.push_back(*std::move(found));
+          return true;
+        });
     std::sort(processes.begin(), processes.end(),
               [](const PythonProcess& a, const PythonProcess& b) { return a.pid < b.pid; });
     return processes;

@@ -12,9 +12,9 @@
 #include <thread>
 
 #include "cli/arguments.hpp"
-#include "cli/parallel.hpp"
 #include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
+#include "parallel.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/processes.hpp"
 #include "pyscope/render.hpp"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "file_name.hpp"
 #include "format/escape.hpp"
 #include "format/underline.hpp"
 
@@ -22,10 +23,6 @@ std::string_view words_of(const Local& local) {
   if (local.parameter == Parameter::KeywordOnly) return "keyword-only";
   if (local.kind == LocalKind::Free) return "from an enclosing function";
   return {};
-}
-
-std::string_view file_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
 }
 
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "file_name.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"
@@ -72,10 +73,6 @@ std::string quote_argument(std::string_view argument) {
   }
   quoted += '\'';
   return escape(quoted);
-}
-
-std::string_view file_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
 }
 
 bool is_comm_of(std::string_view os_name, std::string_view full_name) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "file_name.hpp"
 #include "verdict/activity.hpp"
 
 namespace pyscope {
@@ -23,10 +24,6 @@ struct CodeName {
   std::int32_t first_line = 0;
   friend bool operator==(const CodeName&, const CodeName&) = default;
 };
-
-std::string_view base_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);
-}
 
 std::string with_separators(std::int64_t number) {
   std::string digits = std::to_string(number);
@@ -276,7 +273,7 @@ void DiagnosisBuilder::ThreadHistory::add(const Snapshot& snapshot, const Thread
   if (activity.frame != nullptr && activity.frame->code &&
       *activity.frame->code < snapshot.codes.size()) {
     const Code& code = snapshot.codes[*activity.frame->code];
-    what += fmt::format(" in {} ({}", code.qualified_name, base_name(code.file));
+    what += fmt::format(" in {} ({}", code.qualified_name, file_name(code.file));
     what += activity.frame->position.line ? fmt::format(":{})", *activity.frame->position.line)
                                           : std::string(")");
   }
@@ -434,7 +431,7 @@ void DiagnosisBuilder::ThreadHistory::tell_lines(ThreadDiagnosis& result) const 
   }
   if (lines.size() > kMost) texts.push_back(fmt::format("{} more", lines.size() - kMost));
   result.evidence.push_back(
-      fmt::format("in {} ({}) all the time, at {} {}", level.code.name, base_name(level.code.file),
+      fmt::format("in {} ({}) all the time, at {} {}", level.code.name, file_name(level.code.file),
                   lines.size() == 1 ? "line" : "lines", fmt::join(texts, ", ")));
 }
 
@@ -484,7 +481,7 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
   std::string where;
   if (activity.frame != nullptr && activity.frame->code) {
     const Code& code = last.codes[*activity.frame->code];
-    where = fmt::format(" in {} ({}:{})", code.qualified_name, base_name(code.file),
+    where = fmt::format(" in {} ({}:{})", code.qualified_name, file_name(code.file),
                         activity.frame->position.line.value_or(0));
   }
   const auto waits_for = [&] {
@@ -591,7 +588,7 @@ void DiagnosisBuilder::ThreadHistory::judge_running(ThreadDiagnosis& result) con
   const std::string place =
       level == nullptr ? std::string{}
                        : fmt::format(" in {} ({}:{})", level->code.name,
-                                     base_name(level->code.file), level->position.line.value_or(0));
+                                     file_name(level->code.file), level->position.line.value_or(0));
   if (still_ && level != nullptr && share(at_backward_jump_) >= kMostly) {
     // `while True: pass` never is anywhere else.
     result.verdict = Verdict::Looping;
@@ -628,7 +625,7 @@ void DiagnosisBuilder::ThreadHistory::judge_running(ThreadDiagnosis& result) con
   result.verdict = loops ? Verdict::Looping : Verdict::Progressing;
   result.summary =
       level == nullptr ? std::string("running")
-      : loops ? fmt::format("looping in {} ({})", level->code.name, base_name(level->code.file))
+      : loops ? fmt::format("looping in {} ({})", level->code.name, file_name(level->code.file))
               : "running" + place;
   tell_cpu(result);
   tell_lines(result);

@@ -10,14 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "file_name.hpp"
+
 namespace pyscope {
 namespace {
 
 constexpr std::string_view kInNativeCode = "in native code";
-
-std::string_view base_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
-}
 
 const Thread* find_thread(const Snapshot& snapshot, pid_t tid) {
   const auto found = std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
@@ -40,7 +38,7 @@ std::vector<const NativeLocation*> callees(const Snapshot& snapshot, const Threa
 }
 
 std::string words_of(const NativeLocation& location) {
-  const std::string_view module = base_name(location.module);
+  const std::string_view module = file_name(location.module);
   if (location.function.empty()) {
     return module.empty() ? std::string("code that is in no file") : std::string(module);
   }

@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "cli/parallel.hpp"
+#include "parallel.hpp"
 
-using pyscope::cli::run_parallel;
+using pyscope::run_parallel;
 
 TEST_CASE("work in parallel is all done once and taken in order where that is asked", "[cli]") {
   const bool in_order = GENERATE(true, false);

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace pyscope::cli {
+namespace pyscope {
 
 /// Calls work(i) for 0 to count - 1 on so many threads, and take(i, result) for each result, one at
 /// a time: in their order, or as each comes. Never more than a few results for each thread wait to
@@ -75,4 +75,4 @@ void run_parallel(std::size_t count, std::size_t threads, bool in_order, const W
   if (thrown) std::rethrow_exception(thrown);
 }
 
-}  // namespace pyscope::cli
+}  // namespace pyscope
