@@ -16,13 +16,16 @@ const Locals* locals_of(const Snapshot& snapshot, const Frame& frame) {
                                                                 : nullptr;
 }
 
-/// The numbers of codes and variables are each snapshot's own: what they mean is compared.
+template <class T>
+bool same(const T* x, const T* y) {
+  return x == nullptr || y == nullptr ? x == y : *x == *y;
+}
+
+/// The numbers of codes and the like are each snapshot's own: what they mean is compared.
 bool same_frame(const Snapshot& a, const Frame& x, const Snapshot& b, const Frame& y) {
   if (x.kind != y.kind || !(x.position == y.position) || x.error != y.error) return false;
-  const Code* code_x = code_of(a, x);
-  const Code* code_y = code_of(b, y);
-  if ((code_x == nullptr) != (code_y == nullptr)) return false;
-  if (code_x != nullptr && !(*code_x == *code_y)) return false;
+  if (!same(code_of(a, x), code_of(b, y))) return false;
+  if (!same(native_location(a, x), native_location(b, y))) return false;
   const Locals* locals_x = locals_of(a, x);
   const Locals* locals_y = locals_of(b, y);
   if ((locals_x == nullptr) != (locals_y == nullptr)) return false;
@@ -37,14 +40,19 @@ void mark_unchanged(Snapshot& snapshot, const Snapshot& before) {
       return thread.tid == wanted.tid && thread.ident == wanted.ident;
     });
   };
+  const auto same_frames = [&](const std::vector<Frame>& now, const std::vector<Frame>& then) {
+    return std::equal(
+        now.begin(), now.end(), then.begin(), then.end(),
+        [&](const Frame& x, const Frame& y) { return same_frame(snapshot, x, before, y); });
+  };
   for (Thread& thread : snapshot.threads) {
     const auto old = find(before, thread);
     thread.unchanged = old != before.threads.end() && thread.consistent && old->consistent &&
                        thread.state == old->state && thread.error == old->error &&
-                       std::equal(thread.frames.begin(), thread.frames.end(), old->frames.begin(),
-                                  old->frames.end(), [&](const Frame& x, const Frame& y) {
-                                    return same_frame(snapshot, x, before, y);
-                                  });
+                       thread.native_note == old->native_note &&
+                       thread.native_error == old->native_error &&
+                       same_frames(thread.frames, old->frames) &&
+                       same_frames(thread.native_frames, old->native_frames);
   }
   for (const Thread& thread : before.threads) {
     if (find(snapshot, thread) != snapshot.threads.end()) continue;

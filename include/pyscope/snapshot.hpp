@@ -268,6 +268,13 @@ struct Snapshot {
   std::vector<std::string> warnings;
 };
 
+/// Where a native frame is; null if the model doesn't tell.
+[[nodiscard]] inline const NativeLocation* native_location(const Snapshot& snapshot,
+                                                           const Frame& frame) {
+  const bool known = frame.native && *frame.native < snapshot.native_locations.size();
+  return known ? &snapshot.native_locations[*frame.native] : nullptr;
+}
+
 /// Compares a snapshot with an earlier one of the same process: sets Thread::unchanged, and warns
 /// of threads that have ended in between.
 void mark_unchanged(Snapshot& snapshot, const Snapshot& before);

@@ -19,8 +19,8 @@ struct DumpOptions {
   std::vector<std::string> threads;
   std::string frames;
   bool no_source = false;
-  std::string pause;
-  std::string native;  // as given: "true" for a plain --pause
+  std::string pause;   // as given: "true" for a plain --pause
+  std::string native;  // likewise
   bool locals = false;
   ValueArguments values;
   bool group = false;

@@ -112,8 +112,8 @@ std::string FrameTexts::make_text(const Frame& frame) const {
 
 std::string FrameTexts::make_native_text(const Frame& frame) const {
   const NativeLocation unknown;
-  const bool known = frame.native && *frame.native < snapshot_.native_locations.size();
-  const NativeLocation& location = known ? snapshot_.native_locations[*frame.native] : unknown;
+  const NativeLocation* known = native_location(snapshot_, frame);
+  const NativeLocation& location = known != nullptr ? *known : unknown;
   std::string out = "  Native \"";
   painter_.append(out, Style::File,
                   location.module.empty() ? std::string("?") : escape(file_name(location.module)));

@@ -377,8 +377,8 @@ void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& fr
 template <class Writer>
 void JsonRenderer<Writer>::write_native(const Snapshot& snapshot, const Frame& frame) {
   const NativeLocation unknown;
-  const bool known = frame.native && *frame.native < snapshot.native_locations.size();
-  const NativeLocation& location = known ? snapshot.native_locations[*frame.native] : unknown;
+  const NativeLocation* known = native_location(snapshot, frame);
+  const NativeLocation& location = known != nullptr ? *known : unknown;
   text_unless_empty("function", location.function);
   text_unless_empty("module", location.module);
   address_field("offset", location.offset);

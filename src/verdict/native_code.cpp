@@ -29,10 +29,8 @@ std::vector<const NativeLocation*> callees(const Snapshot& snapshot, const Threa
   const auto& frames = thread.native_frames.empty() ? thread.frames : thread.native_frames;
   for (const Frame& frame : frames) {
     if (frame.kind == FrameKind::Python) break;
-    if (frame.kind != FrameKind::Native || !frame.native) continue;
-    if (*frame.native < snapshot.native_locations.size()) {
-      locations.push_back(&snapshot.native_locations[*frame.native]);
-    }
+    if (const NativeLocation* location = native_location(snapshot, frame))
+      locations.push_back(location);
   }
   return locations;
 }
