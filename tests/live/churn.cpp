@@ -237,6 +237,31 @@ void check_between_programs(const json& error) {
   }
 }
 
+/// How often each verb ended with which status.
+using Statuses = std::map<std::string, std::map<int, int>>;
+
+/// Asks about such a process, and returns the documents that tell of it. That there is none just
+/// then is checked, and no document.
+std::vector<json> ask_between_programs(const Words& question, pid_t pid, Statuses& statuses) {
+  const Outcome outcome = ask(question);
+  ++statuses[question.front()][outcome.status];
+  std::set<int> promised{0, 3, 5, 6};
+  // There was no module yet of which a variable was asked for.
+  if (question.front() == "inspect") promised.insert(2);
+  std::vector<json> about;
+  auto documents = documents_of(outcome, promised);
+  for (json& document : documents) {
+    CAPTURE(document.dump());
+    if (document.at("pid") != pid) continue;
+    if (document.contains("error")) {
+      check_between_programs(document.at("error"));
+    } else {
+      about.push_back(std::move(document));
+    }
+  }
+  return about;
+}
+
 /// Of verified threads each frame whose name begins with `prefix` must have this name. Returns how
 /// many had.
 int check_names(const json& document, const std::string& prefix, const std::string& name) {
@@ -265,7 +290,7 @@ bool all_between(const json& low, const json& values, const json& high) {
   return true;
 }
 
-void report(const std::string& what, const std::map<std::string, std::map<int, int>>& statuses) {
+void report(const std::string& what, const Statuses& statuses) {
   if (std::getenv("PYSCOPE_CHURN") == nullptr) return;
   std::map<int, int> all;
   for (const auto& [verb, counts] : statuses) {
@@ -289,7 +314,7 @@ TEST_CASE("churn: a process that changes all the time is dumped and its results 
   if (what == "binary") options.executable = place.copy_executable("python");
   Target target(std::move(place), "churn.py", {what}, options);
   ChurnDumps dumped(target.read().at("callers"));
-  std::map<std::string, std::map<int, int>> statuses;
+  Statuses statuses;
   const auto all_questions = questions(target.pid(), "rounds");
   const auto look = [&](std::size_t number) {
     const Words& question = all_questions.at(number % all_questions.size());
@@ -370,26 +395,16 @@ TEST_CASE("churn: a process that becomes another version's again and again is ne
   Child child(program);
   // The shell that it begins with is no part of it.
   REQUIRE(eventually([&] { return runs_python(child.pid()); }));
-  std::map<std::string, std::map<int, int>> statuses;
+  Statuses statuses;
   std::set<std::string> versions;
   const auto all_questions = questions(child.pid(), "sys.hexversion");
   const auto look = [&](std::size_t number) {
     const Words& question = all_questions.at(number % all_questions.size());
     const std::string& verb = question.front();
     CAPTURE(question);
-    const Outcome outcome = ask(question);
-    ++statuses[verb][outcome.status];
-    std::set<int> promised{0, 3, 5, 6};
-    // There was no module yet of which a variable was asked for.
-    if (verb == "inspect") promised.insert(2);
     std::string minor_seen;
-    for (const json& document : documents_of(outcome, promised)) {
+    for (const json& document : ask_between_programs(question, child.pid(), statuses)) {
       CAPTURE(document.dump());
-      if (document.at("pid") != child.pid()) continue;
-      if (document.contains("error")) {
-        check_between_programs(document.at("error"));
-        continue;
-      }
       if (verb == "inspect") {
         // Each of its lines is of the program that it began with.
         const std::string minor = std::to_string(document.at("value").get<int>() >> 16 & 0xFF);
@@ -422,25 +437,16 @@ TEST_CASE("churn: a process that becomes another one of the same version is neve
   const Interpreter interpreter = any_interpreter();
   Target target(interpreter, "churn.py", {"again", "0"});
   REQUIRE(eventually([&] { return runs_python(target.pid()); }));
-  std::map<std::string, std::map<int, int>> statuses;
+  Statuses statuses;
   int whole = 0;
   const auto all_questions = questions(target.pid(), "sys.argv");
   const auto look = [&](std::size_t number) {
     const Words& question = all_questions.at(number % all_questions.size());
     const std::string& verb = question.front();
     CAPTURE(question);
-    const Outcome outcome = ask(question);
-    ++statuses[verb][outcome.status];
-    std::set<int> promised{0, 3, 5, 6};
-    if (verb == "inspect") promised.insert(2);
     std::set<std::string> seen;
-    for (const json& document : documents_of(outcome, promised)) {
+    for (const json& document : ask_between_programs(question, target.pid(), statuses)) {
       CAPTURE(document.dump());
-      if (document.at("pid") != target.pid()) continue;
-      if (document.contains("error")) {
-        check_between_programs(document.at("error"));
-        continue;
-      }
       if (verb == "inspect" && document.at("consistent") && document.at("value").is_array()) {
         seen.insert(document.at("value").back());
       }
@@ -467,7 +473,7 @@ TEST_CASE("churn: a process that starts and ends is dumped at any moment of its 
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
   if (interpreter.kind != "release") return;
   CAPTURE(interpreter);
-  std::map<std::string, std::map<int, int>> statuses;
+  Statuses statuses;
   const std::array<std::string, 7> ways{
       "return", "exit", "raise", "at once", "signal", "thread", "main thread first"};
   // How long such a life is here, for moments all along it.
@@ -495,17 +501,8 @@ TEST_CASE("churn: a process that starts and ends is dumped at any moment of its 
       CAPTURE(way, question);
       // Not to wait for something, but to come at another moment each time.
       std::this_thread::sleep_for(whole * i / number);
-      const Outcome outcome = ask(question);
-      ++statuses[question.front()][outcome.status];
-      std::set<int> promised{0, 3, 5, 6};
-      if (question.front() == "inspect") promised.insert(2);
-      for (const json& document : documents_of(outcome, promised)) {
+      for (const json& document : ask_between_programs(question, target.pid(), statuses)) {
         CAPTURE(document.dump());
-        if (document.at("pid") != target.pid()) continue;
-        if (document.contains("error")) {
-          check_between_programs(document.at("error"));
-          continue;
-        }
         if (question.front() == "dump") {
           CHECK(document.at("command").back() == way);
           CHECK(document.at("python").at("version") == interpreter.version);
@@ -523,7 +520,7 @@ TEST_CASE("churn: a PID that is used again is never taken for the old process", 
     WARN("not tested: it takes root to choose the next PID");
     return;
   }
-  std::map<std::string, std::map<int, int>> statuses;
+  Statuses statuses;
   int used_again = 0;
   const auto once = [&](int i) {
     Target old(interpreter, "processes.py", {"spin"});

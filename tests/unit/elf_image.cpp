@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "elf_headers.hpp"
 #include "process/unique_fd.hpp"
 
 using namespace pyscope;
@@ -24,15 +25,6 @@ namespace {
 class ElfBuilder {
  public:
   ElfBuilder() {
-    std::memcpy(header.e_ident, ELFMAG, SELFMAG);
-    header.e_ident[EI_CLASS] = ELFCLASS64;
-    header.e_ident[EI_DATA] = ELFDATA2LSB;
-    header.e_ident[EI_VERSION] = EV_CURRENT;
-    header.e_type = ET_DYN;
-    header.e_machine = EM_X86_64;
-    header.e_version = EV_CURRENT;
-    header.e_ehsize = sizeof(Elf64_Ehdr);
-    header.e_phentsize = sizeof(Elf64_Phdr);
     header.e_shentsize = sizeof(Elf64_Shdr);
 
     segments = {{PT_LOAD, PF_R | PF_X, 0, 0, 0, 0x1000, 0x1000, 0x1000},
@@ -100,7 +92,7 @@ class ElfBuilder {
   }
 
   enum : std::uint16_t { kText = 1, kRuntime, kSymbols, kStrings, kNames, kComment };
-  Elf64_Ehdr header{};
+  Elf64_Ehdr header = test::shared_library_header();
   std::vector<Elf64_Phdr> segments;
   std::vector<Elf64_Shdr> sections;
 

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "elf_headers.hpp"
 #include "memory/live_memory.hpp"
 #include "native/mapped_images.hpp"
 #include "native/stack_copier.hpp"
@@ -146,17 +147,8 @@ class Library {
   static constexpr std::uint64_t kStack = 0x7000'0000;
 
   Library() {
-    Elf64_Ehdr header{};
-    std::memcpy(header.e_ident, ELFMAG, SELFMAG);
-    header.e_ident[EI_CLASS] = ELFCLASS64;
-    header.e_ident[EI_DATA] = ELFDATA2LSB;
-    header.e_ident[EI_VERSION] = EV_CURRENT;
-    header.e_type = ET_DYN;
-    header.e_machine = EM_X86_64;
-    header.e_version = EV_CURRENT;
-    header.e_ehsize = sizeof header;
+    Elf64_Ehdr header = test::shared_library_header();
     header.e_phoff = sizeof header;
-    header.e_phentsize = sizeof(Elf64_Phdr);
     header.e_phnum = 2;
     memory.put(RemoteAddr{kStart}, header);
     const Elf64_Phdr load{PT_LOAD, PF_R | PF_X, 0, 0, 0, 0x10000, 0x10000, 0x1000};
