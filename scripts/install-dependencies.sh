@@ -16,7 +16,7 @@ set -euo pipefail
 build_packages=(
   g++ cmake ninja-build pkg-config
   scdoc
-  libcli11-dev libfmt-dev libexpected-dev rapidjson-dev libelf-dev zlib1g-dev libutf8proc-dev robin-map-dev
+  libcli11-dev libfmt-dev libexpected-dev rapidjson-dev zlib1g-dev libutf8proc-dev robin-map-dev
   liblzma-dev libiberty-dev libunwind-dev
 )
 test_packages=(

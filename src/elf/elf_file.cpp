@@ -15,13 +15,7 @@ namespace pyscope {
 namespace {
 
 constexpr std::uint64_t kMaxNoteBytes = 65536;
-constexpr std::uint64_t kMaxNamesBytes = std::uint64_t{1} << 20U;
-
-std::string_view string_at(std::span<const std::byte> strings, std::uint64_t offset) {
-  if (offset >= strings.size()) return {};
-  const char* start = reinterpret_cast<const char*>(strings.data()) + offset;
-  return {start, ::strnlen(start, strings.size() - offset)};
-}
+constexpr std::uint64_t kMaxNamesBytes = std::uint64_t{64} << 20U;
 
 }  // namespace
 
@@ -57,15 +51,19 @@ Result<void> ElfFile::read_headers() {
   if (!has_sections(header_)) return {};
   std::vector<Elf64_Shdr> headers(header_.e_shnum);
   if (!read(header_.e_shoff, as_bytes(headers))) return {};
-  const auto names_at = headers[header_.e_shstrndx].sh_offset;
-  const auto names =
-      read_up_to(names_at, std::min(headers[header_.e_shstrndx].sh_size, kMaxNamesBytes));
   sections_.reserve(headers.size());
   for (const Elf64_Shdr& section : headers) {
-    sections_.push_back({std::string(string_at(names, section.sh_name)), section.sh_type,
-                         section.sh_flags, section.sh_addr, section.sh_offset, section.sh_size,
+    sections_.push_back({{},
+                         section.sh_type,
+                         section.sh_flags,
+                         section.sh_addr,
+                         section.sh_offset,
+                         section.sh_size,
                          section.sh_link});
   }
+  const auto names = contents(sections_[header_.e_shstrndx], kMaxNamesBytes);
+  for (std::size_t i = 0; i < headers.size(); ++i)
+    sections_[i].name = string_in(names, headers[i].sh_name);
   return {};
 }
 
@@ -147,6 +145,12 @@ std::optional<std::uint64_t> ElfFile::address_of(std::uint64_t offset) const {
   }
   if (found == nullptr) return std::nullopt;
   return found->p_vaddr + (offset - found->p_offset);
+}
+
+std::string_view string_in(std::span<const std::byte> strings, std::uint64_t offset) {
+  if (offset >= strings.size()) return {};
+  const char* start = reinterpret_cast<const char*>(strings.data()) + offset;
+  return {start, ::strnlen(start, strings.size() - offset)};
 }
 
 std::vector<std::byte> build_id_in(std::span<const std::byte> notes) {

@@ -1,5 +1,7 @@
-// The headers and contents of an ELF file, in a file or in memory of our own. Sections are copied
-// whole, by reads with a bound that the file has no say in, and decompressed within one.
+// The headers and contents of an ELF file, in a file or in memory of our own. The file may be
+// anything: it belongs to the target. Sections are copied whole, by reads with a bound that the
+// file has no say in, and decompressed within one. Never mapped, since a mapped file that its owner
+// truncates would kill us with SIGBUS.
 #pragma once
 
 #include <elf.h>
@@ -68,6 +70,9 @@ class ElfFile {
   std::vector<Elf64_Phdr> segments_;
   std::vector<ElfSectionHeader> sections_;
 };
+
+/// The string that begins at an offset in a table of them; empty beyond its end, cut off by it.
+[[nodiscard]] std::string_view string_in(std::span<const std::byte> strings, std::uint64_t offset);
 
 /// The descriptor of the note NT_GNU_BUILD_ID; empty if it isn't among these notes.
 [[nodiscard]] std::vector<std::byte> build_id_in(std::span<const std::byte> notes);

@@ -1,6 +1,4 @@
-// What pyscope needs to know of an ELF file, as plain data. The file may be anything: it belongs to
-// the target. It is read with libelf, through read calls and never mapped, since a mapped file that
-// its owner truncates would kill us with SIGBUS.
+// What pyscope needs to know of an ELF file to find an interpreter in it, as plain data.
 #pragma once
 
 #include <cstddef>
