@@ -394,6 +394,28 @@ TEST_CASE("native frames of a thread that runs are those where it was stopped", 
   check_has(thread, {place.function, "ffi_call", "py run", "py <module>"});
 }
 
+TEST_CASE("native frames of more threads than are held at a time are all there", "[live]") {
+  constexpr std::size_t kThreads = 100;
+  Target target(any_interpreter(), "scale.py", {"threads", std::to_string(kThreads), "3"});
+  REQUIRE(target.read().at("ready") == true);
+  REQUIRE(all_sleep(target.pid()));
+  const Dump dumped = dump(target.pid(), {"--native=full"});
+  CHECK(dumped.status == 0);
+  const json& threads = dumped.json.at("threads");
+  REQUIRE(threads.size() == kThreads + 1);
+  CHECK(dumped.json.at("capture").at("paused_threads") == kThreads + 1);
+  for (const json& thread : threads) {
+    CAPTURE(thread.dump());
+    CHECK(thread.at("proof") == "paused");
+    const NativeStack stack = native_stack(thread);
+    REQUIRE_FALSE(stack.empty());
+    // Each was copied as a whole, to where threads begin.
+    CHECK(stack.back().module.find(thread.at("main") == true ? "python" : "libc") !=
+          std::string::npos);
+  }
+  CHECK(goes_on(target.pid()));
+}
+
 TEST_CASE("threads that run no Python are shown if they are asked for, with their names",
           "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
