@@ -1,11 +1,11 @@
+#include "parallel.hpp"
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <numeric>
 #include <set>
 #include <stdexcept>
 #include <vector>
-
-#include "parallel.hpp"
 
 using pyscope::run_parallel;
 
