@@ -6,12 +6,10 @@
 #include <vector>
 
 #include "fuzz/promises.hpp"
-#include "memory/page_cache.hpp"
+#include "pyscope/inspect.hpp"
 #include "pyscope/inspected_value.hpp"
 #include "pyscope/render.hpp"
-#include "python/object_items.hpp"
-#include "python/object_path.hpp"
-#include "python/plain_value.hpp"
+#include "read_inspection.hpp"
 #include "verdict/diagnosis_builder.hpp"
 
 namespace pyscope::fuzz {
@@ -82,91 +80,6 @@ void check_diagnosis(const LocatedSnapshot& located) {
   check_json(render_json(diagnosis));
 }
 
-/// What is at a path, as src/inspect.cpp has it.
-class Inspecting {
- public:
-  Inspecting(const Memory& memory, const DebugOffsets& offsets, pid_t pid)
-      : cache_(memory),
-        budget_{kMostText},
-        reader_(cache_, offsets, &budget_),
-        objects_(reader_),
-        pid_(pid) {}
-
-  void look_around(RemoteAddr runtime) {
-    const auto found = read_interpreters(reader_, runtime);
-    if (!found) return check_error(found.error(), pid_);
-    PathResolver resolver(objects_, found->interpreters.front());
-    const ObjectItems names = look_at(resolver, "__main__");
-    for (const ObjectItem& item : names.items) {
-      const ObjectItems below = look_at(resolver, "__main__." + item.name);
-      // One step further, and by each of the kinds of steps that there are.
-      if (!below.items.empty()) {
-        const std::string& step = below.items.front().name;
-        look_at(resolver, item.name + (step.starts_with('[') ? "" : ".") + step);
-      }
-    }
-    for (const char* path : {"threading._active", "__main__[0]", "__main__.__name__[-1]",
-                             "sys.no_such_name", "no_such_module.x"}) {
-      look_at(resolver, path);
-    }
-  }
-
- private:
-  static constexpr std::uint64_t kMostText = std::uint64_t{64} << 20U;
-  static constexpr std::size_t kMostNames = 16;
-
-  ObjectItems look_at(PathResolver& resolver, const std::string& text) {
-    const auto path = parse_path(text);
-    if (!path) {
-      check_error(path.error(), pid_);
-      return {};
-    }
-    const auto found = resolver.from_modules(*path);
-    InspectedValue value;
-    value.path = text;
-    ObjectItems items;
-    if (!found) {
-      check_error(found.error(), pid_);
-      value.error = found.error();
-    } else {
-      value.origin = found->origin;
-      value.address = found->object.raw();
-      Repr repr = found->plain ? *found->plain : write(found->object, found->name);
-      value.type = repr.type;
-      value.repr = repr.text;
-      value.detail = repr.detail;
-      value.truncated = repr.truncated;
-      if (!found->plain) {
-        value.value = read_plain_value(objects_, found->object, kLimits);
-        items = list_items(objects_, found->object, kMostNames);
-        if (items.items.size() > kMostNames) broken("a list has a bound");
-        for (const ObjectItem& item : items.items) {
-          Repr of_item = write(item.object, item.key);
-          InspectedItem listed{item.name, item.origin, of_item.type, {}, of_item.text, {}};
-          if (const auto type = objects_.type_of(item.object))
-            listed.size = length_of(reader_, item.object, **type);
-          value.items.push_back(std::move(listed));
-        }
-        value.items_left_out = items.left_out;
-      }
-    }
-    check_text(render_text(value, InspectTextOptions{.path = true}));
-    check_json(render_json(pid_, value, JsonStyle::Compact));
-    return items;
-  }
-
-  Repr write(RemoteAddr object, const std::string& name) {
-    return ReprWriter(objects_, kLimits, repr_budget_).write(object, name);
-  }
-
-  PageCache cache_;
-  TextBudget budget_;
-  Reader reader_;
-  ObjectReader objects_;
-  ReprBudget repr_budget_;
-  pid_t pid_;
-};
-
 }  // namespace
 
 void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
@@ -221,7 +134,51 @@ void explore_paths(const Memory& memory, const DebugOffsets& offsets,
                    const Surroundings& surroundings) {
   const TimeLimit time;
   const CountingMemory counting(memory);
-  Inspecting(counting, offsets, surroundings.facts.pid).look_around(surroundings.runtime);
+  const Runtime runtime{surroundings.runtime, offsets};
+  const InspectionSource source{
+      .memory = counting,
+      .runtime = runtime,
+      .facts = [&] { return surroundings.facts; },
+      .threads = {.list = [&] { return surroundings.facts.tasks; }},
+  };
+  InspectOptions options;
+  options.list = true;
+  options.values = kLimits;
+  const auto look_at = [&](const std::vector<std::string>& paths) {
+    auto values = read_inspection(source, paths, options, false, Log());
+    if (!values) {
+      check_error(values.error(), surroundings.facts.pid);
+      return std::vector<InspectedValue>{};
+    }
+    for (const InspectedValue& value : *values) {
+      if (value.error) check_error(*value.error, surroundings.facts.pid);
+      if (value.items.size() > kLimits.max_items) broken("a list has a bound");
+      check_text(render_text(value, InspectTextOptions{.path = true}));
+      check_json(render_json(surroundings.facts.pid, value, JsonStyle::Compact));
+    }
+    return *std::move(values);
+  };
+  // Names that aren't where they are looked for, and all that are there.
+  std::vector<std::string> paths{"threading._active", "__main__[0]",      "__main__.__name__[-1]",
+                                 "sys.no_such_name",  "no_such_module.x", "no_such_thread/0:x"};
+  for (const InspectedValue& module : look_at({"__main__"})) {
+    for (const InspectedItem& item : module.items)
+      paths.push_back("__main__." + item.name);
+  }
+  options.thread = "MainThread";
+  for (const InspectedValue& frame : look_at({})) {
+    for (const InspectedItem& item : frame.items)
+      paths.push_back("MainThread/0:" + item.name);
+  }
+  options.thread.clear();
+  // One step further, and by each of the kinds of steps that there are.
+  std::vector<std::string> further;
+  for (const InspectedValue& value : look_at(paths)) {
+    if (value.items.empty()) continue;
+    const std::string& step = value.items.front().name;
+    further.push_back(value.path + (step.starts_with('[') ? "" : ".") + step);
+  }
+  look_at(further);
   time.check();
 }
 

@@ -333,10 +333,7 @@ class SnapshotReader {
       if (interpreter.threads.empty()) continue;
       const auto names = read_names(interpreter);
       if (!names) {
-        snapshot_.capture.complete = false;
-        snapshot_.warnings.push_back(
-            fmt::format("interpreter {}: the names of threads could not be read: {}",
-                        interpreter.id, names.error().message));
+        tell_names_missing(interpreter, names.error().message);
         continue;
       }
       for (Candidate& candidate : candidates_) {
@@ -348,13 +345,22 @@ class SnapshotReader {
   }
 
   // The dict of threads is rebuilt now and then while they come and go.
-  [[nodiscard]] Result<Names> read_names(const RawInterpreter& interpreter) const {
+  [[nodiscard]] Result<Names> read_names(const RawInterpreter& interpreter) {
     constexpr int kMaxAttempts = 8;
     for (int attempt = 1;; ++attempt) {
       const PageCache cache(memory_);
       auto names = read_thread_names(Reader(cache, runtime_.offsets), memory_, interpreter);
-      if (names || attempt == kMaxAttempts) return names;
+      if (names && cache.failures() == 0) return names;
+      if (attempt < kMaxAttempts) continue;
+      if (names) tell_names_missing(interpreter, "some of their memory can't be read");
+      return names;
     }
+  }
+
+  void tell_names_missing(const RawInterpreter& interpreter, std::string_view reason) {
+    snapshot_.capture.complete = false;
+    snapshot_.warnings.push_back(fmt::format(
+        "interpreter {}: names of threads could not be read: {}", interpreter.id, reason));
   }
 
   Result<void> select_threads() {
@@ -369,6 +375,14 @@ class SnapshotReader {
       if (!known) unknown += (unknown.empty() ? "" : ", ") + wanted;
     }
     if (!unknown.empty()) {
+      if (!snapshot_.capture.complete) {
+        return fail(
+            ErrorKind::Malformed,
+            fmt::format("process {}: {} can't be found: not all threads and their names could "
+                        "be read",
+                        facts_.pid, unknown),
+            "give the thread's tid instead of its name");
+      }
       return fail(ErrorKind::Usage,
                   fmt::format("process {} has no Python thread {}", facts_.pid, unknown),
                   fmt::format("list its threads: pyscope dump {} --frames 1", facts_.pid));
@@ -455,7 +469,10 @@ class SnapshotReader {
       ReprWriter values(objects, options_.values, budget);
       for (const auto& [candidate, frame] : which) {
         const RawFrame& at = candidate->stack.walk.frames[candidate->raw_frames[frame]];
+        const std::size_t failures = cache.failures();
         Locals locals = read_locals(reader, at, values, options_.values);
+        // An attribute that wasn't found may be where nothing could be read.
+        locals.complete = locals.complete && cache.failures() == failures;
         take(candidate->thread.frames[frame], std::move(locals), is_there(reader, at));
       }
     };

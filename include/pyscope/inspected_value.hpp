@@ -37,6 +37,7 @@ struct InspectedValue {
   std::uint64_t address = 0;        // id(); 0 for what is no object of its own, as s[0] of a str
   bool consistent = true;           // read while nothing changed, or twice with the same result
   bool truncated = false;           // repr leaves something out
+  bool unreadable = false;          // something of it, or of what is there, couldn't be read
 
   std::vector<InspectedItem> items;  // if they were asked for
   std::uint64_t items_left_out = 0;

@@ -103,6 +103,12 @@ class InspectVerb {
                       "for a moment\n",
                       value.path));
     }
+    if (value.unreadable && !value.error) {
+      print_message(fmt::format(
+          "pyscope: {}: some of its memory couldn't be read, so what is missing here may "
+          "be there\n",
+          value.path));
+    }
   }
 
   static std::string time_of_day(std::chrono::system_clock::time_point time) {

@@ -76,6 +76,7 @@ class InspectJson : private JsonFields<Writer> {
     text_unless_empty("origin", value.origin);
     field("consistent", value.consistent);
     field("truncated", value.truncated);
+    if (value.unreadable) field("unreadable", true);
     if (!value.items.empty() || value.items_left_out > 0) write_items(value);
     writer_.EndObject();
   }
@@ -197,6 +198,7 @@ std::string render_text(const InspectedValue& value, const InspectTextOptions& o
       painter.append(out, Style::Note, fmt::format("  ({})", escape(value.detail)));
     }
     if (!value.consistent) painter.append(out, Style::Error, "  [changed while it was read]");
+    if (value.unreadable) painter.append(out, Style::Error, "  [not all of it can be read]");
     out += '\n';
   }
   append_items(out, value, painter);

@@ -87,7 +87,11 @@ void PageCache::read_many(std::span<ReadRequest> requests) const {
   std::vector<RemoteRange> missing;
   for (ReadRequest& request : requests) {
     request.status = try_read(request.at, request.out);
-    if (request.status == ReadStatus::Pending) missing.push_back({request.at, request.out.size()});
+    if (request.status == ReadStatus::Pending) {
+      missing.push_back({request.at, request.out.size()});
+    } else if (request.status != ReadStatus::Ok) {
+      ++failures_;
+    }
   }
   if (missing.empty()) return;
   fetch(missing);
@@ -96,6 +100,7 @@ void PageCache::read_many(std::span<ReadRequest> requests) const {
     request.status = try_read(request.at, request.out);
     // Still not there after a fetch: fetch() stops at the budget.
     if (request.status == ReadStatus::Pending) request.status = ReadStatus::OverBudget;
+    if (request.status != ReadStatus::Ok) ++failures_;
   }
 }
 

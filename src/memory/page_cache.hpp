@@ -33,6 +33,10 @@ class PageCache final : public Memory {
   /// Pending if some page of the range was not fetched yet, and then nothing is read.
   [[nodiscard]] ReadStatus try_read(RemoteAddr at, std::span<std::byte> out) const;
 
+  /// How many reads have failed so far. Code that looks for something in many places goes on where
+  /// one of them can't be read; whoever called it learns here that "not found" may be wrong.
+  [[nodiscard]] std::size_t failures() const { return failures_; }
+
  private:
   struct Page {
     ReadStatus status = ReadStatus::Pending;
@@ -54,6 +58,7 @@ class PageCache final : public Memory {
   // The page that was read last: what is read next mostly lies in it.
   mutable std::uint64_t last_number_ = 0;
   mutable const Page* last_ = nullptr;
+  mutable std::size_t failures_ = 0;
 };
 
 }  // namespace pyscope

@@ -94,7 +94,7 @@ class VariablesReader {
       const auto kind = static_cast<unsigned>((*kinds)[i]);
       auto read_name = read_str(reader_, RemoteAddr{name_objects[i]});
       if (!read_name) found_.complete = false;
-      std::string name = std::move(read_name).value_or("?");
+      std::string name = std::move(read_name).value_or(std::string(kUnreadableName));
       // The iterator of a comprehension, and variables of one that has no part in this frame's
       // namespace.
       if (name.starts_with('.') || (kind & kHidden) != 0) continue;

@@ -18,7 +18,7 @@ struct FrameVariable {
 struct FrameVariables {
   std::vector<FrameVariable> variables;
   bool is_namespace = false;  // of a module or a class body, and not the slots of a function
-  bool complete = true;       // no name was unreadable; it is "?" then
+  bool complete = true;       // no name was unreadable; it is kUnreadableName then
   RemoteAddr globals;         // the dict in which the frame looks up what is none of these
 };
 

@@ -59,7 +59,7 @@ class ItemLister {
     const auto names = read_dict_prefix(reader_, dict, kMostAttributes);
     if (!names) return;
     for (const auto& [key, value] : names->items)
-      add_name(objects_.text_of(key), value, origin);
+      add_name(objects_.name_of(key), value, origin);
   }
 
   void names_of_classes(const std::vector<RemoteAddr>& classes, RemoteAddr itself) {
@@ -107,7 +107,10 @@ class ItemLister {
     for (const auto& [key, value] : prefix->items) {
       const auto type = objects_.type_of(key);
       const bool text = type && ((*type)->flags & kTypeUnicodeSubclass) != 0;
-      add({"[" + keys.write(key, "").text + "]", {}, text ? objects_.text_of(key) : "", value});
+      add({"[" + keys.write(key, "").text + "]",
+           {},
+           type ? text ? objects_.name_of(key) : "" : std::string(kUnreadableName),
+           value});
     }
     found_.left_out += prefix->count - prefix->items.size();
   }

@@ -185,14 +185,15 @@ std::vector<NamedObject> ObjectReader::attributes(RemoteAddr object, const Objec
       }
       const auto value = reader_.pointer(object, *offset);
       if (!value || !*value) continue;
-      found.emplace_back(reader_.c_string(RemoteAddr{*name_at}).value_or("?"), *value);
+      found.emplace_back(
+          reader_.c_string(RemoteAddr{*name_at}).value_or(std::string(kUnreadableName)), *value);
     }
   }
   const auto dict = read_instance_items(reader_, object, type.at, most);
   if (dict) {
     for (const auto& [key, value] : dict->items) {
       if (found.size() >= most) break;
-      found.emplace_back(text_of(key), value);
+      found.emplace_back(name_of(key), value);
     }
   }
   return found;
@@ -235,10 +236,22 @@ RemoteAddr ObjectReader::member(RemoteAddr object, const ObjectType& type, std::
   return {};
 }
 
+namespace {
+
+Result<std::string> read_name(const Reader& reader, RemoteAddr str_object) {
+  constexpr std::size_t kMost = 1024;
+  return read_str(reader, str_object, kMost);
+}
+
+}  // namespace
+
 std::string ObjectReader::text_of(RemoteAddr str_object) {
   if (!str_object.is_plausible_pointer()) return {};
-  constexpr std::size_t kMost = 1024;
-  return read_str(reader_, str_object, kMost).value_or(std::string{});
+  return read_name(reader_, str_object).value_or(std::string{});
+}
+
+std::string ObjectReader::name_of(RemoteAddr str_object) {
+  return read_name(reader_, str_object).value_or(std::string(kUnreadableName));
 }
 
 }  // namespace pyscope

@@ -36,6 +36,9 @@ struct ObjectType {
   [[nodiscard]] bool is_class() const { return (flags & kTypeSubclass) != 0; }
 };
 
+/// Stands for a name that can't be read. What has it may be a secret.
+inline constexpr std::string_view kUnreadableName = "<unreadable>";
+
 /// An attribute by its name.
 using NamedObject = std::pair<std::string, RemoteAddr>;
 
@@ -74,6 +77,8 @@ class ObjectReader {
 
   /// A str that is a name: up to 1,024 characters; empty if it can't be read.
   [[nodiscard]] std::string text_of(RemoteAddr str_object);
+  /// The same; kUnreadableName if it can't be read.
+  [[nodiscard]] std::string name_of(RemoteAddr str_object);
 
  private:
   void read_bases(ObjectType& type);

@@ -172,7 +172,9 @@ void ReprWriter::put_more(std::uint64_t count) {
 }
 
 bool ReprWriter::is_secret(std::string_view name, RemoteAddr value) {
-  if (limits_.show_secrets || !secrets_.matches(name)) return false;
+  if (limits_.show_secrets) return false;
+  if (name == kUnreadableName) return true;
+  if (!secrets_.matches(name)) return false;
   const auto type = objects_.type_of(value);
   if (!type) return true;
   const std::string& builtin = (*type)->builtin;
@@ -183,12 +185,12 @@ bool ReprWriter::is_secret(std::string_view name, RemoteAddr value) {
 
 std::string ReprWriter::name_of(RemoteAddr key) {
   const auto type = objects_.type_of(key);
-  if (!type) return {};
-  if (((*type)->flags & kTypeUnicodeSubclass) != 0) return objects_.text_of(key);
+  if (!type) return std::string(kUnreadableName);
+  if (((*type)->flags & kTypeUnicodeSubclass) != 0) return objects_.name_of(key);
   if (((*type)->flags & kTypeBytesSubclass) == 0) return {};
   constexpr std::size_t kMost = 256;
   const auto bytes = read_bytes(reader_, key, kMost);
-  if (!bytes) return {};
+  if (!bytes) return std::string(kUnreadableName);
   std::string name;
   for (const std::byte byte : *bytes)
     name += static_cast<char>(byte);
@@ -1453,7 +1455,7 @@ struct ReprDecoders {
     const auto keywords = read_dict_prefix(w.reader_, (*parts)[2], w.limits_.max_items);
     if (!keywords) return fail(keywords.error());
     for (const auto& [key, value] : keywords->items) {
-      const std::string name = w.objects_.text_of(key);
+      const std::string name = w.objects_.name_of(key);
       w.put(", " + name + "=");
       w.put_named(name, value, depth + 1);
     }
@@ -1502,7 +1504,7 @@ bool ReprWriter::put_python_class(RemoteAddr object, const ObjectType& type, std
     const std::uint64_t items = reader_.offsets()[Field::TupleObItem];
     for (std::uint64_t i = 0; i < std::min<std::uint64_t>(*size, limits_.max_items); ++i) {
       const std::string name =
-          objects_.text_of(reader_.pointer(fields, items + 8 * i).value_or(RemoteAddr{}));
+          objects_.name_of(reader_.pointer(fields, items + 8 * i).value_or(RemoteAddr{}));
       put((i > 0 ? ", " : "") + name + "=");
       put_named(name, reader_.pointer(object, items + 8 * i).value_or(RemoteAddr{}), depth + 1);
     }
@@ -1524,7 +1526,7 @@ bool ReprWriter::put_python_class(RemoteAddr object, const ObjectType& type, std
     put((qualified ? objects_.text_of(*qualified) : type.name) + "(");
     bool first = true;
     for (const auto& [key, field] : names->items) {
-      const std::string name = objects_.text_of(key);
+      const std::string name = objects_.name_of(key);
       const auto field_type = objects_.type_of(field);
       const RemoteAddr shown =
           field_type ? objects_.attribute(field, **field_type, "repr") : RemoteAddr{};

@@ -54,7 +54,8 @@ class ReprWriter {
   void put_named(std::string_view name, RemoteAddr value, std::size_t depth);
   /// Whether a value of this name must not be shown.
   [[nodiscard]] bool is_secret(std::string_view name, RemoteAddr value);
-  /// A str or bytes that names something; empty for what is neither.
+  /// A str or bytes that names something; empty for what is neither, kUnreadableName for what can't
+  /// be read.
   [[nodiscard]] std::string name_of(RemoteAddr key);
   void put_more(std::uint64_t count);
 

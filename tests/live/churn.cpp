@@ -62,6 +62,7 @@ bool has(const Words& words, const std::string& word) {
 /// Asks; a watch is ended once it has printed some lines.
 Outcome ask(const Words& question) {
   if (!has(question, "--watch")) return run_pyscope(question);
+  bool ended_by_us = false;
   Child watch(pyscope_program(question));
   constexpr int kLines = 3;
   std::string lines;
@@ -69,12 +70,16 @@ Outcome ask(const Words& question) {
     // The error that it ends with begins with a line of its own.
     for (int i = 0; i < kLines && !lines.ends_with("\n{\n") && lines != "{\n"; ++i)
       lines += watch.read_line() + "\n";
-    if (!lines.ends_with("\n{\n") && lines != "{\n") ::kill(watch.pid(), SIGTERM);
+    if (!lines.ends_with("\n{\n") && lines != "{\n") {
+      ended_by_us = ::kill(watch.pid(), SIGTERM) == 0;
+    }
   } catch (const std::runtime_error&) {
     // What it watches has ended.
   }
   Outcome outcome = watch.finish();
   outcome.out.insert(0, lines);
+  // It may have come to its own end before that.
+  if (ended_by_us && outcome.status == 128 + SIGTERM) outcome.status = 0;
   return outcome;
 }
 

@@ -6,7 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "attach.hpp"
+#include "memory/image_memory.hpp"
+#include "pyscope/inspected_value.hpp"
 #include "pyscope/render.hpp"
+#include "python/objects.hpp"
+#include "read_inspection.hpp"
 #include "read_snapshot.hpp"
 #include "recording.hpp"
 #include "support/catch.hpp"
@@ -21,7 +26,7 @@ namespace {
 /// Passes reads on, until something happens.
 class FaultyMemory final : public Memory {
  public:
-  enum class Fault { None, Unreadable, Denied, GoneForGood, OtherState };
+  enum class Fault { None, Unreadable, UnreadableForGood, Denied, GoneForGood, OtherState };
 
   FaultyMemory(const Memory& first, const Memory& second, Fault fault, std::size_t position)
       : first_(first), second_(second), fault_(fault), position_(position) {}
@@ -31,7 +36,8 @@ class FaultyMemory final : public Memory {
       const std::size_t at = count_++;
       const bool now = at == position_;
       const bool since = at >= position_;
-      if (fault_ == Fault::Unreadable && now) {
+      if (fault_ == Fault::UnreadableForGood && now) bad_ = {request.at, request.out.size()};
+      if ((fault_ == Fault::Unreadable && now) || overlaps_bad(request)) {
         request.status = ReadStatus::Fault;
       } else if (fault_ == Fault::Denied && now) {
         request.status = ReadStatus::Denied;
@@ -48,11 +54,17 @@ class FaultyMemory final : public Memory {
   [[nodiscard]] std::size_t count() const { return count_; }
 
  private:
+  [[nodiscard]] bool overlaps_bad(const ReadRequest& request) const {
+    return request.at.raw() < bad_.start.raw() + bad_.size &&
+           bad_.start.raw() < request.at.raw() + request.out.size();
+  }
+
   const Memory& first_;
   const Memory& second_;
   Fault fault_;
   std::size_t position_;
   mutable std::size_t count_ = 0;
+  mutable RemoteRange bad_{RemoteAddr{}, 0};  // what stays unreadable
 };
 
 using Stack = std::vector<std::string>;
@@ -90,7 +102,7 @@ bool is_whole(const Thread& thread) {
                                              [](const Frame& f) { return f.error.empty(); });
 }
 
-Recording record(Target& target, const std::string& name) {
+Recording record(test::Target& target, const std::string& name) {
   REQUIRE(all_sleep(target.pid()));
   const std::string path = target.workspace().outside(name);
   const Outcome outcome =
@@ -112,6 +124,29 @@ Result<Snapshot> read(const Memory& memory, const Recording& recording) {
                        {.list = [&] { return recording.facts.tasks; }}, options, Log());
 }
 
+Result<std::vector<InspectedValue>> inspect(const Memory& memory, const Recording& recording,
+                                            const std::vector<std::string>& paths, bool list) {
+  std::array<std::byte, DebugOffsets::kMaxSize> table{};
+  REQUIRE(recording.memory.read(recording.runtime, table));
+  auto offsets = DebugOffsets::decode(table);
+  REQUIRE(offsets);
+  InspectOptions options;
+  options.list = list;
+  const Runtime runtime{recording.runtime, *std::move(offsets)};
+  const auto facts = [&] { return recording.facts; };
+  const ThreadSource threads{.list = [&] { return recording.facts.tasks; }};
+  return read_inspection({memory, runtime, facts, threads}, paths, options, false, Log());
+}
+
+/// All that is said of a path.
+std::string fingerprint(const InspectedValue& value) {
+  if (value.error) return value.error->message;
+  std::string all = value.type + " " + value.repr;
+  for (const InspectedItem& item : value.items)
+    all += "\n" + item.name + "=" + item.repr;
+  return all;
+}
+
 // The versions take turns: they read nearly the same, and each begins at another position.
 #ifdef NDEBUG
 constexpr std::size_t kStep = 3;
@@ -127,7 +162,7 @@ TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong 
   const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   if (interpreter.debug()) return;  // its structures are read in the same way
-  Target target(interpreter, "two_states.py");
+  test::Target target(interpreter, "two_states.py");
   REQUIRE(target.read() == 0);
   const Recording first = record(target, "first");
   target.child().send("x");
@@ -152,8 +187,8 @@ TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong 
 
   std::size_t partial = 0;
   std::size_t complete = 0;
-  for (const Fault fault :
-       {Fault::Unreadable, Fault::Denied, Fault::GoneForGood, Fault::OtherState}) {
+  for (const Fault fault : {Fault::Unreadable, Fault::UnreadableForGood, Fault::Denied,
+                            Fault::GoneForGood, Fault::OtherState}) {
     const auto begin = static_cast<std::size_t>(interpreter.minor()) % kStep;
     for (std::size_t position = begin; position < whole.count(); position += kStep) {
       CAPTURE(static_cast<int>(fault), position);
@@ -172,7 +207,7 @@ TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong 
           return found != stacks.end() && found->second == stack;
         };
         const bool right = known(first_stacks) || known(second_stacks);
-        all_right = all_right && right;
+        all_right = all_right && right && thread.name;
         if (thread.consistent && is_whole(thread) && !thread.truncated) {
           CAPTURE(thread.ident, stack);
           REQUIRE(right);
@@ -189,7 +224,7 @@ TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong 
         if (!locals.consistent || !locals.error.empty()) continue;
         for (const Local& local : locals.variables) {
           if (local.truncated) continue;
-          if (local.name == "?") {  // its name is what couldn't be read
+          if (local.name == kUnreadableName) {  // its name is what couldn't be read
             CHECK(exit_status(*snapshot) != 0);
             continue;
           }
@@ -197,8 +232,8 @@ TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong 
           const auto& possible = values[local.name];
           const bool is_possible =
               std::find(possible.begin(), possible.end(), local.repr) != possible.end();
-          // A value that can't be read is said to be so in its place.
-          const bool is_marked = local.repr.find('<') != std::string::npos;
+          // What can't be read of it is marked, and counts.
+          const bool is_marked = !locals.complete && exit_status(*snapshot) != 0;
           REQUIRE((is_possible || is_marked));
         }
       }
@@ -210,4 +245,92 @@ TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong 
   CAPTURE(whole.count());
   CHECK(partial > 10);
   CHECK(complete > 0);
+}
+
+TEST_CASE("whatever read of an inspection fails, nothing wrong is called consistent", "[live]") {
+  using Fault = FaultyMemory::Fault;
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.debug()) return;  // its structures are read in the same way
+  test::Target target(interpreter, "two_states.py");
+  REQUIRE(target.read() == 0);
+  // Threads wait in one of two stacks, each with variables of its own; `state` is another number.
+  const std::vector<std::string> paths{"__main__.state",       "__main__.waiting",
+                                       "__main__.told",        "__main__.no_such_name",
+                                       "threading._active",    "worker-0/beta:items",
+                                       "worker-1/beta:total",  "worker-2/beta:items[2]['key']",
+                                       "worker-0/three:pair",  "worker-2/three:more",
+                                       "worker-1/0:number",    "worker-0/alpha:parts.beside",
+                                       "worker-1/alpha:parts", "no_such_thread/0:x"};
+  const auto record_state = [&](const std::string& name) {
+    Recording recording = record(target, name);
+    // An inspection reads other memory than a dump.
+    const auto attached = attach(target.pid(), Log());
+    REQUIRE(attached);
+    const RecordingMemory recorder(*attached->memory);
+    for (const bool list : {false, true})
+      REQUIRE(inspect(recorder, recording, paths, list));
+    recorder.image().for_each_range(
+        [&](RemoteAddr at, std::span<const std::byte> bytes) { recording.memory.put(at, bytes); });
+    return recording;
+  };
+  const Recording first = record_state("first");
+  target.child().send("x");
+  REQUIRE(target.read() == 1);
+  const Recording second = record_state("second");
+
+  for (const bool list : {false, true}) {
+    const FaultyMemory whole(first.memory, second.memory, Fault::None, 0);
+    const auto before = inspect(whole, first, paths, list);
+    const auto after = inspect(second.memory, second, paths, list);
+    REQUIRE(before);
+    REQUIRE(after);
+    std::size_t errors = 0;
+    std::size_t differences = 0;
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+      CAPTURE(paths[i], fingerprint((*before)[i]), fingerprint((*after)[i]));
+      REQUIRE_FALSE((*before)[i].unreadable);
+      REQUIRE_FALSE((*after)[i].unreadable);
+      errors += (*before)[i].error ? 1 : 0;
+      differences += fingerprint((*before)[i]) != fingerprint((*after)[i]) ? 1 : 0;
+    }
+    CHECK(errors == 5);
+    CHECK(differences == 8);
+
+    std::size_t doubted = 0;
+    std::size_t certain = 0;
+    for (const Fault fault : {Fault::Unreadable, Fault::UnreadableForGood, Fault::Denied,
+                              Fault::GoneForGood, Fault::OtherState}) {
+      const auto begin = static_cast<std::size_t>(interpreter.minor()) % kStep;
+      for (std::size_t position = begin; position < whole.count(); position += kStep) {
+        CAPTURE(list, static_cast<int>(fault), position);
+        const FaultyMemory memory(first.memory, second.memory, fault, position);
+        const auto values = inspect(memory, first, paths, list);
+        if (!values) {
+          REQUIRE_FALSE(values.error().message.empty());
+          continue;
+        }
+        REQUIRE(values->size() == paths.size());
+        for (std::size_t i = 0; i < paths.size(); ++i) {
+          const InspectedValue& value = (*values)[i];
+          if (value.error) REQUIRE_FALSE(value.error->message.empty());
+          // What is said of a failed reading is no statement about the target.
+          const bool stated = value.consistent && !value.unreadable &&
+                              (!value.error || value.error->kind == ErrorKind::Usage);
+          if (!stated) {
+            ++doubted;
+            continue;
+          }
+          ++certain;
+          const std::string seen = fingerprint(value);
+          CAPTURE(paths[i], seen, fingerprint((*before)[i]), fingerprint((*after)[i]));
+          REQUIRE((seen == fingerprint((*before)[i]) || seen == fingerprint((*after)[i])));
+        }
+        for (const InspectedValue& value : *values)
+          REQUIRE(nlohmann::json::accept(render_json(1, value, JsonStyle::Compact)));
+      }
+    }
+    CHECK(doubted > 10);
+    CHECK(certain > 100);
+  }
 }

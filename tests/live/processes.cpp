@@ -94,8 +94,14 @@ TEST_CASE("a tight loop is verified and its line lies within the loop", "[live]"
   // It says that it is ready from another line.
   REQUIRE(eventually(
       [&] { return functions(dump(target.pid()).json.at("threads").at(0)).front() == "spin"; }));
+  int unverified = 0;
   for (int i = 0; i < 50; ++i) {
     const Dump dumped = dump(target.pid());
+    if (dumped.status == 6) {
+      // Where others want the processors, too, there isn't always one for both in time.
+      ++unverified;
+      continue;
+    }
     REQUIRE(dumped.status == 0);
     const json& thread = dumped.json.at("threads").at(0);
     CHECK(thread.at("consistent") == true);
@@ -104,6 +110,7 @@ TEST_CASE("a tight loop is verified and its line lies within the loop", "[live]"
     CHECK(frame.at("line") >= first);
     CHECK(frame.at("line") <= first + 3);
   }
+  CHECK(unverified <= 5);
 }
 
 TEST_CASE("of threads that fight for the GIL at most one holds it and the others wait", "[live]") {

@@ -22,8 +22,23 @@ def arrive():
         told.notify_all()
 
 
+class Part:
+    def __init__(self, number):
+        self.number = number
+        self.name = "part %d" % number
+
+
+class Slotted(Part):
+    __slots__ = ("beside",)
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.beside = number
+
+
 def alpha(number):
     text = "alpha of %d" % number
+    parts = Slotted(number)
     items = [number, text, {"key": number}]
     return beta(number + 1, items)
 
