@@ -244,6 +244,7 @@ class SnapshotReader {
     thread.os_name = task.os_name;
     thread.os_state = task.state;
     thread.cpu_time_us = task.cpu_time_us;
+    thread.run_delay_us = task.run_delay_us;
     if (task.system_call) thread.system_call = task.system_call->number;
   }
 

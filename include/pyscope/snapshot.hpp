@@ -184,6 +184,9 @@ struct Thread {
   std::optional<bool> waits_for_gil;  // likewise
   std::optional<char> os_state;       // R, S, D, T, t, Z, X or I, as in /proc/PID/task/TID/stat
   std::optional<std::uint64_t> cpu_time_us;  // user + system
+  /// For how long, since it was started, it could have run and had no processor. Known only of
+  /// threads that run (os_state R), and not on kernels without schedstat.
+  std::optional<std::uint64_t> run_delay_us;
   std::optional<std::int64_t> system_call;   // number of the system call it is blocked in
   std::optional<Wait> wait;                  // only where `state` is Blocked; empty: not known
   std::optional<LockWait> lock;              // what it waits for, if that is an object of Python

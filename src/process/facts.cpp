@@ -64,6 +64,13 @@ std::uint64_t cpu_time_us(const ProcStat& stat) {
   return stat.cpu_ticks * microseconds_per_tick;
 }
 
+std::optional<std::uint64_t> parse_run_delay_us(std::string_view text) {
+  const auto words = split_words(text);  // time on a processor, time without one, in nanoseconds
+  std::uint64_t nanoseconds = 0;
+  if (words.size() < 2 || !parse_number(words[1], nanoseconds)) return std::nullopt;
+  return nanoseconds / 1000;
+}
+
 std::optional<SystemCall> parse_system_call(std::string_view text) {
   const auto words = split_words(text);
   SystemCall call;

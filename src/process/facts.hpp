@@ -25,6 +25,8 @@ struct Task {
   std::string os_name;      // comm; at most 15 bytes, any bytes
   char state = '?';
   std::uint64_t cpu_time_us = 0;
+  /// For how long it could have run and had no processor; asked of running threads only.
+  std::optional<std::uint64_t> run_delay_us = {};
   std::optional<SystemCall> system_call;  // empty: running, or not read
 };
 
@@ -52,6 +54,8 @@ struct ProcStat {
 [[nodiscard]] std::optional<ProcStat> parse_stat(std::string_view text);
 /// User and system time.
 [[nodiscard]] std::uint64_t cpu_time_us(const ProcStat& stat);
+/// The run delay in /proc/PID/task/TID/schedstat, which some kernels are built without.
+[[nodiscard]] std::optional<std::uint64_t> parse_run_delay_us(std::string_view text);
 
 /// /proc/PID/task/TID/syscall: empty for "running" and for what can't be parsed.
 [[nodiscard]] std::optional<SystemCall> parse_system_call(std::string_view text);

@@ -328,6 +328,11 @@ std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) c
   task.os_name = stat->comm;
   task.state = stat->state;
   task.cpu_time_us = cpu_time_us(*stat);
+  if (task.state == 'R') {
+    if (const SmallFile delays(list, name("schedstat")); delays) {
+      task.run_delay_us = parse_run_delay_us(delays.text());
+    }
+  }
   if (other_pid_namespace_) {
     if (const SmallFile status(list, name("status")); status) {
       const auto ids = status_words(status.text(), "NSpid");

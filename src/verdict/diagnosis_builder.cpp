@@ -202,6 +202,12 @@ class DiagnosisBuilder::ThreadHistory {
     const double wall = std::chrono::duration<double>(last_at_ - first_at_).count();
     return wall <= 0 ? 0 : static_cast<double>(last_cpu_ - first_cpu_) / 1e6 / wall;
   }
+  /// The share of the time in which it could have run and had no processor.
+  [[nodiscard]] double delay_share() const {
+    const double wall = std::chrono::duration<double>(last_at_ - first_at_).count();
+    if (wall <= 0 || !first_delay_ || !last_delay_ || *last_delay_ < *first_delay_) return 0;
+    return static_cast<double>(*last_delay_ - *first_delay_) / 1e6 / wall;
+  }
   [[nodiscard]] std::string of_samples(std::size_t count) const {
     return fmt::format("in {} of {} samples", count, samples_);
   }
@@ -230,6 +236,8 @@ class DiagnosisBuilder::ThreadHistory {
   Clock::time_point last_at_;
   std::uint64_t first_cpu_ = 0;
   std::uint64_t last_cpu_ = 0;
+  std::optional<std::uint64_t> first_delay_;
+  std::optional<std::uint64_t> last_delay_;
   bool wanted_cpu_ = false;  // in the last sample
 
   std::vector<Level> levels_;  // from the outermost frame inwards
@@ -253,6 +261,10 @@ void DiagnosisBuilder::ThreadHistory::add(const Snapshot& snapshot, const Thread
   ++samples_;
   last_at_ = at;
   last_cpu_ = std::max(last_cpu_, thread.cpu_time_us.value_or(0));
+  if (thread.run_delay_us) {
+    last_delay_ = thread.run_delay_us;
+    if (!first_delay_) first_delay_ = last_delay_;
+  }
   wanted_cpu_ = thread.state == ThreadState::Running || thread.state == ThreadState::WaitingForGil;
   running_ += thread.state == ThreadState::Running ? 1 : 0;
   blocked_ += thread.state == ThreadState::Blocked ? 1 : 0;
@@ -391,6 +403,13 @@ void DiagnosisBuilder::ThreadHistory::tell_cpu(ThreadDiagnosis& result) const {
   if (last_at_ <= first_at_) return;
   result.evidence.push_back(
       fmt::format("used {} of one CPU in {}", percent(cpu_share()), seconds(last_at_ - first_at_)));
+  constexpr double kMuch = 0.1;
+  if (delay_share() >= kMuch) {
+    result.evidence.push_back(fmt::format(
+        "could have run for another {} of the time, and got no CPU: others had it, or its "
+        "quota was used up",
+        percent(delay_share())));
+  }
 }
 
 void DiagnosisBuilder::ThreadHistory::tell_gil(ThreadDiagnosis& result) const {
@@ -685,7 +704,7 @@ ThreadDiagnosis DiagnosisBuilder::ThreadHistory::judge(const Snapshot& last,
     tell_cpu(result);
     tell_lines(result);
   } else if (share(running_ + waiting_for_gil_) >= kMostly &&
-             (cpu_share() >= kHalf || waiting_for_gil_ > 0 || still_)) {
+             (cpu_share() + delay_share() >= kHalf || waiting_for_gil_ > 0 || still_)) {
     judge_running(result);
   } else if (!activities_.empty()) {
     judge_mixed(result);

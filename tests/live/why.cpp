@@ -1,5 +1,8 @@
 // Verdicts on real situations: what the target knows itself to be in must be what why says.
+#include <sched.h>
+
 #include <csignal>
+#include <cstdlib>
 #include <map>
 #include <string>
 #include <vector>
@@ -85,6 +88,29 @@ TEST_CASE("why tells loops from native code and from a recursion that grows", "[
   CAPTURE(words(native));
   CHECK(native.at("verdict") == "in_native_code");
   CHECK(says(native, "add_up (why.py"));
+}
+
+TEST_CASE("why tells a loop that others leave little of the CPU to", "[live]") {
+  const Interpreter interpreter = any_interpreter();
+  CAPTURE(interpreter);
+  TargetOptions on_one_cpu;
+  on_one_cpu.before_exec = [] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(0, &one);
+    if (::sched_setaffinity(0, sizeof one, &one) != 0) std::abort();
+  };
+  Target target(interpreter, "why.py", {"loops"}, on_one_cpu);
+  const json started = target.read();
+  std::vector<Target> others;
+  for (int i = 0; i < 3; ++i) {
+    others.emplace_back(interpreter, "why.py", std::vector<std::string>{"spins"}, on_one_cpu);
+    (void)others.back().read();
+  }
+  const json judged = thread(why(target.pid()), started.at("slow"));
+  CAPTURE(words(judged));
+  CHECK(judged.at("verdict") == "looping");
+  CHECK(says(judged, "could have run for another "));
 }
 
 TEST_CASE("why tells who starves for the GIL, and who has it", "[live]") {

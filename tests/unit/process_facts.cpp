@@ -58,6 +58,13 @@ TEST_CASE("a stat without numbers or parentheses is none", "[process]") {
   CHECK_FALSE(parse_stat(")("));
 }
 
+TEST_CASE("the time without a processor is read from schedstat") {
+  CHECK(parse_run_delay_us("486973 2001999 2\n") == 2001);
+  CHECK_FALSE(parse_run_delay_us("486973"));
+  CHECK_FALSE(parse_run_delay_us("486973 many 2"));
+  CHECK_FALSE(parse_run_delay_us("1 99999999999999999999 2"));
+}
+
 TEST_CASE("a blocked thread's system call has a number and six arguments", "[process]") {
   const auto call = parse_system_call(
       "202 0x7f8ae4000b60 0x189 0x0 0x0 0x0 0xffffffffffffffff 0x7ffe5 0x7f8ae5\n");

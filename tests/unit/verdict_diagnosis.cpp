@@ -125,6 +125,18 @@ TEST_CASE("coming back to lines is a loop, and its variables tell which") {
   CHECK(says(judged, "unchanged: limit"));
 }
 
+TEST_CASE("a loop that others leave little of the CPU to is a loop") {
+  Sampler sampler;
+  for (int i = 0; i < 100; ++i) {
+    sampler.thread.run_delay_us = 5'000'000 + 7'000 * static_cast<std::uint64_t>(i);
+    sampler.add({{2, "loop", 10 + i % 3}, {1, "main", 3}}, 3'000);
+  }
+  const auto judged = sampler.judge();
+  CHECK(judged.verdict == Verdict::Looping);
+  CHECK(says(judged, "used 30 % of one CPU"));
+  CHECK(says(judged, "could have run for another 70 % of the time"));
+}
+
 TEST_CASE("a loop in which no variable changes may be endless") {
   Sampler sampler;
   for (int i = 0; i < 20; ++i) {
