@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests need, builds pyscope and passes all tests: as released, on release and
-# debug builds of CPython, and again under AddressSanitizer and UndefinedBehaviorSanitizer, on its
-# release builds; passes some with a program under ThreadSanitizer; checks the format. The linter is
-# scripts/lint.sh.
+# Installs what the tests need, builds pyscope and passes all tests: as released, by gcc, on release
+# and debug builds of CPython; and again by clang under AddressSanitizer and
+# UndefinedBehaviorSanitizer, on its release builds. Fuzzes for a short while, passes some tests with
+# a program under ThreadSanitizer, and checks the format. The linter is scripts/lint.sh.
 #
 #   scripts/test.sh
 #
@@ -43,6 +43,9 @@ for preset in ci asan; do
   cmake --build --preset "$preset" -j "$jobs"
   ctest --preset "$preset" -j "$jobs" --progress --no-tests=error
 done
+
+step 'fuzzing'
+scripts/fuzz.sh 30
 
 # What runs in parallel: many processes at a time, and the facts of many threads.
 step 'building and testing: tsan'

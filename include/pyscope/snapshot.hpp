@@ -187,11 +187,11 @@ struct Thread {
   /// For how long, since it was started, it could have run and had no processor. Known only of
   /// threads that run (os_state R), and not on kernels without schedstat.
   std::optional<std::uint64_t> run_delay_us;
-  std::optional<std::int64_t> system_call;   // number of the system call it is blocked in
-  std::optional<Wait> wait;                  // only where `state` is Blocked; empty: not known
-  std::optional<LockWait> lock;              // what it waits for, if that is an object of Python
-  bool consistent = false;                   // the frames were proven to have existed together
-  Proof proof = Proof::None;                 // by what; None if they weren't
+  std::optional<std::int64_t> system_call;  // number of the system call it is blocked in
+  std::optional<Wait> wait;                 // only where `state` is Blocked; empty: not known
+  std::optional<LockWait> lock;             // what it waits for, if that is an object of Python
+  bool consistent = false;                  // the frames were proven to have existed together
+  Proof proof = Proof::None;                // by what; None if they weren't
   int attempts = 0;           // how often it was read in vain or not while it may have been running
   std::string inconsistency;  // why it isn't consistent, if it isn't
   bool truncated = false;     // outer frames are missing, by request or because of `error`

@@ -88,9 +88,10 @@ void write_sources(const ScratchFolder& folder) {
                "  return static_cast<int>(sorted(all)) + made();\n}\n");
 }
 
-/// Compares for each instruction, or some of them; paths whole, or by their last names.
-void compare_all(const ScratchFolder& folder, const std::string& file, std::size_t each = 1,
-                 bool whole_paths = true) {
+/// Compares for each instruction; or for some of them, with paths by their last names, and only
+/// where there is something to compare with.
+void compare_all(const ScratchFolder& folder, const std::string& file, std::size_t each = 1) {
+  const bool all = each == 1;
   const File opened(file);
   REQUIRE(DebugLines::are_in(opened.elf));
   DebugBudget budget;
@@ -102,10 +103,11 @@ void compare_all(const ScratchFolder& folder, const std::string& file, std::size
   std::string wrong;
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const auto part = [&](const std::string& text) {
-      return whole_paths ? text : text.substr(text.rfind('/') + 1);
+      return all ? text : text.substr(text.rfind('/') + 1);
     };
     const std::string found = part(shown(lines.find(addresses[i])));
     const bool has_line = !expected[i].ends_with(":0");
+    if (!has_line && !all) continue;
     const std::string right = has_line ? part(expected[i]) : "??";
     if (has_line) ++known;
     if (found != right) wrong += fmt::format("{:#x}: {} and not {}\n", addresses[i], found, right);
@@ -144,8 +146,9 @@ TEST_CASE("each instruction of this program has its line", "[lines]") {
 #else
   const ScratchFolder folder;
   const std::string own = fmt::format("/proc/{}/exe", ::getpid());
-  // A compiler's cache may have made parts of it of other folders with the same sources.
-  compare_all(folder, own, 500, false);
+  // A compiler's cache may have made parts of it of other folders with the same sources; and
+  // elfutils knows no lines of some functions that clang has made.
+  compare_all(folder, own, 500);
 #endif
 }
 

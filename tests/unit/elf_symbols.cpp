@@ -150,7 +150,7 @@ TEST_CASE("what is no function here doesn't count", "[symbols]") {
                                       {"wraps", kMost - 4, 0x10},
                                       {"to_the_end", kMost - 16, 16}});
   CHECK(table.size() == 2);
-  for (const std::uint64_t address : {0x1000, 0x1010, 0x1020, 0x1030, 0x1040})
+  for (const std::uint64_t address : {0x1000U, 0x1010U, 0x1020U, 0x1030U, 0x1040U})
     CHECK(name_at(table, address) == "none");
   CHECK(name_at(table, kMost - 2) == "to_the_end");
 }

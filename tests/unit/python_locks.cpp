@@ -219,7 +219,8 @@ TEST_CASE("a record of a wait that is over gives no answer", "[locks]") {
   heap.memory.put(process.record + 64, std::uint8_t{1});  // is_unparking
   CHECK_FALSE(process.find());
   heap.memory.put(process.record + 64, std::uint8_t{0});
-  heap.put(process.record, GENERATE(48, 56), RemoteAddr{});  // taken off the list
+  heap.put(process.record, GENERATE(std::uint64_t{48}, std::uint64_t{56}),
+           RemoteAddr{});  // taken off the list
   CHECK_FALSE(process.find());
 }
 
