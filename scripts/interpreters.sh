@@ -39,14 +39,18 @@ minors=(3.13 3.14 3.15)
 declare -A suites=([3.13]="trixie forky sid" [3.14]="forky sid" [3.15]="forky sid")
 # Unpacked besides the interpreter and its dependencies: /bin/sh, and the locale C.UTF-8.
 extra_packages=(dash libc-bin)
+# For release builds, besides the interpreter as a shared library, as other distributions and container images have
+# it: numpy with its linear algebra, which is code of other languages that has threads of its own. Programs find
+# that in /usr/lib/*/openblas-pthread.
+numpy_packages=(python3-numpy libopenblas0-pthread libgfortran5 libstdc++6 libgcc-s1)
 # Dependencies of no use here (tkinter's, and what only maintainer scripts call), as patterns.
 unused_packages=("fonts-*" "fontconfig*" "libfontconfig*" "libfreetype*" "libpng*" "libbrotli*" "libx*" "libtcl*"
   "libtk*" "x11-*" "debconf*" "cdebconf*" "lsb-base" "sysvinit-utils" "readline-common" "libc-gconv-*" "gcc-*-base")
 # Files of no use here, as tar patterns: documentation, separate debug symbols, libraries to link with.
-unused_files=("./usr/share/doc/*" "./usr/share/man/*" "./usr/share/lintian/*" "./usr/share/locale/*"
-  "./usr/lib/debug/*" "*/libpython3*.a" "*/libpython3*.so*" "./usr/include/*" "*/zoneinfo/right/*")
+unused_files=("*/numpy/*/tests/*" "./usr/share/doc/*" "./usr/share/man/*" "./usr/share/lintian/*" "./usr/share/locale/*"
+  "./usr/lib/debug/*" "*/libpython3*.a" "*/libpython3*d.so*" "./usr/include/*" "*/zoneinfo/right/*")
 # Part of every root's mark: raise it when roots that are already in a cache will not do any more.
-layout=1
+layout=2
 
 say() { printf 'interpreters: %s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }
@@ -328,7 +332,8 @@ make_unit() {
   mapfile -t names < <(awk '$1 == "Inst" { print $2 }' "$d/plan")
   # apt takes a name that it does not know for a pattern.
   [[ " ${names[*]} " == *" $package "* ]] || { reason="has no package $package"; return 1; }
-  for p in "${names[@]}" "${extra_packages[@]}"; do
+  [ "$kind" != release ] || names+=("lib$package" "${numpy_packages[@]}")
+  for p in $(printf '%s\n' "${names[@]}" "${extra_packages[@]}" | sort -u); do
     for pattern in "${unused_packages[@]}"; do
       # shellcheck disable=SC2053
       [[ $p != $pattern ]] || continue 2

@@ -210,7 +210,9 @@ void remove_search_table(std::string& file) {
 /// Stops a process that runs, and starts it again until it stands where it is wanted.
 class Stopped {
  public:
-  Stopped(pid_t pid, const std::function<bool(const json& frame)>& innermost) : pid_(pid) {
+  Stopped(pid_t pid, const std::function<bool(const json& frame)>& innermost,
+          const std::string& option = "--native=full")
+      : pid_(pid) {
     reached_ = eventually([&] {
       ::kill(pid_, SIGCONT);
       ::kill(pid_, SIGSTOP);
@@ -220,7 +222,7 @@ class Stopped {
                            [](const TaskActivity& task) { return task.state == 'T'; });
       });
       if (!stands) return false;
-      dump_ = dump(pid_, {"--native=full"});
+      dump_ = dump(pid_, {option});
       return innermost(thread_of(dump_.json, pid_).at("frames").at(0));
     });
   }
@@ -308,6 +310,49 @@ TEST_CASE("native frames are those that gdb sees, and Python frames have their p
                    [](const json& t) { return t.at("name").is_null(); });
   REQUIRE(attached != folded.json.at("threads").end());
   check_has(*attached, {"py block", "py attached_thread", "begin_attached_thread"});
+}
+
+TEST_CASE("an interpreter in a shared library is read as one in an executable is", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.debug()) return;  // they have no such library
+  Workspace workspace = workspace_with_library(interpreter);
+  fs::copy_file(PYSCOPE_EMBEDDING_PROGRAM, workspace.outside("embedding"));
+  const std::string library = fmt::format("libpython3.{}.so.1.0", interpreter.minor());
+  TargetOptions options;
+  options.executable = workspace.inside("embedding");
+  options.flags = {library};
+  options.environment = {"PYTHONHOME=/usr"};
+  Target target(std::move(workspace), "native.py", {"all"}, options);
+  REQUIRE(target.read().at("ready") == true);
+  REQUIRE(all_sleep(target.pid()));
+  const Dump full = dump(target.pid(), {"--native=full"});
+  CAPTURE(full.err);
+  CHECK(full.status == 0);
+  CHECK(goes_on(target.pid()));
+  REQUIRE(all_sleep(target.pid()));
+  const Dump folded = dump(target.pid(), {"--native"});
+  CHECK(folded.status == 0);
+  const auto judged = judge(target.pid(), interpreter.root, options.executable);
+  const json truth = target.ask();
+  CHECK(difference(full.json, truth) == "");
+  CHECK(difference(folded.json, truth) == "");
+  bool in_library = false;
+  for (const json& thread : full.json.at("threads")) {
+    CAPTURE(thread.at("tid").dump());
+    CHECK_FALSE(thread.contains("native_error"));
+    CHECK_FALSE(thread.contains("native_note"));
+    const NativeStack stack = native_stack(thread);
+    CHECK(stack == judged.at(thread.at("tid")));
+    check_order(thread);
+    check_folded(thread_of(folded.json, thread.at("tid").get<pid_t>()), thread, library);
+    in_library = in_library || std::any_of(stack.begin(), stack.end(), [&](const NativePlace& at) {
+                   return at.module.ends_with(library);
+                 });
+  }
+  CHECK(in_library);
+  check_has(thread_of(folded.json, "qsort"),
+            {"read", "py block", "py qsort.<locals>.compare", "qsort", "ffi_call", "py qsort"});
 }
 
 TEST_CASE("a thread with Python frames of two interpreters has its native frames in both",
@@ -452,6 +497,72 @@ TEST_CASE("threads that run no Python are shown if they are asked for, with thei
   CHECK(text.out.find("bare-worker") != std::string::npos);
   CHECK(text.out.find("wait_for_good()") != std::string::npos);
   CHECK(text.out.find("qsort") == std::string::npos);
+}
+
+TEST_CASE("numpy in a matrix product is shown down to the kernel, and so are its library's threads",
+          "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.debug()) return;  // they have no numpy
+  TargetOptions options;
+  // Where the distribution keeps it until it is chosen among several.
+  options.environment = {
+      "LD_LIBRARY_PATH=/usr/lib/x86_64-linux-gnu/openblas-pthread:"
+      "/usr/lib/aarch64-linux-gnu/openblas-pthread",
+      "OPENBLAS_NUM_THREADS=3"};
+  Target target(interpreter, "product.py", {}, options);
+  const pid_t tid = target.read().at("tid");
+  const auto in_library = [](const NativeStack& stack) {
+    return std::any_of(stack.begin(), stack.end(), [](const NativePlace& place) {
+      return place.module.find("libopenblas") != std::string::npos;
+    });
+  };
+  int at_work = 0;  // threads of the library that were found in it
+  int in_product = 0;
+  int with_guess = 0;
+  // At ten moments at least, until each was seen where it mostly is.
+  for (int i = 0; i < 10 || (i < 200 && (at_work == 0 || in_product == 0)); ++i) {
+    // It may stand where it calls nothing of the library: between two products.
+    const Stopped stopped(
+        target.pid(), [](const json&) { return true; }, "--native=all");
+    REQUIRE(stopped.reached());
+    CHECK(stopped.dumped().status == 0);
+    const auto judged = gdb_stacks(target.pid(), interpreter.root, interpreter.executable);
+    for (const json& thread : stopped.dumped().json.at("threads")) {
+      CAPTURE(thread.dump());
+      NativeStack shown = native_stack(thread);
+      const bool guessed =
+          std::any_of(thread.at("frames").begin(), thread.at("frames").end(),
+                      [](const json& frame) { return frame.value("guessed", false); });
+      with_guess += guessed ? 1 : 0;
+      if (thread.at("tid") == tid) {
+        CHECK(runs_of(thread) ==
+              Runs{{"multiply", "Thread.run", "Thread._bootstrap_inner", "Thread._bootstrap"}});
+        if (!in_library(shown)) continue;
+        ++in_product;
+        check_has(thread, {"gemm", "py multiply"});
+        CHECK(std::any_of(shown.begin(), shown.end(), [](const NativePlace& place) {
+          return place.module.find("_multiarray_umath") != std::string::npos;
+        }));
+      } else if (thread.at("ident").is_null()) {
+        CHECK(in_library(shown));
+        ++at_work;
+      }
+      // Of hand-written code without tables, gdb knows no caller. What is folded away is outside.
+      if (guessed || thread.at("tid") == target.pid()) continue;
+      NativeStack expected = judged.at(thread.at("tid"));
+      const auto inside = std::find_if(shown.begin(), shown.end(), [](const NativePlace& place) {
+        return place.module.find("python") != std::string::npos;
+      });
+      shown.erase(inside, shown.end());
+      REQUIRE(shown.size() <= expected.size());
+      expected.resize(shown.size());
+      CHECK(shown == expected);
+    }
+  }
+  CAPTURE(with_guess);
+  CHECK(at_work > 0);
+  CHECK(in_product > 0);
 }
 
 TEST_CASE("native frames are read in other namespaces", "[live]") {

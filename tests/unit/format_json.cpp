@@ -339,6 +339,21 @@ TEST_CASE("a plain value keeps its text, and nothing of it reaches a terminal", 
   }
 }
 
+TEST_CASE("a value of which something couldn't be read is marked, and counts", "[format]") {
+  Inspection inspection;
+  InspectedValue& value = inspection.values.emplace_back();
+  value.path = "order";
+  value.type = "Order";
+  value.repr = "<Order at 0x7f0000001000 id=<unreadable at 0x8>>";
+  CHECK_FALSE(json::parse(render_json(7, value, JsonStyle::Compact)).contains("unreadable"));
+  CHECK(render_text(value, {}).find("can be read") == std::string::npos);
+  CHECK(exit_status(inspection) == 0);
+  value.unreadable = true;
+  CHECK(json::parse(render_json(7, value, JsonStyle::Compact)).at("unreadable") == true);
+  CHECK(render_text(value, {}).find("[not all of it can be read]") != std::string::npos);
+  CHECK(exit_status(inspection) == 6);
+}
+
 TEST_CASE("frames that moved are marked and what was proven is said", "[format]") {
   Snapshot snapshot = full_snapshot();
   Thread& thread = snapshot.threads[0];
