@@ -41,7 +41,8 @@ for preset in ci asan; do
     awk -F '\t' '$2 !~ /debug/' "$all_interpreters" >"$PYSCOPE_TEST_INTERPRETERS"
   fi
   cmake --build --preset "$preset" -j "$jobs"
-  ctest --preset "$preset" -j "$jobs" --progress --no-tests=error
+  # Some of them wait for something most of the time.
+  ctest --preset "$preset" -j $((jobs + 1)) --progress --no-tests=error
 done
 
 step 'fuzzing'

@@ -553,7 +553,7 @@ class DebugLines::Reader {
     while (!at.string().empty()) {
     }
     for (std::uint64_t i = 1; !at.failed(); ++i) {
-      const std::string name = at.string();
+      std::string name = at.string();
       const std::uint64_t folder_index = at.uleb();
       (void)at.uleb();  // its time
       (void)at.uleb();  // its size

@@ -236,7 +236,8 @@ std::string summarize(const Snapshot& snapshot) {
     const std::size_t most = std::min(kMaxGroups, groups.size());
     const std::size_t fewest = detail == Detail::Nothing ? 1 : groups.size();
     for (std::size_t shown = most; shown >= fewest; --shown) {
-      line = process + ": " + describe_groups(snapshot, groups, shown, detail) + doubts;
+      line = fmt::format("{}: {}{}", process, describe_groups(snapshot, groups, shown, detail),
+                         doubts);
       if (display_width(line) <= kMaxColumns) return line;
     }
   }

@@ -32,8 +32,8 @@ class ItemLister {
       if (itself) names_of_classes((*itself)->mro, object);
     } else {
       contents(object, type);
-      for (auto& [name, value] : objects_.attributes(object, type, kMostAttributes))
-        add_name(std::move(name), value, {});
+      for (const auto& [name, value] : objects_.attributes(object, type, kMostAttributes))
+        add_name(name, value, {});
       if (!type.exact) names_of_classes(type.mro, {});
     }
     return std::move(found_);
@@ -50,7 +50,7 @@ class ItemLister {
     }
   }
 
-  void add_name(std::string name, RemoteAddr value, const std::string& origin) {
+  void add_name(const std::string& name, RemoteAddr value, const std::string& origin) {
     if (is_pythons_own(name) || !seen_.insert(name).second) return;
     add({name, origin, name, value});
   }

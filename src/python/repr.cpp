@@ -1298,7 +1298,7 @@ struct ReprDecoders {
                                       std::uint64_t at, std::size_t& left) {
     if (dimension == shape.sizes.size()) {
       std::array<std::byte, 8> bytes{};
-      const auto ok = w.reader_.memory().read(RemoteAddr{at}, std::span{bytes}.first(number.size));
+      auto ok = w.reader_.memory().read(RemoteAddr{at}, std::span{bytes}.first(number.size));
       if (!ok) return ok;
       w.put(number.text(bytes.data()));
       left -= left > 0 ? 1 : 0;
