@@ -236,22 +236,20 @@ RemoteAddr ObjectReader::member(RemoteAddr object, const ObjectType& type, std::
   return {};
 }
 
-namespace {
-
-Result<std::string> read_name(const Reader& reader, RemoteAddr str_object) {
-  constexpr std::size_t kMost = 1024;
-  return read_str(reader, str_object, kMost);
-}
-
-}  // namespace
-
 std::string ObjectReader::text_of(RemoteAddr str_object) {
   if (!str_object.is_plausible_pointer()) return {};
-  return read_name(reader_, str_object).value_or(std::string{});
+  constexpr std::size_t kMost = 1024;
+  return read_str(reader_, str_object, kMost).value_or(std::string{});
 }
 
 std::string ObjectReader::name_of(RemoteAddr str_object) {
-  return read_name(reader_, str_object).value_or(std::string(kUnreadableName));
+  constexpr std::size_t kMost = 1024;
+  const auto prefix = read_str_prefix(reader_, str_object, kMost);
+  if (!prefix) return std::string(kUnreadableName);
+  std::string name;
+  for (const char32_t c : prefix->characters)
+    append_utf8(name, c);
+  return name;
 }
 
 }  // namespace pyscope

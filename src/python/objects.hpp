@@ -75,9 +75,10 @@ class ObjectReader {
   /// The namespace of a module.
   [[nodiscard]] Result<RemoteAddr> module_dict(RemoteAddr module);
 
-  /// A str that is a name: up to 1,024 characters; empty if it can't be read.
+  /// A str that is a name: up to 1,024 characters; empty if it is longer or can't be read.
   [[nodiscard]] std::string text_of(RemoteAddr str_object);
-  /// The same; kUnreadableName if it can't be read.
+  /// A str that something is called by: its first 1,024 characters; kUnreadableName if it can't be
+  /// read.
   [[nodiscard]] std::string name_of(RemoteAddr str_object);
 
  private:

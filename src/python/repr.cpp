@@ -1632,36 +1632,41 @@ bool ReprWriter::put_python_class(RemoteAddr object, const ObjectType& type, std
   }
   if (type.name.ends_with("Path") &&
       (repr_is_from("pathlib/__init__.py") || repr_is_from("pathlib/_local.py"))) {
-    const RemoteAddr known = objects_.attribute(object, type, "_str");
-    std::string path = known ? objects_.text_of(known) : std::string{};
-    if (!known) {
-      const RemoteAddr parts = objects_.attribute(object, type, "_raw_paths");
-      const auto size = parts ? reader_.field<std::uint64_t>(parts, Field::ListObSize)
-                              : Result<std::uint64_t>(0U);
-      const auto items =
-          parts ? reader_.pointer(parts, Field::ListObItem) : Result<RemoteAddr>(RemoteAddr{});
-      constexpr std::uint64_t kMost = 64;
-      if (!size || !items || *size > kMost) return false;
-      for (std::uint64_t i = 0; i < *size; ++i) {
-        const std::string part =
-            objects_.text_of(reader_.pointer(*items, 8 * i).value_or(RemoteAddr{}));
-        if (part.starts_with('/')) path.clear();
-        if (!path.empty() && !path.ends_with('/')) path += '/';
-        path += part;
-      }
-      // As PurePosixPath puts it: no ".", no double slashes, none at the end.
-      const bool absolute = path.starts_with('/');
-      const bool two = path.starts_with("//") && !path.starts_with("///");
-      std::string clean = absolute ? (two ? "//" : "/") : "";
-      for (std::size_t at = 0; at <= path.size();) {
-        const std::size_t end = std::min(path.find('/', at), path.size());
-        const std::string part = path.substr(at, end - at);
-        if (!part.empty() && part != ".")
-          clean += (clean.empty() || clean.ends_with('/') ? "" : "/") + part;
-        at = end + 1;
-      }
-      path = clean.empty() ? "." : clean;
+    if (const RemoteAddr known = objects_.attribute(object, type, "_str")) {
+      put(type.name + "(");
+      write_object(known, depth + 1);
+      put(")");
+      return true;
     }
+    std::string path;
+    const RemoteAddr parts = objects_.attribute(object, type, "_raw_paths");
+    const auto size =
+        parts ? reader_.field<std::uint64_t>(parts, Field::ListObSize) : Result<std::uint64_t>(0U);
+    const auto items =
+        parts ? reader_.pointer(parts, Field::ListObItem) : Result<RemoteAddr>(RemoteAddr{});
+    constexpr std::uint64_t kMost = 64;
+    if (!size || !items || *size > kMost) return false;
+    for (std::uint64_t i = 0; i < *size; ++i) {
+      constexpr std::size_t kLongest = 4096;
+      const auto part =
+          read_str(reader_, reader_.pointer(*items, 8 * i).value_or(RemoteAddr{}), kLongest);
+      if (!part) return false;
+      if (part->starts_with('/')) path.clear();
+      if (!path.empty() && !path.ends_with('/')) path += '/';
+      path += *part;
+    }
+    // As PurePosixPath puts it: no ".", no double slashes, none at the end.
+    const bool absolute = path.starts_with('/');
+    const bool two = path.starts_with("//") && !path.starts_with("///");
+    std::string clean = absolute ? (two ? "//" : "/") : "";
+    for (std::size_t at = 0; at <= path.size();) {
+      const std::size_t end = std::min(path.find('/', at), path.size());
+      const std::string part = path.substr(at, end - at);
+      if (!part.empty() && part != ".")
+        clean += (clean.empty() || clean.ends_with('/') ? "" : "/") + part;
+      at = end + 1;
+    }
+    path = clean.empty() ? "." : clean;
     std::string quoted;
     for (const char c : path) {
       if (c == '\'' || c == '\\') quoted += '\\';

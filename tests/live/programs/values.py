@@ -250,8 +250,15 @@ def standard():
 
     waiting = coroutine()
     found |= {"coroutine": waiting, "async_generator": generator(), "plain": Plain(), "object": object()}
+    # Long names, and more than a name may have.
+    found["long"] = {"key " * 400: 5, "paths": [pathlib.Path("/" + "x" * 2000)]}
+    if sys.version_info >= (3, 15):
+        found["frozen_dicts"] = [frozendict(), frozendict(a=1), frozendict({(1, 2): frozendict(b=[])})]  # noqa: F821
+    # A path whose text nobody has asked for yet is put together of its parts.
+    places = [("/a/../b//c/.",), ("x",), (), ("/",), ("a", "b", "/c", "d"), ("//x",), ("it's",), ("a", "/", "b/.")]
+    found |= {f"fresh_path_{n}": pathlib.PurePosixPath(*parts) for n, parts in enumerate(places)}
     keep.append(order)
-    return found
+    return found, {f"fresh_path_{n}": repr(pathlib.PurePosixPath(*parts)) for n, parts in enumerate(places)}
 
 
 def instances():
