@@ -21,7 +21,7 @@ build_packages=(
 )
 test_packages=(
   catch2 nlohmann-json3-dev python3 python3-jsonschema
-  clang-14 libclang-rt-14-dev clang-format-14 shellcheck strace bubblewrap binutils elfutils xz-utils python3-pip zsh fish
+  clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck strace bubblewrap binutils elfutils xz-utils python3-pip zsh fish
   openssh-client openssh-server wrk gdb
 )
 

@@ -2,7 +2,8 @@
 # Installs what the tests need, builds pyscope and passes all tests: as released, by gcc, on release
 # and debug builds of CPython; and again by clang under AddressSanitizer and
 # UndefinedBehaviorSanitizer, on its release builds. Fuzzes for a short while, passes some tests with
-# a program under ThreadSanitizer, and checks the format. The linter is scripts/lint.sh.
+# a program under ThreadSanitizer, and checks the format and what a linter finds quickly
+# (scripts/lint.sh has more).
 #
 #   scripts/test.sh
 #
@@ -29,6 +30,9 @@ elif [ "${CI:-}" = true ]; then
 else
   echo 'not checked: clang-format-14 is missing' >&2
 fi
+
+step 'linting'
+scripts/lint.sh --quick
 
 all_interpreters=$PYSCOPE_TEST_INTERPRETERS
 for preset in ci asan; do
