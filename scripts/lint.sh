@@ -5,7 +5,7 @@
 #
 # FILE is a source file below src/ (all of them). The checks are those of .clang-tidy. All of them over all of
 # src/ take six minutes on two processors; --quick leaves out the analyzer and what else takes long, which
-# makes it less than two, and is part of scripts/test.sh.
+# makes it less than two; scripts/test.sh has that of the parsers.
 #
 # Needs what `scripts/install-dependencies.sh --test` installs.
 #
