@@ -245,11 +245,7 @@ std::string ObjectReader::text_of(RemoteAddr str_object) {
 std::string ObjectReader::name_of(RemoteAddr str_object) {
   constexpr std::size_t kMost = 1024;
   const auto prefix = read_str_prefix(reader_, str_object, kMost);
-  if (!prefix) return std::string(kUnreadableName);
-  std::string name;
-  for (const char32_t c : prefix->characters)
-    append_utf8(name, c);
-  return name;
+  return prefix ? prefix->text() : std::string(kUnreadableName);
 }
 
 }  // namespace pyscope

@@ -244,6 +244,14 @@ Result<StrPrefix> read_str_prefix(const Reader& reader, RemoteAddr object, std::
   return prefix;
 }
 
+std::string StrPrefix::text() const {
+  std::string text;
+  text.reserve(characters.size());
+  for (const char32_t c : characters)
+    append_utf8(text, c);
+  return text;
+}
+
 Result<std::string> read_str(const Reader& reader, RemoteAddr object, std::size_t limit) {
   // A longer one is refused before its characters are read.
   const auto length = object.is_plausible_pointer()
@@ -256,11 +264,7 @@ Result<std::string> read_str(const Reader& reader, RemoteAddr object, std::size_
   }
   const auto prefix = read_str_prefix(reader, object, limit);
   if (!prefix) return fail(prefix.error());
-  std::string text;
-  text.reserve(prefix->characters.size());
-  for (const char32_t c : prefix->characters)
-    append_utf8(text, c);
-  return text;
+  return prefix->text();
 }
 
 Result<std::vector<std::byte>> read_bytes(const Reader& reader, RemoteAddr object,

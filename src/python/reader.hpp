@@ -107,6 +107,9 @@ inline constexpr std::uint64_t kTypeSubclass = std::uint64_t{1} << 31U;
 struct StrPrefix {
   std::u32string characters;
   std::uint64_t length = 0;
+
+  /// The characters as UTF-8, lone surrogates as three bytes.
+  [[nodiscard]] std::string text() const;
 };
 [[nodiscard]] Result<StrPrefix> read_str_prefix(const Reader& reader, RemoteAddr object,
                                                 std::size_t limit);

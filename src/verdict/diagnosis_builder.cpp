@@ -198,15 +198,15 @@ class DiagnosisBuilder::ThreadHistory {
   [[nodiscard]] double share(std::size_t count) const {
     return samples_ == 0 ? 0 : static_cast<double>(count) / static_cast<double>(samples_);
   }
-  [[nodiscard]] double cpu_share() const {
+  [[nodiscard]] double share_of_time(std::uint64_t microseconds) const {
     const double wall = std::chrono::duration<double>(last_at_ - first_at_).count();
-    return wall <= 0 ? 0 : static_cast<double>(last_cpu_ - first_cpu_) / 1e6 / wall;
+    return wall <= 0 ? 0 : static_cast<double>(microseconds) / 1e6 / wall;
   }
+  [[nodiscard]] double cpu_share() const { return share_of_time(last_cpu_ - first_cpu_); }
   /// The share of the time in which it could have run and had no processor.
   [[nodiscard]] double delay_share() const {
-    const double wall = std::chrono::duration<double>(last_at_ - first_at_).count();
-    if (wall <= 0 || !first_delay_ || !last_delay_ || *last_delay_ < *first_delay_) return 0;
-    return static_cast<double>(*last_delay_ - *first_delay_) / 1e6 / wall;
+    if (!first_delay_ || !last_delay_ || *last_delay_ < *first_delay_) return 0;
+    return share_of_time(*last_delay_ - *first_delay_);
   }
   [[nodiscard]] std::string of_samples(std::size_t count) const {
     return fmt::format("in {} of {} samples", count, samples_);

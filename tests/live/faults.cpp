@@ -113,26 +113,26 @@ Recording record(test::Target& target, const std::string& name) {
   return *std::move(recording);
 }
 
-Result<Snapshot> read(const Memory& memory, const Recording& recording) {
+Runtime runtime_of(const Recording& recording) {
   std::array<std::byte, DebugOffsets::kMaxSize> table{};
   REQUIRE(recording.memory.read(recording.runtime, table));
   auto offsets = DebugOffsets::decode(table);
   REQUIRE(offsets);
+  return {recording.runtime, *std::move(offsets)};
+}
+
+Result<Snapshot> read(const Memory& memory, const Recording& recording) {
   CaptureOptions options;
   options.locals = true;
-  return read_snapshot(memory, {recording.runtime, *std::move(offsets)}, recording.facts,
+  return read_snapshot(memory, runtime_of(recording), recording.facts,
                        {.list = [&] { return recording.facts.tasks; }}, options, Log());
 }
 
 Result<std::vector<InspectedValue>> inspect(const Memory& memory, const Recording& recording,
                                             const std::vector<std::string>& paths, bool list) {
-  std::array<std::byte, DebugOffsets::kMaxSize> table{};
-  REQUIRE(recording.memory.read(recording.runtime, table));
-  auto offsets = DebugOffsets::decode(table);
-  REQUIRE(offsets);
   InspectOptions options;
   options.list = list;
-  const Runtime runtime{recording.runtime, *std::move(offsets)};
+  const Runtime runtime = runtime_of(recording);
   const auto facts = [&] { return recording.facts; };
   const ThreadSource threads{.list = [&] { return recording.facts.tasks; }};
   return read_inspection({memory, runtime, facts, threads}, paths, options, false, Log());
