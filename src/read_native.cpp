@@ -25,10 +25,12 @@ NativeFrames::NativeFrames(const Memory& memory, const Process* process, const R
       cache_(memory, kMostMemory),
       images_(cache_, maps),
       symbols_(process, images_, log),
-      unwinder_(cache_, images_,
-                [this](RemoteAddr image, const char* name) {
-                  return symbols_.section_of_file(image, name);
-                }),
+      unwinder_(
+          cache_, images_,
+          [this](RemoteAddr image, const char* name) {
+            return symbols_.section_of_file(image, name);
+          },
+          [this](RemoteAddr pc) { return symbols_.registered_unwind_table(pc); }),
       interpreter_(images_.mapping(runtime.at)) {
   if (interpreter_ != nullptr && interpreter_->inode == 0) interpreter_ = nullptr;
 }
@@ -80,6 +82,8 @@ std::vector<bool> NativeFrames::find_folded(const MergedStack& stack, const Nati
           (i > 0 && merged[i - 1].from == From::Native &&
            takes_arguments_for(function,
                                locations_[location_of(walk.frames[merged[i - 1].index])].function));
+    } else if (is_compiled_python(function)) {
+      folded[i] = true;
     } else if (beneath_python) {
       folded[i] = function.empty() || begins_thread(function);
     }
@@ -88,7 +92,14 @@ std::vector<bool> NativeFrames::find_folded(const MergedStack& stack, const Nati
 }
 
 void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const NativeState& state) {
-  const NativeWalk walk = unwinder_.walk(state);
+  std::vector<ChainLink> links;
+  links.reserve(chain.size());
+  std::vector<RemoteAddr> entry_frames;
+  for (const RawFrame& frame : chain) {
+    links.push_back({frame.at, frame.is_entry()});
+    if (frame.is_entry()) entry_frames.push_back(frame.at);
+  }
+  const NativeWalk walk = unwinder_.walk(state, entry_frames);
   if (!walk.error.empty()) {
     thread.native_error = walk.frames.size() <= 1
                               ? fmt::format("the native stack could not be unwound: {}", walk.error)
@@ -97,10 +108,6 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
                                     "frames: {}",
                                     walk.frames.size(), walk.error);
   }
-  std::vector<ChainLink> links;
-  links.reserve(chain.size());
-  for (const RawFrame& frame : chain)
-    links.push_back({frame.at, frame.is_entry()});
   const MergedStack merged = merge_stacks(links, walk);
   const auto native_frame = [&](std::size_t index) {
     Frame frame;

@@ -9,7 +9,6 @@
 #include <cstring>
 
 #include "elf/decompress.hpp"
-#include "elf/elf_header.hpp"
 
 namespace pyscope {
 namespace {
@@ -25,21 +24,21 @@ Result<ElfFile> ElfFile::open(int fd) {
   if (::fstat(fd, &info) == 0 && info.st_size > 0)
     file.size_ = static_cast<std::uint64_t>(info.st_size);
   file.fd_ = fd;
-  if (auto ok = file.read_headers(); !ok) return fail(std::move(ok).error());
+  if (auto ok = file.read_headers(ElfTypes::Linked); !ok) return fail(std::move(ok).error());
   return file;
 }
 
-Result<ElfFile> ElfFile::open(std::vector<std::byte> bytes) {
+Result<ElfFile> ElfFile::open(std::vector<std::byte> bytes, ElfTypes types) {
   ElfFile file;
   file.size_ = bytes.size();
   file.bytes_ = std::move(bytes);
-  if (auto ok = file.read_headers(); !ok) return fail(std::move(ok).error());
+  if (auto ok = file.read_headers(types); !ok) return fail(std::move(ok).error());
   return file;
 }
 
-Result<void> ElfFile::read_headers() {
+Result<void> ElfFile::read_headers(ElfTypes types) {
   const auto head = read_up_to(0, sizeof(Elf64_Ehdr));
-  const auto header = check_elf_header(head);
+  const auto header = check_elf_header(head, types);
   if (!header) return fail(header.error());
   header_ = *header;
 

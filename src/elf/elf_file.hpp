@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "elf/elf_header.hpp"
 #include "pyscope/error.hpp"
 
 namespace pyscope {
@@ -33,7 +34,8 @@ class ElfFile {
   /// `fd` must stay open as long as this is used. Fails with Unsupported for what isn't a 64-bit
   /// little-endian executable or library.
   [[nodiscard]] static Result<ElfFile> open(int fd);
-  [[nodiscard]] static Result<ElfFile> open(std::vector<std::byte> bytes);
+  [[nodiscard]] static Result<ElfFile> open(std::vector<std::byte> bytes,
+                                            ElfTypes types = ElfTypes::Linked);
 
   [[nodiscard]] const Elf64_Ehdr& header() const { return header_; }
   [[nodiscard]] const std::vector<Elf64_Phdr>& segments() const { return segments_; }
@@ -61,7 +63,7 @@ class ElfFile {
 
  private:
   ElfFile() = default;
-  [[nodiscard]] Result<void> read_headers();
+  [[nodiscard]] Result<void> read_headers(ElfTypes types);
 
   int fd_ = -1;
   std::vector<std::byte> bytes_;  // in place of a descriptor

@@ -13,7 +13,7 @@ constexpr std::size_t kMaxSections = 16384;
 
 }  // namespace
 
-Result<Elf64_Ehdr> check_elf_header(std::span<const std::byte> bytes) {
+Result<Elf64_Ehdr> check_elf_header(std::span<const std::byte> bytes, ElfTypes types) {
   Elf64_Ehdr header{};
   if (bytes.size() < sizeof header || std::memcmp(bytes.data(), ELFMAG, SELFMAG) != 0) {
     return fail(ErrorKind::Unsupported, "not an ELF file");
@@ -25,7 +25,8 @@ Result<Elf64_Ehdr> check_elf_header(std::span<const std::byte> bytes) {
   if (header.e_ident[EI_DATA] != ELFDATA2LSB) {
     return fail(ErrorKind::Unsupported, "a big-endian program");
   }
-  if (header.e_type != ET_EXEC && header.e_type != ET_DYN) {
+  const bool linked = header.e_type == ET_EXEC || header.e_type == ET_DYN;
+  if (!linked && !(types == ElfTypes::Any && header.e_type == ET_REL)) {
     return fail(ErrorKind::Unsupported, "not an executable or a shared library");
   }
   if (header.e_phnum > kMaxSegments || header.e_shnum > kMaxSections) {

@@ -10,9 +10,13 @@
 
 namespace pyscope {
 
-/// Fails with Unsupported for what isn't a 64-bit little-endian ELF file that can be executed or
-/// loaded, and for absurd numbers of segments and sections.
-[[nodiscard]] Result<Elf64_Ehdr> check_elf_header(std::span<const std::byte> bytes);
+/// Which kinds of files are taken: what can be executed or loaded; or also what isn't linked.
+enum class ElfTypes { Linked, Any };
+
+/// Fails with Unsupported for what isn't a 64-bit little-endian ELF file of these kinds, and for
+/// absurd numbers of segments and sections.
+[[nodiscard]] Result<Elf64_Ehdr> check_elf_header(std::span<const std::byte> bytes,
+                                                  ElfTypes types = ElfTypes::Linked);
 
 /// Extended numbering (e_shnum == 0 with a table) would let the file name any count at all.
 [[nodiscard]] bool has_sections(const Elf64_Ehdr& header);

@@ -31,6 +31,14 @@ bool is_function(const Elf64_Sym& symbol) {
   }
 }
 
+/// What a table's names lie in; null if that makes no sense.
+const ElfSectionHeader* strings_of(const ElfFile& file, const ElfSectionHeader& table) {
+  if (table.link >= file.sections().size()) return nullptr;
+  const ElfSectionHeader& strings = file.sections()[table.link];
+  const bool plain = strings.type == SHT_STRTAB && (strings.flags & SHF_COMPRESSED) == 0;
+  return plain ? &strings : nullptr;
+}
+
 std::size_t underscores(const std::string& name) {
   return std::min(name.find_first_not_of('_'), name.size());
 }
@@ -110,11 +118,37 @@ std::optional<FoundSymbol> SymbolTable::find(std::uint64_t address) const {
   return best;
 }
 
+std::optional<std::uint64_t> find_variable(const ElfFile& file, std::uint32_t type,
+                                           std::string_view name, std::uint64_t& budget) {
+  const ElfSectionHeader* section = file.section_of_type(type);
+  const ElfSectionHeader* strings = section == nullptr ? nullptr : strings_of(file, *section);
+  if (strings == nullptr) return std::nullopt;
+  const auto text = file.contents(*strings, budget);
+  budget -= text.size();
+  const std::string_view all(reinterpret_cast<const char*>(text.data()), text.size());
+  // With the null characters around it: not a part of another name.
+  std::string whole(1, '\0');
+  whole.append(name).push_back('\0');
+  const std::size_t before = all.find(whole);
+  if (before == std::string_view::npos) return std::nullopt;
+  const auto symbols = file.contents(*section, kMaxTableBytes);
+  for (std::size_t at = 0; at + sizeof(Elf64_Sym) <= symbols.size(); at += sizeof(Elf64_Sym)) {
+    Elf64_Sym symbol{};
+    std::memcpy(&symbol, symbols.data() + at, sizeof symbol);
+    if (symbol.st_name == before + 1 && ELF64_ST_TYPE(symbol.st_info) == STT_OBJECT &&
+        symbol.st_shndx != SHN_UNDEF) {
+      return symbol.st_value;
+    }
+  }
+  return std::nullopt;
+}
+
 SymbolTable read_symbol_table(const ElfFile& file, std::uint32_t type, std::uint64_t& budget) {
   const ElfSectionHeader* section = file.section_of_type(type);
-  if (section == nullptr || section->link >= file.sections().size()) return {};
-  const ElfSectionHeader strings = file.sections()[section->link];
-  if (strings.type != SHT_STRTAB || (strings.flags & SHF_COMPRESSED) != 0) return {};
+  const ElfSectionHeader* strings_section =
+      section == nullptr ? nullptr : strings_of(file, *section);
+  if (strings_section == nullptr) return {};
+  const ElfSectionHeader strings = *strings_section;
   const auto symbols = file.contents(*section, std::min(kMaxTableBytes, budget));
   budget -= symbols.size();
   // The strings of a large library are some hundred megabytes, of which a handful is asked for.

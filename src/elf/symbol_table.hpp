@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "elf/elf_file.hpp"
@@ -53,6 +54,12 @@ class SymbolTable {
   std::vector<std::uint64_t> ends_;  // the last end of this function and all before it
   Names names_;
 };
+
+/// The address of a variable, by its name in the table of a type. Empty if it isn't there, or if
+/// the table's strings are more than what is left of `budget`, bytes which they are taken off.
+[[nodiscard]] std::optional<std::uint64_t> find_variable(const ElfFile& file, std::uint32_t type,
+                                                         std::string_view name,
+                                                         std::uint64_t& budget);
 
 /// The table of a type (SHT_SYMTAB, SHT_DYNSYM) of a file, which must stay as long as it is used.
 /// Empty if there is none, if it makes no sense, or if it is larger than what is left of `budget`,

@@ -116,7 +116,7 @@ std::string FrameTexts::make_native_text(const Frame& frame) const {
   const NativeLocation& location = known != nullptr ? *known : unknown;
   std::string out = "  Native \"";
   painter_.append(out, Style::File,
-                  location.module.empty() ? std::string("?") : escape(file_name(location.module)));
+                  location.module.empty() ? "[no file]" : escape(file_name(location.module)));
   out += "\", at ";
   painter_.append(out, Style::Line, fmt::format("{:#x}", location.offset));
   if (!location.function.empty()) {

@@ -205,7 +205,12 @@ UnwindTable find_unwind_table(const Memory& memory, const MappedImage& image,
         header && header->version == 1 && (header->eh_frame_encoding & kForm) != kUnsigned8 &&
         header->count_encoding == kUnsigned4 && header->table_encoding == kTableEncoding;
     if (known && header->count <= kMaxFunctions) {
-      return {.base = at, .at = at + sizeof(Header), .entries = header->count, .made = {}};
+      return {.base = at,
+              .at = at + sizeof(Header),
+              .entries = header->count,
+              .made = {},
+              .copied_from = {},
+              .copy = {}};
     }
   }
   const auto section =

@@ -27,7 +27,14 @@ struct UnwindTable {
   RemoteAddr at;    // of the table in the target's memory; null: `made` is the table
   std::size_t entries = 0;
   std::vector<UnwindTableEntry> made;  // where the image has none
+  /// The entries' .eh_frame, where memory doesn't have it at the address that its entries count
+  /// from.
+  RemoteAddr copied_from;
+  std::vector<std::byte> copy;
 };
+
+/// Finds the table for code that no file holds; null if there is none. May be empty.
+using FindTable = std::function<const UnwindTable*(RemoteAddr at)>;
 
 /// Finds a section by name in the file behind an image, for what memory doesn't tell. May be empty.
 using FindSection = std::function<std::optional<ElfSection>(RemoteAddr image, const char* name)>;

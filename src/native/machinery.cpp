@@ -68,6 +68,7 @@ constexpr std::array kCallMachinery = std::to_array<std::string_view>({
     "Py_Main",
     "thread_run",
     "pythread_wrapper",
+    "_PyJIT_Entry",
 });
 
 constexpr std::array kBeginnings = std::to_array<std::string_view>({
@@ -94,6 +95,10 @@ bool is_call_machinery(std::string_view function) {
 bool takes_arguments_for(std::string_view function, std::string_view callee) {
   return !function.empty() && callee.starts_with(function) &&
          callee.substr(function.size()).starts_with("_impl");
+}
+
+bool is_compiled_python(std::string_view function) {
+  return function.starts_with("py::jit:");
 }
 
 bool begins_thread(std::string_view function) {

@@ -14,6 +14,9 @@ namespace pyscope {
 /// Argument Clinic generates for "sum" is "builtin_sum", which calls "builtin_sum_impl".
 [[nodiscard]] bool takes_arguments_for(std::string_view function, std::string_view callee);
 
+/// Whether a function is Python code that CPython has compiled, by the names that 3.15 registers.
+[[nodiscard]] bool is_compiled_python(std::string_view function);
+
 /// Whether a function of the C library or the loader begins a program or a thread.
 [[nodiscard]] bool begins_thread(std::string_view function);
 

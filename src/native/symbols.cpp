@@ -19,6 +19,18 @@ constexpr std::uint64_t kPageSize = 4096;
 constexpr std::uint64_t kMaxCompressedBytes = std::uint64_t{16} << 20U;  // of .gnu_debugdata
 constexpr std::uint64_t kMaxMiniBytes = std::uint64_t{64} << 20U;
 
+/// Numba puts the number and the options of a compilation where C++ has its tags:
+/// app::total[abi:v1][abi:c8tJTIeFIjxB2IKSgI4CrvQClQZ6FczSBAA_3d](long long).
+std::string without_tags(std::string name) {
+  constexpr std::string_view kTag = "[abi:";
+  for (std::size_t at = name.find(kTag); at != std::string::npos; at = name.find(kTag, at)) {
+    const std::size_t end = name.find(']', at);
+    if (end == std::string::npos) break;
+    name.erase(at, end + 1 - at);
+  }
+  return name;
+}
+
 }  // namespace
 
 /// One file that is mapped, with what can be found out of it. What that takes is looked for once it
@@ -27,21 +39,19 @@ class NativeSymbols::Image {
  public:
   Image(const Mapping& mapping, const MappedImage* loaded, const Process* process,
         const Memory& memory, Budget& budget, const Log& log)
-      : mapping_(mapping), process_(process), budget_(budget), log_(log) {
+      : mapping_(mapping),
+        loaded_(loaded),
+        process_(process),
+        memory_(memory),
+        budget_(budget),
+        log_(log) {
     log("names of {}", mapping.path);
-    if (process != nullptr && mapping.inode != 0) open_file(memory, loaded);
-    if (file_) {
-      symbols_.push_back(read_symbol_table(*file_, SHT_SYMTAB, budget_.symbols));
-      read_mini_debug_information();
-      has_symtab_ = !symbols_.front().empty();
-      dynamic_symbols_ = read_symbol_table(*file_, SHT_DYNSYM, budget_.symbols);
-    } else if (loaded != nullptr) {
-      dynamic_symbols_ = loaded_symbols(memory, *loaded, budget_.symbols);
-      log("  {} dynamic symbols in memory", dynamic_symbols_.size());
-    }
+    if (process != nullptr && mapping.inode != 0) open_file();
   }
 
   [[nodiscard]] const Mapping& mapping() const { return mapping_; }
+  /// What memory holds of it; null: nothing.
+  [[nodiscard]] const MappedImage* loaded() const { return loaded_; }
   /// Null if it can't be had.
   [[nodiscard]] const ElfFile* file() const { return file_.get(); }
 
@@ -59,9 +69,9 @@ class NativeSymbols::Image {
   }
 
  private:
-  void open_file(const Memory& memory, const MappedImage* loaded) {
+  void open_file() {
     std::vector<std::byte> head(kPageSize);
-    if (loaded == nullptr || !memory.read(loaded->start, head)) head.clear();
+    if (loaded_ == nullptr || !memory_.read(loaded_->start, head)) head.clear();
     auto fd = process_->open_mapped_file(mapping_, head, log_);
     if (!fd) return;
     auto file = ElfFile::open(fd->get());
@@ -71,7 +81,7 @@ class NativeSymbols::Image {
     }
     // The file may have been written anew in its place since it was mapped.
     const auto in_memory =
-        loaded != nullptr ? loaded_build_id(memory, *loaded) : std::vector<std::byte>();
+        loaded_ != nullptr ? loaded_build_id(memory_, *loaded_) : std::vector<std::byte>();
     const auto in_file = file->build_id();
     if (!in_memory.empty() && !in_file.empty() && in_memory != in_file) {
       log_("  the file has another build-id than what is in memory");
@@ -79,6 +89,20 @@ class NativeSymbols::Image {
     }
     fd_ = *std::move(fd);
     file_ = std::make_unique<ElfFile>(*std::move(file));
+  }
+
+  void read_symbols() {
+    if (have_symbols_) return;
+    have_symbols_ = true;
+    if (file_) {
+      symbols_.push_back(read_symbol_table(*file_, SHT_SYMTAB, budget_.symbols));
+      read_mini_debug_information();
+      has_symtab_ = !symbols_.front().empty();
+      dynamic_symbols_ = read_symbol_table(*file_, SHT_DYNSYM, budget_.symbols);
+    } else if (loaded_ != nullptr) {
+      dynamic_symbols_ = loaded_symbols(memory_, *loaded_, budget_.symbols);
+      log_("  {} dynamic symbols in memory", dynamic_symbols_.size());
+    }
   }
 
   /// Where .symtab is stripped, Fedora and others leave one of the functions alone, compressed.
@@ -96,6 +120,7 @@ class NativeSymbols::Image {
   }
 
   [[nodiscard]] std::optional<FoundSymbol> find_function(std::uint64_t address) {
+    read_symbols();
     for (const SymbolTable& table : symbols_) {
       if (auto found = table.find(address)) return found;
     }
@@ -121,6 +146,7 @@ class NativeSymbols::Image {
   }
 
   void look_for_debug_file() {
+    read_symbols();
     if (looked_for_debug_file_ || !file_) return;
     looked_for_debug_file_ = true;
     debug_file_ = open_debug_file(*process_, *file_, mapping_.path, log_);
@@ -129,7 +155,9 @@ class NativeSymbols::Image {
   }
 
   const Mapping& mapping_;
+  const MappedImage* loaded_;
   const Process* process_;
+  const Memory& memory_;
   Budget& budget_;
   const Log& log_;
   UniqueFd fd_;
@@ -137,6 +165,7 @@ class NativeSymbols::Image {
   std::unique_ptr<ElfFile> mini_;
   bool looked_for_debug_file_ = false;
   std::unique_ptr<DebugFile> debug_file_;
+  bool have_symbols_ = false;
   bool has_symtab_ = false;
   std::vector<SymbolTable> symbols_;  // of the file and what it holds compressed
   SymbolTable debug_symbols_;
@@ -145,7 +174,7 @@ class NativeSymbols::Image {
 };
 
 NativeSymbols::NativeSymbols(const Process* process, MappedImages& images, const Log& log)
-    : process_(process), images_in_memory_(images), log_(log) {}
+    : process_(process), images_in_memory_(images), log_(log), registered_(images.memory(), log) {}
 
 NativeSymbols::~NativeSymbols() = default;
 
@@ -187,8 +216,44 @@ NativeSymbol NativeSymbols::find(RemoteAddr pc) {
     if (address) image.describe(*address, symbol);
     if (loaded != nullptr || file != nullptr) return symbol;
   }
-  find_in_perf_map(pc, symbol);
+  if (RegisteredCode* code = registered(pc)) {
+    if (const auto found = code->find(pc)) {
+      symbol.function = without_tags(demangle(found->name));
+      symbol.function_offset = pc.raw() - found->address;
+    }
+  }
+  if (symbol.function.empty()) find_in_perf_map(pc, symbol);
   return symbol;
+}
+
+RegisteredCode* NativeSymbols::registered(RemoteAddr at) {
+  if (registered_.holds(at)) return &registered_;
+  // Only code that lies in no file can be anybody's, and strings are long.
+  const Mapping* mapping = images_in_memory_.mapping(at);
+  if (mapping == nullptr || !mapping->executable || process_ == nullptr) return nullptr;
+  if (!std::exchange(looked_for_exported_lists_, true)) find_lists(SHT_DYNSYM);
+  if (registered_.holds(at)) return &registered_;
+  if (!std::exchange(looked_for_all_lists_, true)) find_lists(SHT_SYMTAB);
+  return registered_.holds(at) ? &registered_ : nullptr;
+}
+
+void NativeSymbols::find_lists(std::uint32_t symbol_table) {
+  log_("code that no file holds: looking for {} in all files", RegisteredCode::kDescriptor);
+  for (const Mapping& mapping : images_in_memory_.maps()) {
+    if (!mapping.executable || mapping.inode == 0) continue;
+    Image& image = image_of(mapping);
+    if (image.file() == nullptr || image.loaded() == nullptr) continue;
+    const auto address =
+        find_variable(*image.file(), symbol_table, RegisteredCode::kDescriptor, budget_.strings);
+    if (!address) continue;
+    const RemoteAddr list = image.loaded()->in_memory(*address);
+    if (lists_.insert(list).second) registered_.add_list(list);
+  }
+}
+
+const UnwindTable* NativeSymbols::registered_unwind_table(RemoteAddr at) {
+  RegisteredCode* code = registered(at);
+  return code == nullptr ? nullptr : code->unwind_table(at);
 }
 
 void NativeSymbols::find_in_perf_map(RemoteAddr pc, NativeSymbol& symbol) {

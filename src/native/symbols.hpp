@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "elf/elf_image.hpp"
 #include "native/mapped_images.hpp"
 #include "native/perf_map.hpp"
+#include "native/registered_code.hpp"
 #include "process/log.hpp"
 #include "process/maps.hpp"
 #include "process/process.hpp"
@@ -51,17 +53,25 @@ class NativeSymbols {
   /// can't be had, or has none of that name.
   [[nodiscard]] std::optional<ElfSection> section_of_file(RemoteAddr at, const char* name);
 
+  /// Of code that was made while the program runs, if its maker has told debuggers of it; else
+  /// null.
+  [[nodiscard]] const UnwindTable* registered_unwind_table(RemoteAddr at);
+
  private:
   class Image;
   /// What may be read for the sake of names, of all files together: however many a hostile process
   /// has mapped, it costs memory and time within bounds.
   struct Budget {
     std::uint64_t symbols = std::uint64_t{256} << 20U;  // bytes of symbol tables
+    std::uint64_t strings = std::uint64_t{64} << 20U;   // bytes that are searched for a name
     std::uint64_t mini = std::uint64_t{256} << 20U;     // bytes that .gnu_debugdata is inflated to
     DebugBudget debug;
   };
 
   [[nodiscard]] Image& image_of(const Mapping& mapping);
+  /// Null if none is registered.
+  [[nodiscard]] RegisteredCode* registered(RemoteAddr at);
+  void find_lists(std::uint32_t symbol_table);
   void find_in_perf_map(RemoteAddr pc, NativeSymbol& symbol);
 
   const Process* process_;
@@ -70,6 +80,10 @@ class NativeSymbols {
   /// One for each file, however often it is mapped: addresses in it are its own.
   std::vector<std::unique_ptr<Image>> images_;
   Budget budget_;
+  RegisteredCode registered_;
+  std::set<RemoteAddr> lists_;              // that have been read
+  bool looked_for_exported_lists_ = false;  // then for the others
+  bool looked_for_all_lists_ = false;
   std::optional<PerfMap> perf_map_;
   std::map<RemoteAddr, NativeSymbol> known_;
 };

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <set>
 #include <type_traits>
 
 #include "native/eh_frame.hpp"
@@ -75,6 +76,8 @@ std::optional<std::uint64_t> register_value(const Registers& registers, unw_regn
   }
 }
 
+constexpr unw_regnum_t kFramePointer = UNW_X86_64_RBP;
+
 /// CALL rel32, or CALL r/m64 in any of its forms.
 Call last_call(const CodeBytes& before, RemoteAddr end) {
   const auto at = [&](std::size_t from_end) { return before[before.size() - from_end]; };
@@ -110,6 +113,8 @@ constexpr std::array<std::uint8_t, 9> kSignalReturn{0x48, 0xC7, 0xC0, 0x0F, 0, 0
 #elif defined(__aarch64__)
 // mov x8, #139; svc #0
 constexpr std::array<std::uint8_t, 8> kSignalReturn{0x68, 0x11, 0x80, 0xD2, 0x01, 0, 0, 0xD4};
+
+constexpr unw_regnum_t kFramePointer = UNW_AARCH64_X29;
 
 std::uint32_t instruction_of(const CodeBytes& bytes, std::size_t at) {
   std::uint32_t instruction = 0;
@@ -148,8 +153,12 @@ std::optional<std::uint64_t> register_value(const Registers& registers, unw_regn
 
 class Unwinder::Implementation {
  public:
-  Implementation(const Memory& memory, MappedImages& images, FindSection find_section)
-      : memory_(memory), images_(images), find_section_(std::move(find_section)) {
+  Implementation(const Memory& memory, MappedImages& images, FindSection find_section,
+                 FindTable find_table)
+      : memory_(memory),
+        images_(images),
+        find_section_(std::move(find_section)),
+        find_table_(std::move(find_table)) {
     static unw_accessors_t accessors = {.find_proc_info = find_proc_info,
                                         .put_unwind_info = put_unwind_info,
                                         .get_dyn_info_list_addr = no_dynamic_info,
@@ -164,20 +173,32 @@ class Unwinder::Implementation {
     if (space_) ::unw_set_caching_policy(space_.get(), UNW_CACHE_GLOBAL);
   }
 
-  NativeWalk walk(const NativeState& state) {
+  NativeWalk walk(const NativeState& state, std::span<const RemoteAddr> entry_frames) {
     state_ = &state;
+    entry_frames_ = entry_frames;
     if (!space_) return {{}, "libunwind has no memory"};
-    NativeWalk walk = unwind(state.registers);
-    if (walk.error.empty()) return walk;
+    std::size_t guesses = 0;
+    return walk_from(state.registers, guesses, 0);
+  }
+
+ private:
+  /// The whole stack, with guesses where there is no unwinding information. `depth` is how many
+  /// guesses have led there.
+  NativeWalk walk_from(const Registers& registers, std::size_t& guesses, int depth) {
+    NativeWalk walk = unwind(registers);
     // Where it began to guess, if it did.
     for (std::size_t i = 0; i < walk.frames.size(); ++i) {
+      if (walk.error.empty() && count_entries(walk.frames[i]) == 0) continue;
       if (has_information(walk.frames[i].instruction())) continue;
-      NativeWalk rest = guess_caller(state.registers, walk.frames[i]);
+      NativeWalk rest = depth < kMaxGuessesInARow
+                            ? guess_caller(registers, walk.frames[i], guesses, depth)
+                            : NativeWalk{};
       if (rest.frames.empty()) {
+        if (walk.error.empty()) break;
         walk.error = "the code there has no unwinding information";
         walk.frames.resize(i + 1);
         walk.frames.back().stack.size = 0;
-        return walk;
+        break;
       }
       walk.frames.resize(i + 1);
       UnwoundFrame& callee = walk.frames.back();
@@ -185,13 +206,30 @@ class Unwinder::Implementation {
       rest.frames.front().called = true;
       rest.frames.front().guessed = true;
       walk.frames.insert(walk.frames.end(), rest.frames.begin(), rest.frames.end());
-      walk.error.clear();
+      walk.error = std::move(rest.error);
       break;
     }
     return walk;
   }
 
- private:
+  [[nodiscard]] std::size_t count_entries(const UnwoundFrame& frame) const {
+    return static_cast<std::size_t>(
+        std::count_if(entry_frames_.begin(), entry_frames_.end(),
+                      [&](RemoteAddr entry) { return frame.stack.contains(entry); }));
+  }
+
+  /// Whether the first guess is as good as certain: the next call of the evaluation loop is where
+  /// its entry frame lies, holds no other, and was called.
+  bool meets_entry(const NativeWalk& walk) {
+    for (std::size_t i = 0; i + 1 < walk.frames.size(); ++i) {
+      const std::size_t entries = count_entries(walk.frames[i]);
+      if (entries == 0) continue;
+      return entries == 1 && has_information(walk.frames[i].instruction()) &&
+             call_before(walk.frames[i + 1].pc).is_call;
+    }
+    return false;
+  }
+
   /// Without an error only if it got to where the thread begins.
   NativeWalk unwind(const Registers& registers) {
     NativeWalk walk;
@@ -224,11 +262,26 @@ class Unwinder::Implementation {
         walk.error = fmt::format("more than {} frames", kMaxDepth);
         return walk;
       }
+      // It has called something: that takes code, and a call of the function if nothing but a frame
+      // pointer tells of it.
+      const bool guessed =
+          called && without_information_.contains(walk.frames.back().instruction());
+      if (called && (guessed ? !follows_call(RemoteAddr{pc}, walk.frames.back().pc)
+                             : !is_code(RemoteAddr{pc - 1}))) {
+        walk.error = words_of(-UNW_EBADFRAME);
+        return walk;
+      }
       // A handler returns to a frame that the kernel has made, and what a signal interrupted is at
       // that very instruction: neither has called anything.
       const bool signal = returns_from_signal(pc);
-      walk.frames.push_back(
-          {RemoteAddr{pc}, {RemoteAddr{sp}, 0}, called && !signal, false, signal});
+      unw_word_t frame_pointer = 0;
+      if (::unw_get_reg(&cursor, kFramePointer, &frame_pointer) < 0) frame_pointer = 0;
+      walk.frames.push_back({.pc = RemoteAddr{pc},
+                             .stack = {RemoteAddr{sp}, 0},
+                             .called = called && !signal,
+                             .guessed = guessed,
+                             .signal = signal,
+                             .frame_pointer = RemoteAddr{frame_pointer}});
       called = !signal;
       reads_of_step_ = 0;
       const int step = ::unw_step(&cursor);
@@ -260,24 +313,39 @@ class Unwinder::Implementation {
   }
 
   /// The rest of the stack beyond a frame without information; empty if none makes sense.
-  NativeWalk guess_caller(const Registers& registers, const UnwoundFrame& frame) {
-    std::size_t guesses = 0;
+  NativeWalk guess_caller(const Registers& registers, const UnwoundFrame& frame,
+                          std::size_t& guesses, int depth) {
+    const RemoteAddr sp = frame.stack.start;
+    std::uint64_t within = kGuessWithin;
+    for (const RemoteAddr entry : entry_frames_) {
+      if (entry > sp) within = std::min(within, entry.raw() - sp.raw());
+    }
+    NativeWalk rest = guess_caller_within(within, registers, frame, guesses, depth);
+    // The loop itself may have no information.
+    if (rest.frames.empty() && within < kGuessWithin)
+      rest = guess_caller_within(kGuessWithin, registers, frame, guesses, depth);
+    return rest;
+  }
+
+  NativeWalk guess_caller_within(std::uint64_t within, const Registers& registers,
+                                 const UnwoundFrame& frame, std::size_t& guesses, int depth) {
     const RemoteAddr sp = frame.stack.start;
     // Such code keeps the stack pointer that it came with in another register, when it makes room
     // for a buffer. What an earlier call has left in that buffer looks like callers.
     constexpr std::uint64_t kNear = 256;
     if (sp == registers.sp()) {
       for (const RemoteAddr old : registers.preserved()) {
-        if (old <= sp || old.raw() - sp.raw() > kGuessWithin || old.raw() % 8 != 0) continue;
-        NativeWalk rest = guess_caller(registers, frame, {old, kNear}, guesses);
+        if (old <= sp || old.raw() - sp.raw() >= within || old.raw() % 8 != 0) continue;
+        const std::uint64_t near = std::min(kNear, within - (old.raw() - sp.raw()));
+        NativeWalk rest = guess_caller_in({old, near}, registers, frame, guesses, depth);
         if (!rest.frames.empty()) return rest;
       }
     }
-    return guess_caller(registers, frame, {sp, kGuessWithin}, guesses);
+    return guess_caller_in({sp, within}, registers, frame, guesses, depth);
   }
 
-  NativeWalk guess_caller(const Registers& registers, const UnwoundFrame& frame, RemoteRange where,
-                          std::size_t& guesses) {
+  NativeWalk guess_caller_in(RemoteRange where, const Registers& registers,
+                             const UnwoundFrame& frame, std::size_t& guesses, int depth) {
     for (std::uint64_t offset = 0; offset < where.size; offset += sizeof(unw_word_t)) {
       const auto at = where.start.plus(offset);
       unw_word_t word = 0;
@@ -288,6 +356,7 @@ class Unwinder::Implementation {
       // perhaps it's the one that is there, else it was saved next to the return address.
       Registers caller = registers;
       caller.set(returns_to, RemoteAddr{at->raw() + sizeof word});
+      caller.set_frame_pointer(frame.frame_pointer);
       constexpr std::uint64_t kSaved = 16;
       for (std::uint64_t saved = 0; saved <= kSaved; ++saved) {
         if (saved > 0) {
@@ -300,22 +369,28 @@ class Unwinder::Implementation {
           caller.set_frame_pointer(RemoteAddr{frame_pointer});
         }
         if (++guesses > kMaxGuesses) return {};
-        NativeWalk rest = unwind(caller);
-        if (rest.error.empty()) return rest;
+        NativeWalk rest = walk_from(caller, guesses, depth + 1);
+        if (rest.error.empty() || meets_entry(rest)) return rest;
       }
     }
     return {};
   }
 
+  [[nodiscard]] bool is_code(RemoteAddr at) const {
+    const Mapping* mapping = images_.mapping(at);
+    return mapping != nullptr && mapping->executable;
+  }
+
+  Call call_before(RemoteAddr at) {
+    constexpr std::uint64_t kLongest = 8;
+    if (at.raw() < kLongest || !is_code(RemoteAddr{at.raw() - 1})) return {};
+    const auto before = read_as<CodeBytes>(memory_, RemoteAddr{at.raw() - kLongest});
+    return before ? last_call(*before, at) : Call{};
+  }
+
   /// Whether the instruction before it is a call that may have led to `callee`.
   bool follows_call(RemoteAddr at, RemoteAddr callee) {
-    constexpr std::uint64_t kLongest = 8;
-    if (at.raw() < kLongest) return false;
-    const Mapping* mapping = images_.mapping(RemoteAddr{at.raw() - 1});
-    if (mapping == nullptr || !mapping->executable) return false;
-    const auto before = read_as<CodeBytes>(memory_, RemoteAddr{at.raw() - kLongest});
-    if (!before) return false;
-    const auto call = last_call(*before, at);
+    const Call call = call_before(at);
     if (!call.is_call) return false;
     if (!call.target) return true;
     // A direct call leads to the function itself, or to a jump through the table of another
@@ -380,7 +455,15 @@ class Unwinder::Implementation {
       std::memcpy(&value, piece.bytes.data() + offset, bytes.size());
       return 0;
     }
-    if (!memory_.read(RemoteAddr{at}, bytes)) return -UNW_EINVAL;
+    if (table_ != nullptr && !table_->copy.empty() &&
+        RemoteRange{table_->copied_from, table_->copy.size()}.contains(RemoteAddr{at})) {
+      const std::uint64_t offset = at - table_->copied_from.raw();
+      // libunwind reads whole words, also of the last four bytes.
+      std::copy_n(table_->copy.begin() + static_cast<std::ptrdiff_t>(offset),
+                  std::min<std::size_t>(bytes.size(), table_->copy.size() - offset), bytes.begin());
+    } else if (!memory_.read(RemoteAddr{at}, bytes)) {
+      return -UNW_EINVAL;
+    }
     std::memcpy(&value, bytes.data(), bytes.size());
     return 0;
   }
@@ -396,17 +479,17 @@ class Unwinder::Implementation {
 
   static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t* result,
                             int need_unwind_info, void* argument) {
-    return self(argument).search_table(space, ip, result, need_unwind_info);
+    const int error = self(argument).search_table(space, ip, result, need_unwind_info);
+    // What it does then is to try the frame pointer.
+    if (error != 0) self(argument).without_information_.insert(RemoteAddr{ip});
+    return error;
   }
 
   int search_table(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t* result,
                    int need_unwind_info) {
-    const MappedImage* image = images_.find(RemoteAddr{ip});
-    if (image == nullptr) return -UNW_ENOINFO;
-    const auto [entry, is_new] = tables_.try_emplace(image->start);
-    if (is_new) entry->second = find_unwind_table(memory_, *image, find_section_);
-    const UnwindTable& table = entry->second;
-    if (table.entries == 0) return -UNW_ENOINFO;
+    const UnwindTable* const found = table_for(RemoteAddr{ip});
+    if (found == nullptr || found->entries == 0) return -UNW_ENOINFO;
+    const UnwindTable& table = *found;
     unw_dyn_info_t info{};
     info.start_ip = 0;
     info.end_ip = std::numeric_limits<unw_word_t>::max();
@@ -417,6 +500,15 @@ class Unwinder::Implementation {
     info.u.rti.table_data = table.at ? table.at.raw() : kMadeTable;
     table_ = &table;
     return UNW_OBJ(dwarf_search_unwind_table)(space, ip, &info, result, need_unwind_info, this);
+  }
+
+  /// Null if there is none.
+  const UnwindTable* table_for(RemoteAddr pc) {
+    const MappedImage* image = images_.find(pc);
+    if (image == nullptr) return find_table_ ? find_table_(pc) : nullptr;
+    const auto [entry, is_new] = tables_.try_emplace(image->start);
+    if (is_new) entry->second = find_unwind_table(memory_, *image, find_section_);
+    return &entry->second;
   }
 
   static void put_unwind_info(unw_addr_space_t, unw_proc_info_t*, void*) {}
@@ -436,23 +528,28 @@ class Unwinder::Implementation {
   const Memory& memory_;
   MappedImages& images_;
   FindSection find_section_;
+  FindTable find_table_;
   const UnwindTable* table_ = nullptr;
   std::unique_ptr<std::remove_pointer_t<unw_addr_space_t>, void (*)(unw_addr_space_t)> space_{
       nullptr, nullptr};
   const NativeState* state_ = nullptr;
-  const Registers* registers_ = nullptr;  // that the unwinding begins with
+  std::span<const RemoteAddr> entry_frames_;
+  const Registers* registers_ = nullptr;      // that the unwinding begins with
+  std::set<RemoteAddr> without_information_;  // instructions that libunwind found none for
   std::size_t reads_ = 0;
   std::size_t reads_of_step_ = 0;             // since the last frame
   std::map<RemoteAddr, UnwindTable> tables_;  // by the image's start
 };
 
-Unwinder::Unwinder(const Memory& memory, MappedImages& images, FindSection find_section)
-    : implementation_(std::make_unique<Implementation>(memory, images, std::move(find_section))) {}
+Unwinder::Unwinder(const Memory& memory, MappedImages& images, FindSection find_section,
+                   FindTable find_table)
+    : implementation_(std::make_unique<Implementation>(memory, images, std::move(find_section),
+                                                       std::move(find_table))) {}
 
 Unwinder::~Unwinder() = default;
 
-NativeWalk Unwinder::walk(const NativeState& state) {
-  return implementation_->walk(state);
+NativeWalk Unwinder::walk(const NativeState& state, std::span<const RemoteAddr> entry_frames) {
+  return implementation_->walk(state, entry_frames);
 }
 
 }  // namespace pyscope

@@ -47,6 +47,10 @@ struct UnwoundFrame {
   /// Made by the kernel: it has called the frame before it, a signal handler.
   bool signal = false;
 
+  /// What the register for frame pointers held; null if that isn't known. Code without unwinding
+  /// information has often left it to its callers.
+  RemoteAddr frame_pointer = {};
+
   /// An address within the instruction that it is at.
   [[nodiscard]] RemoteAddr instruction() const {
     return called && pc ? RemoteAddr{pc.raw() - 1} : pc;
@@ -67,10 +71,11 @@ class Unwinder {
   /// No real stack has more functions.
   static constexpr std::size_t kMaxDepth = 20'000;
 
-  /// Return addresses that are tried where there is no unwinding information, and how far they may
-  /// be from the stack pointer.
-  static constexpr std::size_t kMaxGuesses = 256;
+  /// Return addresses that are tried on one stack where there is no unwinding information, how far
+  /// they may be from the stack pointer, and how often a guess may follow from another.
+  static constexpr std::size_t kMaxGuesses = 1024;
   static constexpr std::uint64_t kGuessWithin = std::uint64_t{128} << 10U;
+  static constexpr int kMaxGuessesInARow = 64;
 
   /// What is read for all stacks together: words, by libunwind. A hostile table leads nowhere for
   /// long.
@@ -79,12 +84,17 @@ class Unwinder {
   static constexpr std::size_t kMaxReadsOfStep = 200'000;
 
   /// `images` must outlive it.
-  Unwinder(const Memory& memory, MappedImages& images, FindSection find_section = nullptr);
+  Unwinder(const Memory& memory, MappedImages& images, FindSection find_section = nullptr,
+           FindTable find_table = nullptr);
   Unwinder(const Unwinder&) = delete;
   Unwinder& operator=(const Unwinder&) = delete;
   ~Unwinder();
 
-  [[nodiscard]] NativeWalk walk(const NativeState& state);
+  /// `entry_frames` are those of the thread's Python frames: each lies within the part of the stack
+  /// of a function that does have unwinding information, the evaluation loop, so none is passed
+  /// over where a caller has to be guessed.
+  [[nodiscard]] NativeWalk walk(const NativeState& state,
+                                std::span<const RemoteAddr> entry_frames = {});
 
  private:
   class Implementation;

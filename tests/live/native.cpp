@@ -151,7 +151,8 @@ void check_folded(const json& folded, const json& full, const std::string& inter
     }
     CAPTURE(frame->dump());
     CHECK(is_native(*frame));
-    const bool of_interpreter = text_of(*frame, "module").ends_with(interpreter);
+    const bool of_interpreter = text_of(*frame, "module").ends_with(interpreter) ||
+                                text_of(*frame, "function").starts_with("py::jit:");
     CHECK((of_interpreter || frame >= last_python));
   }
   CHECK(next == left.end());
@@ -444,6 +445,50 @@ TEST_CASE("native frames of a thread that runs are those where it was stopped", 
         gdb_stacks(target.pid(), interpreter.root, interpreter.executable).at(target.pid()));
   CHECK(runs_of(thread) == Runs{{"run", "<module>"}});
   check_has(thread, {place.function, "ffi_call", "py run", "py <module>"});
+}
+
+TEST_CASE("native frames go through what CPython's compiler has made", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.minor() < 14) return;  // 3.13 has no such compiler in the builds that there are
+  const auto start_with = [&](const std::string& jit) {
+    TargetOptions options;
+    options.environment = {"PYTHON_JIT=" + jit};
+    return start_blocked(interpreter, "compiled", options);
+  };
+  Target target = start_with("1");
+  const Dump full = dump(target.pid(), {"--native=full"});
+  CAPTURE(full.err);
+  CHECK(full.status == 0);
+  CHECK(difference(full.json, target.ask()) == "");
+  const json& thread = thread_of(full.json, target.pid());
+  CAPTURE(thread.dump());
+  CHECK_FALSE(thread.contains("native_error"));
+  check_order(thread);
+  check_has(thread, {"_PySemaphore_Wait", "py compiled.<locals>.wait_at", "PyObject_CallOneArg",
+                     "py compiled.<locals>.call_at", "Py_RunMain"});
+  const NativeStack shown = native_stack(thread);
+  const auto is_made = [](const NativePlace& place) { return place.module.empty(); };
+  // Both loops have been compiled by then, or else nothing was tried.
+  CHECK(std::count_if(shown.begin(), shown.end(), is_made) == 2);
+  if (interpreter.minor() >= 15) {
+    // gdb is told of it in the same way.
+    CHECK(shown == judge(target).at(target.pid()));
+  } else {
+    // Nobody is told. What has called the loops is where it is without the compiler.
+    const Target interpreted = start_with("0");
+    const NativeStack other = judge(interpreted).at(interpreted.pid());
+    const std::size_t loop = *loops_of(thread).rbegin() + 1;
+    REQUIRE(shown.size() > loop);
+    const std::size_t outer = shown.size() - loop;
+    REQUIRE(other.size() > outer);
+    CHECK(NativeStack(shown.end() - outer, shown.end()) ==
+          NativeStack(other.end() - outer, other.end()));
+  }
+  const Dump folded = dump(target.pid(), {"--native"});
+  check_folded(thread_of(folded.json, target.pid()), thread, interpreter.executable);
+  for (const json& frame : thread_of(folded.json, target.pid()).at("frames"))
+    CHECK(text_of(frame, "function").find("py::jit") == std::string::npos);
 }
 
 TEST_CASE("native frames of more threads than are held at a time are all there", "[live]") {

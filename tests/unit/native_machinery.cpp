@@ -34,6 +34,12 @@ TEST_CASE("machinery: the function that unpacks the arguments of another one") {
   CHECK_FALSE(takes_arguments_for("", "_impl"));
 }
 
+TEST_CASE("machinery: Python code that was compiled") {
+  CHECK(is_compiled_python("py::jit:executor"));
+  CHECK_FALSE(is_compiled_python("__main__::total(long long)"));
+  CHECK_FALSE(is_compiled_python(""));
+}
+
 TEST_CASE("machinery: where threads begin") {
   CHECK(begins_thread("__libc_start_main_impl"));
   CHECK(begins_thread("_start"));

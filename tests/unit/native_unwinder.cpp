@@ -267,6 +267,8 @@ TEST_CASE(
 TEST_CASE("unwinder: a call to where no code is has its caller") {
   Library library;
   library.state.registers.set(RemoteAddr{0x1234}, RemoteAddr{Library::kStack});
+  const std::array<std::uint8_t, 2> call{0xFF, 0xD0};  // *%rax
+  library.memory.put(RemoteAddr{Library::kCode + 0x1E}, call);
   library.put_stack(0, Library::kCode + 0x20);
   const NativeWalk walk = library.walk();
   REQUIRE(walk.frames.size() >= 2);

@@ -182,8 +182,26 @@ def deleted_library():
     cart()
 
 
+def compiled():
+    """Under PYTHON_JIT=1, loops that CPython has compiled by the time that they block."""
+    mutex = _thread.allocate_lock()
+    mutex.acquire()
+
+    def wait_at(last):
+        for number in range(last + 1):
+            mutex.acquire(number == last)
+
+    def call_at(last):
+        for number in range(last + 1):
+            max((number, number + 1), key=lambda n: wait_at(10_000) if n == last else n)
+
+    oracle.about_to_block()
+    call_at(10_000)
+
+
 # For the main thread.
 CASES_ALONE = {
+    "compiled": compiled,
     "other_stack": other_stack,
     "subinterpreter": subinterpreter,
     "deleted_library": deleted_library,
