@@ -6,7 +6,8 @@
 //
 // The first runs tests/live/programs/torn.py on each release build of the manifest that
 // PYSCOPE_TEST_INTERPRETERS names, attaches once, takes the snapshots, and prints a Markdown table.
-// Exit status 1 if a verified stack was impossible.
+// With PYTHON_JIT=1 in its environment CPython's own compiler is on. Exit status 1 if a verified
+// stack was impossible.
 //
 // The second tells torn_peers.py whether the stacks that others read are possible. The first line
 // of its input is what torn.py says, each other line a list of stacks: [[is it the main thread's,
@@ -50,7 +51,10 @@ double microseconds(std::chrono::steady_clock::duration time) {
 
 bool run(const test::Interpreter& interpreter, std::size_t snapshots,
          const std::vector<std::string>& kinds) {
-  test::Target target(interpreter, "torn.py", kinds);
+  test::TargetOptions options_of_target;
+  if (const char* jit = std::getenv("PYTHON_JIT"))
+    options_of_target.environment = {std::string("PYTHON_JIT=") + jit};
+  test::Target target(interpreter, "torn.py", kinds, options_of_target);
   const test::LegalStacks legal(target.read().at("callers"));
   const Log log;
   const auto attached = attach(target.pid(), log);

@@ -19,8 +19,8 @@ using Counts = std::map<Proof, int>;
 /// Takes snapshots of all kinds of restless threads, and fails for each verified stack that is
 /// impossible.
 Counts watch_restless_threads(const test::Interpreter& interpreter, const CaptureOptions& options,
-                              int snapshots) {
-  Target target(interpreter, "torn.py");
+                              int snapshots, const TargetOptions& of_target = {}) {
+  Target target(interpreter, "torn.py", {}, of_target);
   const LegalStacks legal(target.read().at("callers"));
   Counts counts;
   for (int i = 0; i < snapshots; ++i) {
@@ -58,6 +58,21 @@ TEST_CASE("a stack that is said to be verified is never an impossible one", "[li
   // Else nothing was tried.
   CHECK(counts[Proof::Gil] > 100);
   CHECK(counts[Proof::TwoCopies] > 100);
+}
+
+TEST_CASE("a stack of what CPython has compiled is never an impossible one", "[live]") {
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  // 3.13 has no compiler in the builds that there are. That of 3.14 is an experiment which ends one
+  // of these threads by a SystemError sooner or later.
+  if (interpreter.minor() < 15) return;
+  CaptureOptions options;
+  options.source = false;
+  TargetOptions compiled;
+  compiled.environment = {"PYTHON_JIT=1"};
+  Counts counts = watch_restless_threads(interpreter, options, 100, compiled);
+  CHECK(counts[Proof::Gil] > 50);
+  CHECK(counts[Proof::TwoCopies] > 50);
 }
 
 TEST_CASE("what can not be verified is exact when it is paused", "[live]") {
