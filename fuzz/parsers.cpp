@@ -252,6 +252,7 @@ const std::vector<std::function<void(Bytes)>> kParsers = {
     [](Bytes b) {
       (void)decode_xz(raw(b), 1U << 20U);
       (void)inflate(raw(b), b.size());
+      (void)decode_zstd(raw(b), b.size());
     },
 };
 

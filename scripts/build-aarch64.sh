@@ -35,7 +35,7 @@ done
 
 # What is linked in, and what the tests need.
 packages=(libfmt-dev libcli11-dev libexpected-dev rapidjson-dev robin-map-dev zlib1g-dev libutf8proc-dev
-  liblzma-dev libiberty-dev libunwind-dev catch2 nlohmann-json3-dev)
+  liblzma-dev libzstd-dev libiberty-dev libunwind-dev catch2 nlohmann-json3-dev)
 if [ -z "${PYSCOPE_CACHE:-}" ] && [ -z "${XDG_CACHE_HOME:-}${HOME:-}" ]; then die "set HOME or PYSCOPE_CACHE"; fi
 cache=$(realpath -m "${PYSCOPE_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/pyscope}")
 sysroot=$cache/sysroot-aarch64

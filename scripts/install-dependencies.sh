@@ -17,11 +17,11 @@ build_packages=(
   g++ cmake ninja-build pkg-config
   scdoc
   libcli11-dev libfmt-dev libexpected-dev rapidjson-dev zlib1g-dev libutf8proc-dev robin-map-dev
-  liblzma-dev libiberty-dev libunwind-dev
+  liblzma-dev libzstd-dev libiberty-dev libunwind-dev
 )
 test_packages=(
   catch2 nlohmann-json3-dev python3 python3-jsonschema
-  clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck strace bubblewrap binutils elfutils xz-utils python3-pip zsh fish
+  clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck strace bubblewrap binutils elfutils xz-utils zstd python3-pip zsh fish
   openssh-client openssh-server wrk gdb
 )
 

@@ -2,6 +2,7 @@
 
 #include <lzma.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <algorithm>
 
@@ -23,6 +24,17 @@ std::vector<std::byte> inflate(std::span<const std::byte> compressed, std::uint6
                                   reinterpret_cast<const Bytef*>(compressed.data()),
                                   static_cast<uLong>(compressed.size()));
   if (result != Z_OK || written != size) return {};
+  return out;
+}
+
+std::vector<std::byte> decode_zstd(std::span<const std::byte> compressed, std::uint64_t size) {
+  // A block makes at most 128 KiB, and has four bytes at least: as above.
+  constexpr std::uint64_t kMostOfOne = std::uint64_t{32} << 10U;
+  if (size / kMostOfOne > compressed.size()) return {};
+  std::vector<std::byte> out(size);
+  const std::size_t written =
+      ::ZSTD_decompress(out.data(), out.size(), compressed.data(), compressed.size());
+  if (::ZSTD_isError(written) != 0 || written != size) return {};
   return out;
 }
 

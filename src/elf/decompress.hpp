@@ -12,6 +12,10 @@ namespace pyscope {
 [[nodiscard]] std::vector<std::byte> inflate(std::span<const std::byte> compressed,
                                              std::uint64_t size);
 
+/// zstd's format, of which exactly `size` bytes must come out; else empty.
+[[nodiscard]] std::vector<std::byte> decode_zstd(std::span<const std::byte> compressed,
+                                                 std::uint64_t size);
+
 /// One or more streams of xz. Empty if it isn't that, or if more than `limit` bytes come out.
 [[nodiscard]] std::vector<std::byte> decode_xz(std::span<const std::byte> compressed,
                                                std::uint64_t limit);

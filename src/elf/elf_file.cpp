@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint64_t kMaxNoteBytes = 65536;
 constexpr std::uint64_t kMaxNamesBytes = std::uint64_t{64} << 20U;
+constexpr std::uint32_t kCompressedByZstd = 2;  // ELFCOMPRESS_ZSTD, which older headers lack
 
 }  // namespace
 
@@ -113,8 +114,16 @@ std::vector<std::byte> ElfFile::contents(const ElfSectionHeader& section,
   Elf64_Chdr compression{};
   if (bytes.size() < sizeof compression) return {};
   std::memcpy(&compression, bytes.data(), sizeof compression);
-  if (compression.ch_type != ELFCOMPRESS_ZLIB || compression.ch_size > limit) return {};
-  return inflate(std::span{bytes}.subspan(sizeof compression), compression.ch_size);
+  if (compression.ch_size > limit) return {};
+  const auto compressed = std::span{bytes}.subspan(sizeof compression);
+  switch (compression.ch_type) {
+    case ELFCOMPRESS_ZLIB:
+      return inflate(compressed, compression.ch_size);
+    case kCompressedByZstd:
+      return decode_zstd(compressed, compression.ch_size);
+    default:
+      return {};
+  }
 }
 
 std::vector<std::byte> ElfFile::build_id() const {

@@ -250,4 +250,13 @@ TEST_CASE("what is compressed comes out whole or not at all", "[symbols]") {
   CHECK(inflate(z, kMost).empty());
   CHECK(inflate(std::span{z}.first(z.size() / 2), 100000).empty());
   CHECK(inflate({}, 0).empty());
+
+  (void)lines_of("head -c 100000 /dev/zero | zstd -q > " + (folder.path() / "zeros.zst").string());
+  const auto zst = content_of(folder.path() / "zeros.zst");
+  CHECK(decode_zstd(zst, 100000) == std::vector<std::byte>(100000));
+  CHECK(decode_zstd(zst, 99999).empty());
+  CHECK(decode_zstd(zst, 100001).empty());
+  CHECK(decode_zstd(zst, kMost).empty());
+  CHECK(decode_zstd(std::span{zst}.first(zst.size() / 2), 100000).empty());
+  CHECK(decode_zstd({}, 0).empty());
 }
