@@ -43,14 +43,16 @@ extra_packages=(dash libc-bin)
 # it: numpy with its linear algebra, which is code of other languages that has threads of its own. Programs find
 # that in /usr/lib/*/openblas-pthread.
 numpy_packages=(python3-numpy libopenblas0-pthread libgfortran5 libstdc++6 libgcc-s1)
+# And what it takes to link the interpreter into a static program.
+static_packages=(libc6-dev libexpat1-dev zlib1g-dev)
 # Dependencies of no use here (tkinter's, and what only maintainer scripts call), as patterns.
 unused_packages=("fonts-*" "fontconfig*" "libfontconfig*" "libfreetype*" "libpng*" "libbrotli*" "libx*" "libtcl*"
   "libtk*" "x11-*" "debconf*" "cdebconf*" "lsb-base" "sysvinit-utils" "readline-common" "libc-gconv-*" "gcc-*-base")
-# Files of no use here, as tar patterns: documentation, separate debug symbols, libraries to link with.
+# Files of no use here, as tar patterns: documentation, separate debug symbols, further libraries to link with.
 unused_files=("*/numpy/*/tests/*" "./usr/share/doc/*" "./usr/share/man/*" "./usr/share/lintian/*" "./usr/share/locale/*"
-  "./usr/lib/debug/*" "*/libpython3*.a" "*/libpython3*d.so*" "./usr/include/*" "*/zoneinfo/right/*")
+  "./usr/lib/debug/*" "*/libpython3*-pic.a" "*/libpython3*d.a" "*/libpython3*d.so*" "./usr/include/*" "*/zoneinfo/right/*")
 # Part of every root's mark: raise it when roots that are already in a cache will not do any more.
-layout=2
+layout=3
 
 say() { printf 'interpreters: %s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }
@@ -332,7 +334,7 @@ make_unit() {
   mapfile -t names < <(awk '$1 == "Inst" { print $2 }' "$d/plan")
   # apt takes a name that it does not know for a pattern.
   [[ " ${names[*]} " == *" $package "* ]] || { reason="has no package $package"; return 1; }
-  [ "$kind" != release ] || names+=("lib$package" "${numpy_packages[@]}")
+  [ "$kind" != release ] || names+=("lib$package" "${numpy_packages[@]}" "lib$package-dev" "${static_packages[@]}")
   for p in $(printf '%s\n' "${names[@]}" "${extra_packages[@]}" | sort -u); do
     for pattern in "${unused_packages[@]}"; do
       # shellcheck disable=SC2053

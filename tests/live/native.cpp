@@ -356,6 +356,53 @@ TEST_CASE("an interpreter in a shared library is read as one in an executable is
             {"read", "py block", "py qsort.<locals>.compare", "qsort", "ffi_call", "py qsort"});
 }
 
+TEST_CASE("an interpreter in a static program is read as one in an executable is", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  if (interpreter.debug()) return;  // their library is left out
+  Workspace workspace(interpreter);
+  workspace.write("static.c",
+                  "int Py_BytesMain(int, char**);\n"
+                  "int main(int argc, char** argv) { return Py_BytesMain(argc, argv); }\n");
+  // With the C library that the interpreter was compiled for; some of the functions that its hashes
+  // call are in no package. What is made has no search table for its unwinding information.
+  const std::string libraries = interpreter.root + "/usr/lib/x86_64-linux-gnu/";
+  const Outcome linked = run(
+      {.command = {"/usr/bin/gcc", "-static", "-fno-use-linker-plugin",
+                   "--sysroot=" + interpreter.root, "-B" + libraries, "-L" + libraries,
+                   workspace.outside("static.c"), "-Wl,--unresolved-symbols=ignore-in-object-files",
+                   fmt::format("-lpython3.{}", interpreter.minor()), "-lexpat", "-lz", "-lm", "-o",
+                   workspace.outside("static")},
+       .environment = {"PATH=/usr/bin:/bin"}});
+  CAPTURE(linked.err);
+  REQUIRE(linked.status == 0);
+  TargetOptions options;
+  const bool stripped = GENERATE(false, true);
+  CAPTURE(stripped);
+  if (stripped) {
+    REQUIRE(run({.command = {"/usr/bin/strip", workspace.outside("static")}}).status == 0);
+  }
+  options.executable = workspace.inside("static");
+  options.environment = {"PYTHONHOME=/usr"};
+  Target target(std::move(workspace), "native.py", {"without_library"}, options);
+  REQUIRE(target.read().at("ready") == true);
+  REQUIRE(all_sleep(target.pid()));
+  const Dump full = dump(target.pid(), {"--native=full"});
+  CAPTURE(full.err);
+  CHECK(full.status == 0);
+  CHECK(goes_on(target.pid()));
+  const auto judged = judge(target.pid(), interpreter.root, options.executable);
+  CHECK(difference(full.json, target.ask()) == "");
+  CHECK(full.json.at("threads").size() == 9);
+  for (const json& thread : full.json.at("threads")) {
+    CAPTURE(text_of(thread, "name"));
+    CHECK_FALSE(thread.contains("native_error"));
+    CHECK_FALSE(thread.contains("native_note"));
+    check_order(thread);
+    CHECK(native_stack(thread) == judged.at(thread.at("tid")));
+  }
+}
+
 TEST_CASE("a thread with Python frames of two interpreters has its native frames in both",
           "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));

@@ -1,11 +1,11 @@
 """Threads with Python and native frames in turn. The argument is what the main thread does: one of the cases,
-or a function of the library, or "all": then each of CASES has a thread of its own, and so have two that C code started.
+or a function of the library, or "all": then each of CASES has a thread of its own, and so have two that C code started;
+or "without_library": then each of those cases has one that need none.
 
 A case ends in a call that blocks for good, in C code that Python functions and C functions have called in turn.
 """
 
 import _thread
-import ctypes
 import os
 import select
 import sys
@@ -15,11 +15,14 @@ import time
 import oracle
 
 HERE = os.path.dirname(__file__)
-library = ctypes.CDLL(f"{HERE}/native_library.so")
-libc = ctypes.CDLL(None)
+# A static program loads no libraries.
+if sys.argv[1] != "without_library":
+    import ctypes
 
-CALLBACK = ctypes.CFUNCTYPE(None)
-COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
+    library = ctypes.CDLL(f"{HERE}/native_library.so")
+    libc = ctypes.CDLL(None)
+    CALLBACK = ctypes.CFUNCTYPE(None)
+    COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
 
 
 def block():
@@ -126,11 +129,8 @@ def python_on_signal_stack():
     library.call_on_signal_stack(keep(CALLBACK(block)))
 
 
-CASES = {
+CASES_WITHOUT_LIBRARY = {
     "sort": lambda: sort(50),
-    "qsort": qsort,
-    "exception": exception,
-    "cart": cart,
     "finalizer": finalizer,
     "attribute": attribute,
     "generator": generator,
@@ -138,6 +138,12 @@ CASES = {
     "poll": poll,
     "sleep": sleep,
     "lock": lock,
+}
+
+CASES = CASES_WITHOUT_LIBRARY | {
+    "qsort": qsort,
+    "exception": exception,
+    "cart": cart,
     "signal_handler": signal_handler,
     "signal_stack": signal_stack,
     "python_on_signal_stack": python_on_signal_stack,
@@ -208,12 +214,23 @@ CASES_ALONE = {
 }
 
 
-def run_all():
-    oracle.expect(len(CASES) + 1)
-    for name, case in CASES.items():
+def start(cases):
+    oracle.expect(len(cases))
+    for name, case in cases.items():
         threading.Thread(target=case, name=name).start()
+
+
+def run_all():
+    start(CASES)
+    oracle.expect(1)
     library.start_attached_thread(keep(CALLBACK(attached_thread)))
     library.start_bare_thread(b"bare-worker")
+    oracle.about_to_block()
+    oracle.serve()
+
+
+def run_without_library():
+    start(CASES_WITHOUT_LIBRARY)
     oracle.about_to_block()
     oracle.serve()
 
@@ -228,6 +245,8 @@ def run(function):
 if __name__ == "__main__":
     if sys.argv[1] == "all":
         run_all()
+    elif sys.argv[1] == "without_library":
+        run_without_library()
     elif sys.argv[1] in CASES | CASES_ALONE:
         oracle.run_case(CASES | CASES_ALONE)
     else:
