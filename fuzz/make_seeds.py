@@ -47,7 +47,7 @@ FEW = [("values.py", "standard"), ("paths.py", "values"), ("locks.py", "names")]
 # The numbers of the parsers in parsers.cpp.
 ELF, ELF_HEAD, OFFSETS, MAPS, STATUS, LOCATIONS, EXCEPTIONS, FDINFO, SOCKETS, DIAGNOSIS, LOCKS, CGROUP, PASSWD, COMMAND, \
     ESCAPE, PATH, MOUNTS, REFUSAL, LOCATIONS_ANY, INNER, SYMBOLS, LOADED, PERF_MAP, \
-    DEMANGLE, COMPRESSED = range(25)
+    DEMANGLE, COMPRESSED, REGISTERED = range(26)
 
 
 LIBRARY = """
@@ -148,6 +148,7 @@ def make_parsers(folder, recordings):
             subprocess.run(["g++", "-x", "c++", "-", "-O1", *f"-gdwarf-{version}".split(), "-shared", "-nostdlib", "-fPIC",
                             "-Wl,--build-id", "-o", library], check=True, input=LIBRARY, text=True)
             put(SYMBOLS, f"dwarf-{version.replace(' ', '')}", text_of(library))
+            put(REGISTERED, f"dwarf-{version.replace(' ', '')}", text_of(library))
     put(LOADED, "vdso", vdso())
     put(PERF_MAP, "map", b"1000 20 py::stock:/srv/shop.py\n1010 10 lazy\n0x1800 800 std::sort\n")
     for i, name in enumerate([b"_ZNSt6vectorIiSaIiEE9push_backERKi", b"_RNvMs_NtCs1234_7mycrate3fooNtB4_3Bar3run",

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -23,6 +24,7 @@
 #include "native/demangle.hpp"
 #include "native/loaded_elf.hpp"
 #include "native/perf_map.hpp"
+#include "native/registered_code.hpp"
 #include "process/cgroup.hpp"
 #include "process/descriptors.hpp"
 #include "process/facts.hpp"
@@ -253,6 +255,29 @@ const std::vector<std::function<void(Bytes)>> kParsers = {
       (void)decode_xz(raw(b), 1U << 20U);
       (void)inflate(raw(b), b.size());
       (void)decode_zstd(raw(b), b.size());
+    },
+    [](Bytes b) {
+      // A list of this file and, in a circle, of a half of it.
+      constexpr std::uint64_t kStart = 0x7F0000000000;
+      constexpr std::uint64_t kEntries = kStart + 0x20;
+      constexpr std::uint64_t kFile = kStart + 0x100;
+      using Words = std::array<std::uint64_t, 4>;
+      const std::array list{Words{1, 0, kEntries, 0},
+                            Words{kEntries + sizeof(Words), 0, kFile, b.size()},
+                            Words{kEntries, 0, kFile, b.size() / 2}};
+      ImageMemory memory;
+      memory.put(RemoteAddr{kStart}, std::as_bytes(std::span(list)));
+      memory.put(RemoteAddr{kFile}, raw(b));
+      const Log log;
+      RegisteredCode code(memory, log);
+      code.add_list(RemoteAddr{kStart});
+      for (std::uint64_t address = 0; address < 0x2000; address += 0x11) {
+        const bool known = code.holds(RemoteAddr{address});
+        if (!known && code.find(RemoteAddr{address})) broken("a name has code");
+        const UnwindTable* table = code.unwind_table(RemoteAddr{address});
+        if (!known && table != nullptr) broken("a table has code");
+        if (table != nullptr && table->entries > table->copy.size()) broken("entries have bytes");
+      }
     },
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 #include <iterator>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -61,8 +62,9 @@ void RegisteredCode::add_list(RemoteAddr descriptor) {
   const auto head = read_as<Descriptor>(memory_, descriptor);
   if (!head || head->version != kVersion) return;
   const std::size_t before = files_.size();
+  std::set<RemoteAddr> seen;  // a list may be a circle
   RemoteAddr at{head->first_entry};
-  while (at && files_.size() < kMaxFiles) {
+  while (at && files_.size() < kMaxFiles && seen.insert(at).second) {
     const auto entry = read_as<Entry>(memory_, at);
     if (!entry) break;
     add_file(RemoteAddr{entry->file}, entry->size);
@@ -73,7 +75,7 @@ void RegisteredCode::add_list(RemoteAddr descriptor) {
 }
 
 void RegisteredCode::add_file(RemoteAddr at, std::uint64_t size) {
-  // Counts, too, where it holds nothing: a list may be a circle.
+  // Counts, too, where it holds nothing.
   files_.push_back({at, size, nullptr});
   const auto bytes = read_as<std::array<std::byte, sizeof(Elf64_Ehdr)>>(memory_, at);
   if (!bytes) return;
