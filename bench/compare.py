@@ -49,10 +49,13 @@ def tools_of(root, pid):
     tools = {
         "pyscope": [f"{inside}/pyscope", "dump", pid],
         "pyscope --pause=all": [f"{inside}/pyscope", "dump", "--pause=all", pid],
+        "pyscope --native": [f"{inside}/pyscope", "dump", "--native", pid],
         "py-spy": [root.peer("py-spy"), "dump", "-p", pid],
         "py-spy --nonblocking": [root.peer("py-spy"), "dump", "--nonblocking", "-p", pid],
+        "py-spy --native": [root.peer("py-spy"), "dump", "--native", "-p", pid],
         "pystack": [python, "-m", "pystack", "remote", pid],
         "pystack --no-block": [python, "-m", "pystack", "remote", "--no-block", pid],
+        "pystack --native": [python, "-m", "pystack", "remote", "--native", pid],
         "austin": [root.peer("austin"), "-w", pid],
         "RemoteUnwinder process": [python, "-ISc", UNWIND_ONCE, pid],
     }

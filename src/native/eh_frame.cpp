@@ -41,15 +41,23 @@ class Bytes {
     at_ += sizeof value;
     return value;
   }
-  bool skip_leb128() {
-    constexpr int kLongest = 10;
-    for (int i = 0; i < kLongest; ++i) {
-      const auto byte = take<std::uint8_t>();
-      if (!byte) return false;
-      if ((*byte & 0x80U) == 0) return true;
-    }
-    return false;
+  bool skip(std::uint64_t size) {
+    if (at_ > bytes_.size() || size > bytes_.size() - at_) return false;
+    at_ += size;
+    return true;
   }
+  std::optional<std::uint64_t> take_leb128() {
+    constexpr unsigned kLongest = 10;
+    std::uint64_t value = 0;
+    for (unsigned i = 0; i < kLongest; ++i) {
+      const auto byte = take<std::uint8_t>();
+      if (!byte) break;
+      value |= static_cast<std::uint64_t>(*byte & 0x7FU) << (7 * i);
+      if ((*byte & 0x80U) == 0) return value;
+    }
+    return std::nullopt;
+  }
+  bool skip_leb128() { return take_leb128().has_value(); }
   std::optional<std::string_view> take_string() {
     const std::size_t begin = at_;
     for (;;) {
@@ -94,6 +102,13 @@ class Bytes {
   std::size_t at_;
 };
 
+/// Of a CIE, from its version on: whether its functions have data of an augmentation.
+bool has_augmentation_size(Bytes bytes) {
+  if (!bytes.take<std::uint8_t>()) return false;
+  const auto augmentation = bytes.take_string();
+  return augmentation && augmentation->starts_with('z');
+}
+
 /// How the functions that share a CIE are encoded; nothing if it makes no sense.
 std::optional<std::uint8_t> pointer_encoding(Bytes bytes) {
   if (!bytes.take<std::uint8_t>()) return std::nullopt;  // version
@@ -121,6 +136,64 @@ std::optional<std::uint8_t> pointer_encoding(Bytes bytes) {
     }
   }
   return kAddress;
+}
+
+/// Passes over what follows an operation's code (DWARF 5, 6.4.2, and the GNU extensions). False for
+/// an operation that isn't known, and where the end is reached.
+bool skip_operands(Bytes& bytes, std::uint8_t code, std::uint8_t encoding) {
+  constexpr std::uint8_t kWithRegister = 0xC0;  // the two upper bits name three operations
+  switch (code & kWithRegister) {
+    case 0x40:  // DW_CFA_advance_loc
+    case 0xC0:  // DW_CFA_restore
+      return true;
+    case 0x80:  // DW_CFA_offset
+      return bytes.skip_leb128();
+    default:
+      break;
+  }
+  const auto skip_block = [&] {
+    const auto size = bytes.take_leb128();
+    return size && bytes.skip(*size);
+  };
+  switch (code) {
+    case 0x00:  // DW_CFA_nop
+    case 0x0A:  // DW_CFA_remember_state
+    case 0x0B:  // DW_CFA_restore_state
+    case 0x2D:  // DW_CFA_AARCH64_negate_ra_state, DW_CFA_GNU_window_save
+      return true;
+    case 0x01:  // DW_CFA_set_loc
+      return bytes.take_pointer(encoding & kForm, {}).has_value();
+    case 0x02:  // DW_CFA_advance_loc1
+      return bytes.skip(1);
+    case 0x03:  // DW_CFA_advance_loc2
+      return bytes.skip(2);
+    case 0x04:  // DW_CFA_advance_loc4
+      return bytes.skip(4);
+    case 0x06:  // DW_CFA_restore_extended
+    case 0x07:  // DW_CFA_undefined
+    case 0x08:  // DW_CFA_same_value
+    case 0x0D:  // DW_CFA_def_cfa_register
+    case 0x0E:  // DW_CFA_def_cfa_offset
+    case 0x13:  // DW_CFA_def_cfa_offset_sf
+    case 0x2E:  // DW_CFA_GNU_args_size
+      return bytes.skip_leb128();
+    case 0x05:  // DW_CFA_offset_extended
+    case 0x09:  // DW_CFA_register
+    case 0x0C:  // DW_CFA_def_cfa
+    case 0x11:  // DW_CFA_offset_extended_sf
+    case 0x12:  // DW_CFA_def_cfa_sf
+    case 0x14:  // DW_CFA_val_offset
+    case 0x15:  // DW_CFA_val_offset_sf
+    case 0x2F:  // DW_CFA_GNU_negative_offset_extended
+      return bytes.skip_leb128() && bytes.skip_leb128();
+    case 0x0F:  // DW_CFA_def_cfa_expression
+      return skip_block();
+    case 0x10:  // DW_CFA_expression
+    case 0x16:  // DW_CFA_val_expression
+      return bytes.skip_leb128() && skip_block();
+    default:
+      return false;
+  }
 }
 
 std::optional<std::int32_t> distance(std::uint64_t to, RemoteAddr from) {
@@ -186,6 +259,69 @@ std::vector<UnwindTableEntry> index_eh_frame(std::span<const std::byte> section,
     return a.function < b.function;
   });
   return table;
+}
+
+RemoteAddr find_description(const Memory& memory, const UnwindTable& table, RemoteAddr function) {
+  const auto wanted = distance(function.raw(), table.base);
+  if (!wanted) return {};
+  const auto entry_at = [&](std::size_t index) -> std::optional<UnwindTableEntry> {
+    if (!table.at) return table.made[index];
+    const auto entry =
+        read_as<UnwindTableEntry>(memory, table.at, index * sizeof(UnwindTableEntry));
+    return entry ? std::optional(*entry) : std::nullopt;
+  };
+  std::size_t begin = 0;
+  std::size_t end = table.at ? table.entries : table.made.size();
+  while (begin < end) {
+    const std::size_t middle = begin + (end - begin) / 2;
+    const auto entry = entry_at(middle);
+    if (!entry) return {};
+    if (entry->function == *wanted) {
+      return RemoteAddr{table.base.raw() +
+                        static_cast<std::uint64_t>(std::int64_t{entry->description})};
+    }
+    (entry->function < *wanted ? begin : end) = entry->function < *wanted ? middle + 1 : middle;
+  }
+  return {};
+}
+
+std::vector<RemoteAddr> find_operations(const Memory& memory, RemoteAddr description,
+                                        std::uint8_t code) {
+  // Of one function; those with more are no function's that anybody has written.
+  constexpr std::uint32_t kMaxDescription = 1U << 20U;
+  const auto contents_at = [&](RemoteAddr at) -> std::optional<std::vector<std::byte>> {
+    const auto length = read_as<std::uint32_t>(memory, at);
+    if (!length || *length == 0 || *length > kMaxDescription) return std::nullopt;
+    std::vector<std::byte> contents(sizeof *length + *length);
+    if (!memory.read(at, contents)) return std::nullopt;
+    return contents;
+  };
+  const auto fde = contents_at(description);
+  if (!fde) return {};
+  Bytes bytes(*fde, sizeof(std::uint32_t));
+  const auto cie_distance = bytes.take<std::uint32_t>();
+  if (!cie_distance || *cie_distance == 0) return {};
+  const auto cie =
+      contents_at(RemoteAddr{description.raw() + sizeof(std::uint32_t) - *cie_distance});
+  if (!cie) return {};
+  const auto encoding = pointer_encoding(Bytes(*cie, 2 * sizeof(std::uint32_t)));
+  // The function's begin and size, and what the augmentation adds.
+  if (!encoding || !bytes.take_pointer(*encoding & kForm, {}) ||
+      !bytes.take_pointer(*encoding & kForm, {})) {
+    return {};
+  }
+  if (has_augmentation_size(Bytes(*cie, 2 * sizeof(std::uint32_t)))) {
+    const auto size = bytes.take_leb128();
+    if (!size || !bytes.skip(*size)) return {};
+  }
+  std::vector<RemoteAddr> found;
+  for (;;) {
+    const std::size_t at = bytes.at();
+    const auto operation = bytes.take<std::uint8_t>();
+    if (!operation) return found;
+    if (*operation == code) found.push_back(description + at);
+    if (!skip_operands(bytes, *operation, *encoding)) return found;
+  }
 }
 
 UnwindTable find_unwind_table(const Memory& memory, const MappedImage& image,

@@ -44,6 +44,16 @@ using FindSection = std::function<std::optional<ElfSection>(RemoteAddr image, co
 [[nodiscard]] UnwindTable find_unwind_table(const Memory& memory, const MappedImage& image,
                                             const FindSection& find_section);
 
+/// Where the FDE is that describes the function which begins at `function`, by the table; null if
+/// there is none.
+[[nodiscard]] RemoteAddr find_description(const Memory& memory, const UnwindTable& table,
+                                          RemoteAddr function);
+
+/// Where the operations of one code (DW_CFA_…, without operands) are in the FDE at `description`.
+/// Stops at what makes no sense.
+[[nodiscard]] std::vector<RemoteAddr> find_operations(const Memory& memory, RemoteAddr description,
+                                                      std::uint8_t code);
+
 /// The table of the functions in a whole .eh_frame section that lies at `at`, relative to `base`.
 /// Stops at what makes no sense.
 [[nodiscard]] std::vector<UnwindTableEntry> index_eh_frame(std::span<const std::byte> section,

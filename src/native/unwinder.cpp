@@ -77,6 +77,8 @@ std::optional<std::uint64_t> register_value(const Registers& registers, unw_regn
 }
 
 constexpr unw_regnum_t kFramePointer = UNW_X86_64_RBP;
+constexpr std::uint64_t kSignature = 0;
+constexpr bool kNegatesState = false;
 
 /// CALL rel32, or CALL r/m64 in any of its forms.
 Call last_call(const CodeBytes& before, RemoteAddr end) {
@@ -115,6 +117,12 @@ constexpr std::array<std::uint8_t, 9> kSignalReturn{0x48, 0xC7, 0xC0, 0x0F, 0, 0
 constexpr std::array<std::uint8_t, 8> kSignalReturn{0x68, 0x11, 0x80, 0xD2, 0x01, 0, 0, 0xD4};
 
 constexpr unw_regnum_t kFramePointer = UNW_AARCH64_X29;
+
+// Functions that are compiled for it (-mbranch-protection) sign their return addresses, in the bits
+// that no address of a process has.
+constexpr std::uint64_t kSignature = ~std::uint64_t{0} << 48U;
+// The operation that says so is SPARC's to libunwind before 1.7: it forgets all registers there.
+constexpr bool kNegatesState = true;
 
 std::uint32_t instruction_of(const CodeBytes& bytes, std::size_t at) {
   std::uint32_t instruction = 0;
@@ -453,6 +461,7 @@ class Unwinder::Implementation {
       const std::uint64_t offset = at - piece.at.raw();
       if (piece.bytes.size() - offset < bytes.size()) return -UNW_EINVAL;
       std::memcpy(&value, piece.bytes.data() + offset, bytes.size());
+      value = without_signature(value);
       return 0;
     }
     if (table_ != nullptr && !table_->copy.empty() &&
@@ -464,6 +473,10 @@ class Unwinder::Implementation {
     } else if (!memory_.read(RemoteAddr{at}, bytes)) {
       return -UNW_EINVAL;
     }
+    for (auto next = passed_over_.lower_bound(RemoteAddr{at});
+         next != passed_over_.end() && next->raw() - at < bytes.size(); ++next) {
+      bytes.at(next->raw() - at) = std::byte{0};  // DW_CFA_nop
+    }
     std::memcpy(&value, bytes.data(), bytes.size());
     return 0;
   }
@@ -473,8 +486,14 @@ class Unwinder::Implementation {
     if (write != 0) return -UNW_EREADONLYREG;
     const auto found = register_value(*self(argument).registers_, number);
     if (!found) return -UNW_EBADREG;
-    *value = *found;
+    *value = self(argument).without_signature(*found);
     return 0;
+  }
+
+  /// A return address as it was before it was signed; anything else as it is.
+  [[nodiscard]] std::uint64_t without_signature(std::uint64_t value) const {
+    const std::uint64_t plain = value & ~kSignature;
+    return plain != value && is_code(RemoteAddr{plain}) ? plain : value;
   }
 
   static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t* result,
@@ -499,7 +518,19 @@ class Unwinder::Implementation {
     info.u.rti.table_len = table.entries * sizeof(UnwindTableEntry) / sizeof(unw_word_t);
     info.u.rti.table_data = table.at ? table.at.raw() : kMadeTable;
     table_ = &table;
-    return UNW_OBJ(dwarf_search_unwind_table)(space, ip, &info, result, need_unwind_info, this);
+    const int error =
+        UNW_OBJ(dwarf_search_unwind_table)(space, ip, &info, result, need_unwind_info, this);
+    if (kNegatesState && error == 0 && need_unwind_info != 0)
+      pass_over_negations(table, RemoteAddr{result->start_ip});
+    return error;
+  }
+
+  void pass_over_negations(const UnwindTable& table, RemoteAddr function) {
+    constexpr std::uint8_t kNegateState = 0x2D;  // DW_CFA_AARCH64_negate_ra_state
+    const RemoteAddr description = find_description(memory_, table, function);
+    if (!description || !known_descriptions_.insert(description).second) return;
+    for (const RemoteAddr at : find_operations(memory_, description, kNegateState))
+      passed_over_.insert(at);
   }
 
   /// Null if there is none.
@@ -530,6 +561,8 @@ class Unwinder::Implementation {
   FindSection find_section_;
   FindTable find_table_;
   const UnwindTable* table_ = nullptr;
+  std::set<RemoteAddr> known_descriptions_;
+  std::set<RemoteAddr> passed_over_;  // operations that libunwind must not see
   std::unique_ptr<std::remove_pointer_t<unw_addr_space_t>, void (*)(unw_addr_space_t)> space_{
       nullptr, nullptr};
   const NativeState* state_ = nullptr;

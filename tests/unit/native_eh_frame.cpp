@@ -260,3 +260,97 @@ TEST_CASE(
   });
   CHECK(endless.entries == (good ? 2 : 0));
 }
+
+namespace {
+
+constexpr std::uint8_t kNegateState = 0x2D;
+
+/// Operations behind a CIE, in the FDE of a function; returns where those are with the code.
+std::vector<std::uint64_t> operations_in(const std::vector<std::uint8_t>& operations,
+                                         std::uint8_t encoding = kRelative4) {
+  Section section;
+  const std::size_t cie = section.cie(encoding);
+  const std::size_t fde = section.bytes.size();
+  const std::size_t pointer = encoding == kAbsolute8 ? 8 : 4;
+  // The distance to the CIE, the function's begin and size, and no data of an augmentation.
+  section.put(static_cast<std::uint32_t>(4 + 2 * pointer + 1 + operations.size()));
+  section.put(static_cast<std::uint32_t>(fde + 4 - cie));
+  for (std::size_t i = 0; i < 2 * pointer; ++i)
+    section.put(std::uint8_t{1});
+  section.put(std::uint8_t{0});
+  const std::size_t first = section.bytes.size();
+  for (const std::uint8_t byte : operations)
+    section.put(byte);
+  section.put(kNegateState);  // of what comes behind
+  PagedMemory memory;
+  memory.write(kAt, section.bytes);
+  std::vector<std::uint64_t> found;
+  for (const RemoteAddr at : find_operations(memory, kAt + fde, kNegateState))
+    found.push_back(at.raw() - kAt.raw() - first);
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("eh_frame: operations are told from the operands of others") {
+  using Places = std::vector<std::uint64_t>;
+  const std::uint8_t encoding = GENERATE(kRelative4, kAbsolute8);
+  CHECK(operations_in({0x2D}, encoding) == Places{0});
+  CHECK(operations_in({}, encoding).empty());
+  // DW_CFA_advance_loc, def_cfa_offset 45, offset r29 45, negate, advance_loc1 45, negate, nop.
+  CHECK(operations_in({0x41, 0x0E, 0x2D, 0x9D, 0x2D, 0x2D, 0x02, 0x2D, 0x2D, 0x00}, encoding) ==
+        Places{5, 8});
+  // In numbers of several bytes, in advances, and in expressions.
+  CHECK(operations_in({0x0C, 0xAD, 0x2D, 0x2D, 0x03, 0x2D, 0x2D, 0x04, 0x2D, 0x2D, 0x2D,
+                       0x2D, 0x0F, 2,    0x2D, 0x2D, 0x10, 0x2D, 1,    0x2D, 0x2D},
+                      encoding) == Places{20});
+  CHECK(operations_in({0x05, 0x2D, 0x2D, 0x07, 0x2D, 0x16, 0x2D, 1, 0x2D, 0xDD, 0x0A, 0x0B, 0x2D},
+                      encoding) == Places{12});
+  // What isn't known, and what has no end, ends it.
+  CHECK(operations_in({0x2D, 0x3F, 0x2D}, encoding) == Places{0});
+  CHECK(operations_in({0x2D, 0x0F, 0xFF, 0xFF, 0x03, 0x2D}, encoding) == Places{0});
+  CHECK(operations_in(
+            {0x2D, 0x0E, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x2D},
+            encoding) == Places{0});
+}
+
+TEST_CASE("eh_frame: descriptions are found by their functions, or not at all") {
+  Section section;
+  const std::size_t cie = section.cie(kRelative4);
+  std::vector<std::size_t> descriptions;
+  for (std::int32_t i = 0; i < 9; ++i)
+    descriptions.push_back(section.fde(cie, 0x1000 * i));
+  UnwindTable table;
+  table.base = kBase;
+  table.made = index_of(section);
+  table.entries = table.made.size();
+  PagedMemory memory;
+  if (GENERATE(false, true)) {
+    table.at = RemoteAddr{0x40'0000};
+    memory.write(table.at, std::as_bytes(std::span(table.made)));
+    table.made.clear();
+  }
+  for (std::size_t i = 0; i < descriptions.size(); ++i) {
+    const RemoteAddr function = kAt + descriptions[i] + 8 + 0x1000 * i;
+    CHECK(find_description(memory, table, function) == kAt + descriptions[i]);
+    CHECK_FALSE(find_description(memory, table, function + 1));
+  }
+  CHECK_FALSE(find_description(memory, table, RemoteAddr{0x7000'0000'0000}));
+  memory.pages.clear();
+  if (table.at) CHECK_FALSE(find_description(memory, table, kAt + descriptions[0] + 8));
+}
+
+TEST_CASE("eh_frame: descriptions that make no sense have no operations") {
+  PagedMemory memory;
+  CHECK(find_operations(memory, kAt, kNegateState).empty());
+  memory.map(kAt, 0x1000);
+  CHECK(find_operations(memory, kAt, kNegateState).empty());
+  memory.put(kAt, std::uint32_t{0xFFFFFFFF});
+  CHECK(find_operations(memory, kAt, kNegateState).empty());
+  memory.put(kAt, std::uint32_t{100});
+  CHECK(find_operations(memory, kAt, kNegateState).empty());  // a CIE
+  memory.put(kAt + 4, std::uint32_t{0x7000'0000});
+  CHECK(find_operations(memory, kAt, kNegateState).empty());
+  memory.put(kAt + 4, std::uint32_t{4});  // itself
+  CHECK(find_operations(memory, kAt, kNegateState).size() <= 100);
+}
