@@ -6,12 +6,14 @@
 # Makes build/aarch64/pyscope, one static file, and runs under qemu-user: `--version`, `--help`, the unit
 # tests, and `dump --replay` of each RECORDING (made by `pyscope dump PID --record FILE`, on any machine),
 # whose JSON must be what a build for this machine prints, build/release/pyscope. Reading a live process
-# can't be tested this way: qemu-user has no process_vm_readv or ptrace of its own.
+# can't be tested this way: qemu-user has no process_vm_readv or ptrace of its own. But a CPython for aarch64
+# runs under it, and gdb reads its registers: tests/aarch64/native_frames.py records that, and compares
+# the native frames of the recording with gdb's.
 #
-# Needs the packages g++-aarch64-linux-gnu and qemu-user-static, and those of
+# Needs the packages g++-aarch64-linux-gnu, qemu-user-static and gdb-multiarch, and those of
 # `scripts/install-dependencies.sh --test`. The libraries for aarch64 are fetched from the mirror that the
-# machine's apt uses into ~/.cache/pyscope/sysroot-aarch64 (or PYSCOPE_CACHE); signatures are checked, and
-# the machine's own packages are left alone.
+# machine's apt uses into ~/.cache/pyscope/sysroot-aarch64 (or PYSCOPE_CACHE), CPython into python-aarch64
+# beside it; signatures are checked, and the machine's own packages are left alone.
 #
 # Environment: JOBS (processors), PYSCOPE_CACHE, PYSCOPE_DEBIAN_MIRROR (if apt's sources are no Debian's).
 # Exit status: 0 if all was built and passed.
@@ -28,9 +30,9 @@ jobs=${JOBS:-$(nproc)}
 say() { printf 'build-aarch64: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-for tool in aarch64-linux-gnu-g++ qemu-aarch64-static apt-get dpkg-deb; do
+for tool in aarch64-linux-gnu-g++ qemu-aarch64-static gdb-multiarch apt-get dpkg-deb; do
   command -v "$tool" >/dev/null ||
-    die "no $tool here; on Debian: apt-get install g++-aarch64-linux-gnu qemu-user-static"
+    die "no $tool here; on Debian: apt-get install g++-aarch64-linux-gnu qemu-user-static gdb-multiarch"
 done
 
 # What is linked in, and what the tests need.
@@ -39,36 +41,59 @@ packages=(libfmt-dev libcli11-dev libexpected-dev rapidjson-dev robin-map-dev zl
 if [ -z "${PYSCOPE_CACHE:-}" ] && [ -z "${XDG_CACHE_HOME:-}${HOME:-}" ]; then die "set HOME or PYSCOPE_CACHE"; fi
 cache=$(realpath -m "${PYSCOPE_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/pyscope}")
 sysroot=$cache/sysroot-aarch64
-wanted="${packages[*]}"
+python=$cache/python-aarch64
+python_suite=trixie
+python_packages=(python3.13-minimal libpython3.13-minimal libpython3.13-stdlib libc6 libexpat1 zlib1g)
+# shellcheck source=/dev/null
+own_suite=$(. /etc/os-release && echo "${VERSION_CODENAME:?}")
+mirror=${PYSCOPE_DEBIAN_MIRROR:-}
+trap 'rm -rf --one-file-system ${build_output:+"$build_output"} ${work:+"$work"}' EXIT
 
-if [ "$(cat "$sysroot/.packages" 2>/dev/null)" != "$wanted" ]; then
-  say "fetching the libraries for aarch64 into $sysroot"
+# Fetches packages for aarch64 into a folder, unless they are there: of a suite of the mirror, or, if that is
+# empty, from where this machine has its own.
+fetch() {
+  local folder=$1 suite=$2 apt fmt deb
+  shift 2
+  [ "$(cat "$folder/.packages" 2>/dev/null)" != "$*" ] || return 0
+  say "fetching into $folder"
   mkdir -p "$cache"
-  work=$(mktemp -d "$cache/sysroot-aarch64.XXXXXX")
-  trap 'rm -rf --one-file-system "$work"' EXIT
+  work=$(mktemp -d "$cache/aarch64.XXXXXX")
   mkdir -p "$work"/{lists,archives/partial,debs,root}
   : >"$work/status"
   apt=(apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o "Dir::State::Lists=$work/lists"
     -o "Dir::State::Status=$work/status" -o "Dir::Cache=$work" -o Acquire::Languages=none -o Acquire::Retries=3
     -o Debug::NoLocking=1 -o APT::Sandbox::User=)
-  if [ -n "${PYSCOPE_DEBIAN_MIRROR:-}" ]; then
-    # shellcheck source=/dev/null
-    suite=$(. /etc/os-release && echo "${VERSION_CODENAME:?}")
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $PYSCOPE_DEBIAN_MIRROR $suite main" \
-      >"$work/sources.list"
+  if [ -n "$suite" ]; then
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$work/sources.list"
     apt+=(-o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=-)
   fi
   # A source that has nothing to do with this may be broken: go on, and fail below if it does matter.
   "${apt[@]}" update || say "apt-get update failed; trying to go on"
-  (cd "$work/debs" && "${apt[@]}" download "${packages[@]}") || die "cannot fetch: ${packages[*]}"
+  (cd "$work/debs" && "${apt[@]}" download "$@") || die "cannot fetch: $*"
   # fmt's CMake files want its shared library to be there, although its headers are all that is used.
-  fmt=$(dpkg-deb -f "$work"/debs/libfmt-dev_*.deb Depends | sed 's/[ ,].*//')
-  (cd "$work/debs" && "${apt[@]}" download "$fmt") || die "cannot fetch $fmt"
-  for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
-  printf '%s\n' "$wanted" >"$work/root/.packages"
-  rm -rf --one-file-system "$sysroot"
-  mv -T "$work/root" "$sysroot"
+  for deb in "$work"/debs/libfmt-dev_*.deb; do
+    [ -e "$deb" ] || continue
+    fmt=$(dpkg-deb -f "$deb" Depends | sed 's/[ ,].*//')
+    (cd "$work/debs" && "${apt[@]}" download "$fmt") || die "cannot fetch $fmt"
+  done
+  # As merged as the packages of newer suites expect it.
+  [ -z "$suite" ] || { mkdir -p "$work/root/usr/lib" && ln -s usr/lib "$work/root/lib"; }
+  for deb in "$work"/debs/*.deb; do
+    dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$work/root" --no-same-owner --keep-directory-symlink
+  done
+  printf '%s\n' "$*" >"$work/root/.packages"
+  rm -rf --one-file-system "$folder"
+  mv -T "$work/root" "$folder"
+  rm -rf --one-file-system "$work"
+}
+
+fetch "$sysroot" "${mirror:+$own_suite}" "${packages[@]}"
+if [ -z "$mirror" ]; then
+  # shellcheck disable=SC2016
+  mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
+    awk '$1 !~ /^cdrom:|-security\/?$/ && ($2 == "Debian" || $1 ~ /\/debian\/?$/) { print $1; exit }')
 fi
+fetch "$python" "$python_suite" "${python_packages[@]}"
 
 say "building"
 export PYSCOPE_SYSROOT=$sysroot
@@ -81,7 +106,6 @@ binary=build/aarch64/pyscope
 $qemu $binary --version
 $qemu $binary dump --help >/dev/null
 build_output=$(mktemp -d)
-trap 'rm -rf "$build_output" ${work:+"$work"}' EXIT
 # The tests are dynamic, with the compiler's own C library. Left out: four of process_vm_readv, which qemu-user
 # doesn't have; those of the sandbox, as it has no filters of system calls either; one that is too slow here to
 # find a thread unmoved at the first look; and names of this very process, whose /proc shows the emulator.
@@ -103,4 +127,5 @@ for file in "${recordings[@]}"; do
   cmp "$build_output/aarch64" "$build_output/native" || die "replay of $file: not the same"
   say "replay of $file: the same as here, exit status $status"
 done
+python3 tests/aarch64/native_frames.py "$python" "$python/usr/bin/python3.13" "$binary"
 say "built $binary, $(stat -c %s $binary) bytes"
