@@ -183,7 +183,8 @@ class Unwinder::Implementation {
 
   NativeWalk walk(const NativeState& state, std::span<const RemoteAddr> entry_frames) {
     state_ = &state;
-    entry_frames_ = entry_frames;
+    entry_frames_.assign(entry_frames.begin(), entry_frames.end());
+    std::sort(entry_frames_.begin(), entry_frames_.end());
     if (!space_) return {{}, "libunwind has no memory"};
     std::size_t guesses = 0;
     return walk_from(state.registers, guesses, 0);
@@ -195,14 +196,12 @@ class Unwinder::Implementation {
   NativeWalk walk_from(const Registers& registers, std::size_t& guesses, int depth) {
     NativeWalk walk = unwind(registers);
     // Where it began to guess, if it did.
-    for (std::size_t i = 0; i < walk.frames.size(); ++i) {
-      if (walk.error.empty() && count_entries(walk.frames[i]) == 0) continue;
+    for (std::size_t i = 0; !walk.error.empty() && i < walk.frames.size(); ++i) {
       if (has_information(walk.frames[i].instruction())) continue;
       NativeWalk rest = depth < kMaxGuessesInARow
                             ? guess_caller(registers, walk.frames[i], guesses, depth)
                             : NativeWalk{};
       if (rest.frames.empty()) {
-        if (walk.error.empty()) break;
         walk.error = "the code there has no unwinding information";
         walk.frames.resize(i + 1);
         walk.frames.back().stack.size = 0;
@@ -220,10 +219,13 @@ class Unwinder::Implementation {
     return walk;
   }
 
+  /// How many entry frames lie in a frame's part of the stack.
   [[nodiscard]] std::size_t count_entries(const UnwoundFrame& frame) const {
-    return static_cast<std::size_t>(
-        std::count_if(entry_frames_.begin(), entry_frames_.end(),
-                      [&](RemoteAddr entry) { return frame.stack.contains(entry); }));
+    const auto first =
+        std::lower_bound(entry_frames_.begin(), entry_frames_.end(), frame.stack.start);
+    const auto end = std::partition_point(
+        first, entry_frames_.end(), [&](RemoteAddr entry) { return frame.stack.contains(entry); });
+    return static_cast<std::size_t>(end - first);
   }
 
   /// Whether the first guess is as good as certain: the next call of the evaluation loop is where
@@ -270,12 +272,13 @@ class Unwinder::Implementation {
         walk.error = fmt::format("more than {} frames", kMaxDepth);
         return walk;
       }
-      // It has called something: that takes code, and a call of the function if nothing but a frame
-      // pointer tells of it.
-      const bool guessed =
-          called && without_information_.contains(walk.frames.back().instruction());
-      if (called && (guessed ? !follows_call(RemoteAddr{pc}, walk.frames.back().pc)
-                             : !is_code(RemoteAddr{pc - 1}))) {
+      // libunwind then goes by the frame pointer, but not from there.
+      if (called && without_information_.contains(walk.frames.back().instruction())) {
+        walk.frames.back().stack.size = 0;
+        walk.error = words_of(-UNW_ENOINFO);
+        return walk;
+      }
+      if (called && !is_code(RemoteAddr{pc - 1})) {
         walk.error = words_of(-UNW_EBADFRAME);
         return walk;
       }
@@ -287,7 +290,6 @@ class Unwinder::Implementation {
       walk.frames.push_back({.pc = RemoteAddr{pc},
                              .stack = {RemoteAddr{sp}, 0},
                              .called = called && !signal,
-                             .guessed = guessed,
                              .signal = signal,
                              .frame_pointer = RemoteAddr{frame_pointer}});
       called = !signal;
@@ -325,9 +327,8 @@ class Unwinder::Implementation {
                           std::size_t& guesses, int depth) {
     const RemoteAddr sp = frame.stack.start;
     std::uint64_t within = kGuessWithin;
-    for (const RemoteAddr entry : entry_frames_) {
-      if (entry > sp) within = std::min(within, entry.raw() - sp.raw());
-    }
+    const auto entry = std::upper_bound(entry_frames_.begin(), entry_frames_.end(), sp);
+    if (entry != entry_frames_.end()) within = std::min(within, entry->raw() - sp.raw());
     NativeWalk rest = guess_caller_within(within, registers, frame, guesses, depth);
     // The loop itself may have no information.
     if (rest.frames.empty() && within < kGuessWithin)
@@ -338,6 +339,10 @@ class Unwinder::Implementation {
   NativeWalk guess_caller_within(std::uint64_t within, const Registers& registers,
                                  const UnwoundFrame& frame, std::size_t& guesses, int depth) {
     const RemoteAddr sp = frame.stack.start;
+    if (NativeWalk rest = follow_frame_pointer(within, registers, frame, guesses, depth);
+        !rest.frames.empty()) {
+      return rest;
+    }
     // Such code keeps the stack pointer that it came with in another register, when it makes room
     // for a buffer. What an earlier call has left in that buffer looks like callers.
     constexpr std::uint64_t kNear = 256;
@@ -350,6 +355,31 @@ class Unwinder::Implementation {
       }
     }
     return guess_caller_in({sp, within}, registers, frame, guesses, depth);
+  }
+
+  /// The frame pointer leads to the caller's, with the return address next to it.
+  NativeWalk follow_frame_pointer(std::uint64_t within, const Registers& registers,
+                                  const UnwoundFrame& frame, std::size_t& guesses, int depth) {
+    constexpr std::uint64_t kPair = 2 * sizeof(unw_word_t);
+    const RemoteAddr sp = frame.stack.start;
+    const RemoteAddr at = frame.frame_pointer;
+    // What has been called though it's no code has saved nothing.
+    if (!is_code(frame.instruction()) || at < sp || at.raw() - sp.raw() > within ||
+        within - (at.raw() - sp.raw()) < kPair) {
+      return {};
+    }
+    unw_word_t frame_pointer = 0;
+    unw_word_t returns_to = 0;
+    if (read_word(at.raw(), frame_pointer) != 0 ||
+        read_word(at.raw() + sizeof frame_pointer, returns_to) != 0 ||
+        !follows_call(RemoteAddr{returns_to}, frame.pc) || ++guesses > kMaxGuesses) {
+      return {};
+    }
+    Registers caller = registers;
+    caller.set(RemoteAddr{returns_to}, at + kPair);
+    caller.set_frame_pointer(RemoteAddr{frame_pointer});
+    NativeWalk rest = walk_from(caller, guesses, depth + 1);
+    return rest.error.empty() || meets_entry(rest) ? rest : NativeWalk{};
   }
 
   NativeWalk guess_caller_in(RemoteRange where, const Registers& registers,
@@ -385,8 +415,9 @@ class Unwinder::Implementation {
   }
 
   [[nodiscard]] bool is_code(RemoteAddr at) const {
-    const Mapping* mapping = images_.mapping(at);
-    return mapping != nullptr && mapping->executable;
+    if (const Mapping* mapping = images_.mapping(at)) return mapping->executable;
+    // A compiler may have made it since the mappings were read.
+    return read_as<std::uint8_t>(memory_, at).has_value();
   }
 
   Call call_before(RemoteAddr at) {
@@ -499,7 +530,6 @@ class Unwinder::Implementation {
   static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t* result,
                             int need_unwind_info, void* argument) {
     const int error = self(argument).search_table(space, ip, result, need_unwind_info);
-    // What it does then is to try the frame pointer.
     if (error != 0) self(argument).without_information_.insert(RemoteAddr{ip});
     return error;
   }
@@ -566,7 +596,7 @@ class Unwinder::Implementation {
   std::unique_ptr<std::remove_pointer_t<unw_addr_space_t>, void (*)(unw_addr_space_t)> space_{
       nullptr, nullptr};
   const NativeState* state_ = nullptr;
-  std::span<const RemoteAddr> entry_frames_;
+  std::vector<RemoteAddr> entry_frames_;      // by address
   const Registers* registers_ = nullptr;      // that the unwinding begins with
   std::set<RemoteAddr> without_information_;  // instructions that libunwind found none for
   std::size_t reads_ = 0;

@@ -75,7 +75,7 @@ class Unwinder {
   /// they may be from the stack pointer, and how often a guess may follow from another.
   static constexpr std::size_t kMaxGuesses = 1024;
   static constexpr std::uint64_t kGuessWithin = std::uint64_t{128} << 10U;
-  static constexpr int kMaxGuessesInARow = 64;
+  static constexpr int kMaxGuessesInARow = 1000;
 
   /// What is read for all stacks together: words, by libunwind. A hostile table leads nowhere for
   /// long.

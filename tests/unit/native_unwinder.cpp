@@ -209,10 +209,10 @@ class Library {
     std::memcpy(state.stack[0].bytes.data() + word * 8, &value, sizeof value);
   }
 
-  NativeWalk walk() {
+  NativeWalk walk(const std::vector<RemoteAddr>& entry_frames = {}) {
     MappedImages images(memory, maps);
     Unwinder unwinder(memory, images);
-    return unwinder.walk(state);
+    return unwinder.walk(state, entry_frames);
   }
 
   PagedMemory memory;
@@ -274,6 +274,50 @@ TEST_CASE("unwinder: a call to where no code is has its caller") {
   REQUIRE(walk.frames.size() >= 2);
   CHECK(walk.frames[0].pc == RemoteAddr{0x1234});
   CHECK(walk.frames[1].pc == RemoteAddr{Library::kCode + 0x20});
+}
+
+TEST_CASE("unwinder: no entry frame is passed over where a caller is guessed") {
+  Library library;
+  // Code that no file holds, which has left the register for frame pointers to one of its callers.
+  constexpr std::uint64_t kMade = 0x50'0000;
+  Mapping made;
+  made.range = {RemoteAddr{kMade}, 0x1000};
+  made.readable = made.executable = true;
+  library.maps.push_back(made);
+  library.memory.map(RemoteAddr{kMade}, 0x1000);
+  library.state.registers.set(RemoteAddr{kMade + 0x10}, RemoteAddr{Library::kStack});
+  const auto word_at = [](std::uint64_t word) { return RemoteAddr{Library::kStack + 8 * word}; };
+  library.state.registers.set_frame_pointer(word_at(9));
+  library.put_stack(9, word_at(20).raw());
+  for (const std::uint64_t place : {0x20, 0x30, 0x40}) {
+    const std::array<std::uint8_t, 2> call{0xFF, 0xD0};  // *%rax
+    library.memory.put(RemoteAddr{Library::kCode + place - 2}, call);
+  }
+  library.put_stack(3, Library::kCode + 0x20);
+  for (const std::size_t word : {4, 5, 6})
+    library.put_stack(word, Library::kCode + 0x30);
+  library.put_stack(10, Library::kCode + 0x40);
+
+  const NativeWalk by_pointer = library.walk();
+  CHECK(by_pointer.error.empty());
+  REQUIRE(by_pointer.frames.size() == 2);
+  CHECK(by_pointer.frames[1].pc == RemoteAddr{Library::kCode + 0x40});
+  CHECK(by_pointer.frames[1].guessed);
+
+  const NativeWalk by_entry = library.walk({word_at(6)});
+  CHECK(by_entry.error.empty());
+  REQUIRE(by_entry.frames.size() == 5);
+  CHECK(by_entry.frames[1].pc == RemoteAddr{Library::kCode + 0x20});
+  CHECK(by_entry.frames[1].guessed);
+  CHECK_FALSE(by_entry.frames[2].guessed);
+  CHECK(by_entry.frames[3].stack.contains(word_at(6)) !=
+        by_entry.frames[4].stack.contains(word_at(6)));
+
+  // What looks like a caller and isn't behind a call is none.
+  library.memory.put(RemoteAddr{Library::kCode + 0x1E}, std::uint16_t{0});
+  const NativeWalk without = library.walk({word_at(6)});
+  REQUIRE(without.frames.size() > 1);
+  CHECK(without.frames[1].pc == RemoteAddr{Library::kCode + 0x30});
 }
 
 TEST_CASE("unwinder: information that leads nowhere ends the stack, and says so") {
