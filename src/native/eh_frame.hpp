@@ -33,7 +33,8 @@ struct UnwindTable {
   std::vector<std::byte> copy;
 };
 
-/// Finds the table for code that no file holds; null if there is none. May be empty.
+/// Finds the table for code that no file holds, without entries where only the code is known; null
+/// if nothing is. May be empty itself.
 using FindTable = std::function<const UnwindTable*(RemoteAddr at)>;
 
 /// Finds a section by name in the file behind an image, for what memory doesn't tell. May be empty.

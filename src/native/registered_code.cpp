@@ -150,7 +150,7 @@ std::optional<FoundSymbol> RegisteredCode::find(RemoteAddr at) {
 
 const UnwindTable* RegisteredCode::unwind_table(RemoteAddr at) {
   Contents* contents = contents_of(at);
-  return contents == nullptr || contents->table.entries == 0 ? nullptr : &contents->table;
+  return contents == nullptr ? nullptr : &contents->table;
 }
 
 }  // namespace pyscope

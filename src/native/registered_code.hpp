@@ -39,7 +39,7 @@ class RegisteredCode {
   [[nodiscard]] bool holds(RemoteAddr at) const { return file_of(at) != nullptr; }
   /// The function that an address lies in, by its name as it stands there; empty if none has it.
   [[nodiscard]] std::optional<FoundSymbol> find(RemoteAddr at);
-  /// The unwinding table for an address; null if there is none.
+  /// The unwinding table for an address, which may be empty; null if no file holds it.
   [[nodiscard]] const UnwindTable* unwind_table(RemoteAddr at);
 
  private:

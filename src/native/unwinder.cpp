@@ -339,13 +339,19 @@ class Unwinder::Implementation {
   NativeWalk guess_caller_within(std::uint64_t within, const Registers& registers,
                                  const UnwoundFrame& frame, std::size_t& guesses, int depth) {
     const RemoteAddr sp = frame.stack.start;
+    constexpr std::uint64_t kNear = 256;
+    // What a compiler has told the name of alone has little on the stack, and registers of callers.
+    if (is_known(frame.instruction())) {
+      const RemoteRange nearest{sp, std::min(kNear, within)};
+      NativeWalk rest = guess_caller_in(nearest, registers, frame, guesses, depth);
+      if (!rest.frames.empty()) return rest;
+    }
     if (NativeWalk rest = follow_frame_pointer(within, registers, frame, guesses, depth);
         !rest.frames.empty()) {
       return rest;
     }
     // Such code keeps the stack pointer that it came with in another register, when it makes room
     // for a buffer. What an earlier call has left in that buffer looks like callers.
-    constexpr std::uint64_t kNear = 256;
     if (sp == registers.sp()) {
       for (const RemoteAddr old : registers.preserved()) {
         if (old <= sp || old.raw() - sp.raw() >= within || old.raw() % 8 != 0) continue;
@@ -389,7 +395,7 @@ class Unwinder::Implementation {
       unw_word_t word = 0;
       if (!at || read_word(at->raw(), word) != 0) break;
       const RemoteAddr returns_to{word};
-      if (!follows_call(returns_to, frame.pc) || !has_information(RemoteAddr{word - 1})) continue;
+      if (!follows_call(returns_to, frame.pc) || !is_known(RemoteAddr{word - 1})) continue;
       // Of the other registers that the function has saved, only a frame pointer has a part in it:
       // perhaps it's the one that is there, else it was saved next to the return address.
       Registers caller = registers;
@@ -412,6 +418,13 @@ class Unwinder::Implementation {
       }
     }
     return {};
+  }
+
+  /// Whether it is code that somebody has told of: with unwinding information; or with a name at
+  /// least, for a compiler may find that it needs no more (Numba).
+  bool is_known(RemoteAddr at) {
+    if (has_information(at)) return true;
+    return images_.find(at) == nullptr && find_table_ && find_table_(at) != nullptr;
   }
 
   [[nodiscard]] bool is_code(RemoteAddr at) const {

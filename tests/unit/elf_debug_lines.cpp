@@ -127,8 +127,9 @@ TEST_CASE("each instruction has its line, however that is written", "[lines]") {
   const std::string flags = GENERATE(
       as<std::string>(), "g++ -O0 -gdwarf-2", "g++ -O2 -gdwarf-3", "g++ -O2 -gdwarf-4",
       "g++ -O2 -gdwarf-5", "g++ -O2 -gdwarf-5 -gdwarf64", "g++ -O2 -gdwarf-5 -gz=zlib",
-      "g++ -O2 -gdwarf-5 -Wl,--compress-debug-sections=zstd", "g++ -O2 -gdwarf-5 -gsplit-dwarf", "g++ -O2 -gdwarf-4 -gsplit-dwarf",
-      "g++ -O2 -gdwarf-5 -flto", "g++ -O2 -gdwarf-5 -gno-as-loc-support",
+      "g++ -O2 -gdwarf-5 -Wl,--compress-debug-sections=zstd", "g++ -O2 -gdwarf-5 -gsplit-dwarf",
+      "g++ -O2 -gdwarf-4 -gsplit-dwarf", "g++ -O2 -gdwarf-5 -flto",
+      "g++ -O2 -gdwarf-5 -gno-as-loc-support",
       "g++ -O1 -gdwarf-4 -ffunction-sections -Wl,--gc-sections", "g++ -O1 -gdwarf-5 -static-pie",
       "clang++-14 -O2 -gdwarf-4 -gdwarf-aranges", "clang++-14 -O2 -gdwarf-5 -gdwarf-aranges");
   CAPTURE(flags);

@@ -104,7 +104,7 @@ struct ObjectFile {
     const std::vector<std::byte> text(48, std::byte{0x90});
     add_section(kTextSection, ".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, code, text.data(),
                 text.size());
-    add_section(2, ".eh_frame", SHT_PROGBITS, SHF_ALLOC, eh_frame_at(), frames.data(),
+    add_section(2, tables.c_str(), SHT_PROGBITS, SHF_ALLOC, eh_frame_at(), frames.data(),
                 frames.size());
     add_section(3, ".symtab", SHT_SYMTAB, 0, {}, symbols.data(),
                 symbols.size() * sizeof(Elf64_Sym));
@@ -124,6 +124,7 @@ struct ObjectFile {
   RemoteAddr code;
   std::string first;
   std::string second;
+  std::string tables = ".eh_frame";  // what their section is called
 };
 
 struct Entry {
@@ -304,6 +305,54 @@ TEST_CASE("registered code: stacks are unwound by the tables in the files") {
   CHECK(walk.frames[1].pc == kCode + 20);
   CHECK(walk.frames[1].stack.start == kStack + 32);
   CHECK_FALSE(walk.frames[1].guessed);
+}
+
+TEST_CASE("registered code: callers of code that has a name alone are the nearest known ones") {
+  List list;
+  ObjectFile bare(ET_DYN);
+  bare.tables = ".nothing";
+  list.add(bare);
+  ObjectFile caller(ET_DYN, kCode + 0x1000);
+  caller.tables = ".nothing";
+  list.add(caller);
+  list.add(ObjectFile(ET_DYN, kCode + 0x2000));
+  list.memory.map(kCode, 0x4000);
+  for (const std::uint64_t place : {0x1000 + 20, 0x2000 + 20, 0x2000 + 40}) {
+    const std::array<std::uint8_t, 2> call{0xFF, 0xD0};  // *%rax
+    list.memory.put(RemoteAddr{kCode.raw() + place - 2}, call);
+  }
+  RegisteredCode code(list.memory, list.log);
+  code.add_list(kDescriptor);
+
+  constexpr RemoteAddr kStack{0x7100'0000};
+  Mapping mapping;
+  mapping.range = {kCode, 0x4000};
+  mapping.readable = mapping.executable = true;
+  const std::vector<Mapping> maps{mapping};
+  NativeState state;
+  state.registers.set(kCode + 4, kStack);
+  state.stack.push_back({kStack, std::vector<std::byte>(0x100)});
+  const auto put_word = [&](std::size_t at, std::uint64_t value) {
+    std::memcpy(state.stack[0].bytes.data() + at, &value, sizeof value);
+  };
+  put_word(0, kCode.raw() + 0x1000 + 20);
+  put_word(8, kCode.raw() + 0x2000 + 20);
+  // The register for frame pointers is still one of a caller's.
+  state.registers.set_frame_pointer(kStack + 0x40);
+  put_word(0x40, kStack.raw() + 0x80);
+  put_word(0x48, kCode.raw() + 0x2000 + 40);
+
+  MappedImages images(list.memory, maps);
+  Unwinder unwinder(list.memory, images, nullptr,
+                    [&](RemoteAddr at) { return code.unwind_table(at); });
+  const NativeWalk walk = unwinder.walk(state);
+  CAPTURE(walk.error);
+  CHECK(walk.error.empty());
+  REQUIRE(walk.frames.size() == 3);
+  CHECK(walk.frames[1].pc == kCode + 0x1000 + 20);
+  CHECK(walk.frames[1].guessed);
+  CHECK(walk.frames[2].pc == kCode + 0x2000 + 20);
+  CHECK(walk.frames[2].guessed);
 }
 
 #endif
