@@ -172,6 +172,8 @@ void FrameTexts::append_locals(std::string& out, const Frame& frame) const {
     note(Style::Error, fmt::format("[variables not readable: {}]", escape(locals.error)));
   } else if (!locals.consistent) {
     note(Style::Error, "[values changed while they were read]");
+  } else if (!locals.complete) {
+    note(Style::Error, "[not all of them could be read]");
   }
 }
 

@@ -408,7 +408,11 @@ void JsonRenderer<Writer>::write_locals(const Locals& locals) {
   }
   writer_.EndArray();
   if (!locals.consistent) field("locals_changed", true);
-  if (!locals.error.empty()) text_field("locals_error", locals.error);
+  if (!locals.error.empty()) {
+    text_field("locals_error", locals.error);
+  } else if (!locals.complete) {
+    text_field("locals_error", "not all of them could be read");
+  }
   if (locals.left_out > 0) field("locals_left_out", std::uint64_t{locals.left_out});
 }
 
