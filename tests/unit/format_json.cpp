@@ -203,6 +203,22 @@ TEST_CASE("a changed source file is noted in place of the line", "[format]") {
   CHECK_FALSE(frame.contains("source"));
 }
 
+TEST_CASE("variables that are not all there say so", "[format]") {
+  Snapshot snapshot = full_snapshot();
+  Locals locals;
+  locals.variables.push_back({.name = "x", .type = "int", .repr = "1"});
+  snapshot.threads[0].frames[0].locals = static_cast<std::uint32_t>(snapshot.locals.size());
+  snapshot.locals.push_back(locals);
+  const auto frame = [&] { return parsed(snapshot)["threads"][0]["frames"][0]; };
+  CHECK_FALSE(frame().contains("locals_error"));
+  CHECK(exit_status(snapshot) == 0);
+  snapshot.locals.back().complete = false;
+  CHECK(frame().at("locals_error") == "not all of them could be read");
+  CHECK(render_text(snapshot, TextOptions{}).find("[not all of them could be read]") !=
+        std::string::npos);
+  CHECK(exit_status(snapshot) == 6);
+}
+
 TEST_CASE("a tab within a source line stays a tab", "[format]") {
   Snapshot snapshot = full_snapshot();
   snapshot.sources[0].text = "\tx =\t1\x1b[0m \f";
