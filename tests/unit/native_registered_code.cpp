@@ -317,7 +317,7 @@ TEST_CASE("registered code: callers of code that has a name alone are the neares
   list.add(caller);
   list.add(ObjectFile(ET_DYN, kCode + 0x2000));
   list.memory.map(kCode, 0x4000);
-  for (const std::uint64_t place : {0x1000 + 20, 0x2000 + 20, 0x2000 + 40}) {
+  for (const std::uint64_t place : {0x1014U, 0x2014U, 0x2028U}) {
     const std::array<std::uint8_t, 2> call{0xFF, 0xD0};  // *%rax
     list.memory.put(RemoteAddr{kCode.raw() + place - 2}, call);
   }

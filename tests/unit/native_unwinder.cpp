@@ -289,12 +289,12 @@ TEST_CASE("unwinder: no entry frame is passed over where a caller is guessed") {
   const auto word_at = [](std::uint64_t word) { return RemoteAddr{Library::kStack + 8 * word}; };
   library.state.registers.set_frame_pointer(word_at(9));
   library.put_stack(9, word_at(20).raw());
-  for (const std::uint64_t place : {0x20, 0x30, 0x40}) {
+  for (const std::uint64_t place : {0x20U, 0x30U, 0x40U}) {
     const std::array<std::uint8_t, 2> call{0xFF, 0xD0};  // *%rax
     library.memory.put(RemoteAddr{Library::kCode + place - 2}, call);
   }
   library.put_stack(3, Library::kCode + 0x20);
-  for (const std::size_t word : {4, 5, 6})
+  for (const std::size_t word : {4U, 5U, 6U})
     library.put_stack(word, Library::kCode + 0x30);
   library.put_stack(10, Library::kCode + 0x40);
 
