@@ -527,8 +527,8 @@ TEST_CASE("native frames go through what CPython's compiler has made", "[live]")
     const NativeStack other = judge(interpreted).at(interpreted.pid());
     const std::size_t loop = *loops_of(thread).rbegin() + 1;
     REQUIRE(shown.size() > loop);
-    const std::size_t outer = shown.size() - loop;
-    REQUIRE(other.size() > outer);
+    REQUIRE(other.size() > shown.size() - loop);
+    const auto outer = static_cast<std::ptrdiff_t>(shown.size() - loop);
     CHECK(NativeStack(shown.end() - outer, shown.end()) ==
           NativeStack(other.end() - outer, other.end()));
   }
