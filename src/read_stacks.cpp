@@ -141,10 +141,10 @@ class StackReader {
       std::erase_if(unproven, [&](std::size_t i) { return readings_[i].proof != Proof::None; });
     }
     prove_running(unproven);
-    if (options_.pause == Pause::Unverified && native_ == nullptr) read_held(unproven, {});
-    if (options_.pause != Pause::Never || native_ != nullptr) tell_refusals(unproven);
     load_code();
     doubt_replaced_code();
+    if (options_.pause == Pause::Unverified && native_ == nullptr) read_held(unproven, {});
+    if (options_.pause != Pause::Never || native_ != nullptr) tell_refusals(unproven);
     return std::move(readings_);
   }
 
@@ -237,11 +237,39 @@ class StackReader {
     doubtful.merge(codes_.replaced(codes));
     if (doubtful.empty()) return;
     for_each_code([&](StackReading& reading, RemoteAddr code) {
-      if (!doubtful.contains(code.raw())) return;
-      reading.proof = Proof::None;
-      reading.moving = reading.walk.frames.size();
-      reading.doubt = "code that it ran was gone before its name was read";
+      if (doubtful.contains(code.raw())) doubt_code(reading);
     });
+  }
+
+  static void doubt_code(StackReading& reading) {
+    reading.proof = Proof::None;
+    reading.moving = reading.walk.frames.size();
+    reading.doubt = "code that it ran was gone before its name was read";
+  }
+
+  /// Reads what these stacks, whose threads stand, run in place of what was known to lie there. It
+  /// costs the stacks that ran the latter their proof: there is room for one code at an address.
+  void reload_code(const std::vector<std::size_t>& indices) {
+    std::vector<RemoteAddr> codes;
+    for (const std::size_t i : indices) {
+      for (const RawFrame& frame : readings_[i].walk.frames) {
+        if (!frame.is_entry() && codes_.knows(frame.executable)) codes.push_back(frame.executable);
+      }
+    }
+    const auto replaced = codes_.replaced(codes);
+    if (replaced.empty()) return;
+    codes_.reload(replaced);
+    const std::unordered_set<std::size_t> standing(indices.begin(), indices.end());
+    for (std::size_t i = 0; i < readings_.size(); ++i) {
+      StackReading& reading = readings_[i];
+      if (standing.contains(i) || reading.proof == Proof::None) continue;
+      if (std::any_of(reading.walk.frames.begin(), reading.walk.frames.end(),
+                      [&](const RawFrame& frame) {
+                        return !frame.is_entry() && replaced.contains(frame.executable.raw());
+                      })) {
+        doubt_code(reading);
+      }
+    }
   }
 
   void prove_running(const std::vector<std::size_t>& indices) {
@@ -405,21 +433,16 @@ class StackReader {
     if (threads_.hold || native_ == nullptr) paused_.hold(tids, native_ != nullptr, log_);
     std::erase_if(indices, [&](std::size_t i) { return !paused_.holds(requests_[i].tid); });
     auto walks = read_again(indices);
+    std::vector<std::size_t> walked;
     for (std::size_t n = 0; n < indices.size(); ++n) {
       if (!walks[n].error.empty()) continue;
       readings_[indices[n]].walk = std::move(walks[n]);
       readings_[indices[n]].proof = Proof::None;
+      walked.push_back(indices[n]);
     }
     if (native_ != nullptr) take_native_states(wanted, others);
     load_code();
-    // Of what was known before, some may be other code by now.
-    std::vector<RemoteAddr> codes;
-    for (const std::size_t i : indices) {
-      for (const RawFrame& frame : readings_[i].walk.frames) {
-        if (!frame.is_entry() && codes_.knows(frame.executable)) codes.push_back(frame.executable);
-      }
-    }
-    const bool all_known = codes_.replaced(codes).empty();
+    reload_code(walked);
     const bool in_time = paused_.release();
     if (!in_time && native_ != nullptr) drop_native_states(tids);
     for (std::size_t n = 0; n < indices.size(); ++n) {
@@ -432,7 +455,7 @@ class StackReader {
         reading.doubt += ", and reading it took longer than it was paused";
       } else {
         reading.proof = Proof::Paused;
-        reading.code_proven = all_known;
+        reading.code_proven = true;
         reading.moving = 0;
         reading.doubt.clear();
       }

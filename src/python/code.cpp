@@ -17,7 +17,7 @@ constexpr std::uint64_t kStrPrefetch = 160;
 }  // namespace
 
 std::uint64_t CodeIdentity::size(const DebugOffsets& offsets) {
-  std::uint64_t end = offsets.layout().code_units + 8;
+  std::uint64_t end = std::max(offsets.layout().code_units, offsets.layout().code_version) + 8;
   for (const Field field : {Field::CodeFilename, Field::CodeName, Field::CodeQualname,
                             Field::CodeLinetable, Field::CodeFirstlineno}) {
     end = std::max(end, offsets[field] + 8);
@@ -35,7 +35,8 @@ CodeIdentity CodeIdentity::decode(const DebugOffsets& offsets, std::span<const s
           .name = pointer(Field::CodeName),
           .qualified_name = pointer(Field::CodeQualname),
           .location_table = pointer(Field::CodeLinetable),
-          .first_line = value_in<std::int32_t>(bytes, offsets[Field::CodeFirstlineno])};
+          .first_line = value_in<std::int32_t>(bytes, offsets[Field::CodeFirstlineno]),
+          .version = value_in<std::uint32_t>(bytes, offsets.layout().code_version)};
 }
 
 bool CodeTable::knows(RemoteAddr code) const {
@@ -90,6 +91,15 @@ void CodeTable::load(std::vector<RemoteAddr> codes) {
     order_.push_back(loaded_.size());
     loaded_.push_back(*std::move(loaded));
   }
+}
+
+void CodeTable::reload(const std::unordered_set<std::uint64_t>& codes) {
+  std::vector<RemoteAddr> unknown;
+  for (const std::uint64_t code : codes) {
+    entries_.erase(code);
+    unknown.emplace_back(code);
+  }
+  load(std::move(unknown));
 }
 
 Result<CodeTable::Loaded> CodeTable::read(const Reader& reader, RemoteAddr code) {

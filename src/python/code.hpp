@@ -25,6 +25,9 @@ struct CodeIdentity {
   RemoteAddr qualified_name;
   RemoteAddr location_table;
   std::int32_t first_line = 0;
+  /// PyCodeObject.co_version: each one that an interpreter makes has the next number, so that no
+  /// two are the same even if they are equal in all the rest. 0 once the 32 bits are used up.
+  std::uint32_t version = 0;
   friend bool operator==(const CodeIdentity&, const CodeIdentity&) = default;
 
   /// How many bytes of a code object decode() needs.
@@ -42,6 +45,8 @@ class CodeTable {
 
   /// Reads all of these that aren't known yet, or couldn't be read, in a few batches.
   void load(std::vector<RemoteAddr> codes);
+  /// Reads these although they are known: others lie there now.
+  void reload(const std::unordered_set<std::uint64_t>& codes);
 
   /// True for one that was loaded and read.
   [[nodiscard]] bool knows(RemoteAddr code) const;

@@ -187,6 +187,7 @@ struct PythonLayout {
 
   // PyCodeObject
   std::uint64_t code_units = 16;  // ob_size: the number of 16-bit code units
+  std::uint64_t code_version = 92;
   std::uint64_t code_first_traceable = 0;
 
   // struct _gil_runtime_state, relative to itself; glibc's sizes of mutexes and conditions.

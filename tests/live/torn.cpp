@@ -1,6 +1,7 @@
 // Threads that never hold still: what is said to be verified must be possible.
 #include <map>
 #include <string>
+#include <vector>
 
 #include "pyscope/capture.hpp"
 #include "support/catch.hpp"
@@ -19,8 +20,9 @@ using Counts = std::map<Proof, int>;
 /// Takes snapshots of all kinds of restless threads, and fails for each verified stack that is
 /// impossible.
 Counts watch_restless_threads(const test::Interpreter& interpreter, const CaptureOptions& options,
-                              int snapshots, const TargetOptions& of_target = {}) {
-  Target target(interpreter, "torn.py", {}, of_target);
+                              int snapshots, const TargetOptions& of_target = {},
+                              const std::vector<std::string>& kinds = {}) {
+  Target target(interpreter, "torn.py", kinds, of_target);
   const LegalStacks legal(target.read().at("callers"));
   Counts counts;
   for (int i = 0; i < snapshots; ++i) {
@@ -89,5 +91,10 @@ TEST_CASE("what can not be verified is exact when it is paused", "[live]") {
     options.pause = Pause::All;
     Counts counts = watch_restless_threads(interpreter, options, 50);
     CHECK(counts[Proof::Paused] > 50);
+  }
+  SECTION("with native frames") {
+    options.native = Native::Folded;
+    Counts counts = watch_restless_threads(interpreter, options, 20, {}, {"code", "churn"});
+    CHECK(counts[Proof::Paused] > 20);
   }
 }

@@ -16,7 +16,7 @@ LegalStacks::LegalStacks(const nlohmann::json& callers) {
 std::string LegalStacks::find_fault(const Snapshot& snapshot, const Thread& thread) const {
   std::vector<CalledFrame> stack;
   for (const Frame& frame : thread.frames) {
-    if (frame.kind == FrameKind::Shim) continue;
+    if (frame.kind == FrameKind::Shim || frame.kind == FrameKind::Native) continue;
     if (!frame.error.empty()) return "a frame in error: " + frame.error;
     const Code& code = snapshot.codes.at(*frame.code);
     stack.push_back({code.qualified_name, code.file, frame.position.line.value_or(0)});

@@ -89,17 +89,33 @@ TEST_CASE("another code object at the same place is told from the one that was r
   const RemoteAddr same = heap.code({.name = "same"});
   const RemoteAddr changed = heap.code({.name = "changed"});
   const RemoteAddr gone = heap.code({.name = "gone"});
+  const RemoteAddr equal = heap.code({.name = "equal"});
   CodeTable codes(heap.memory, heap.offsets());
-  codes.load({same, changed, gone});
-  CHECK(codes.replaced({same, changed, gone}).empty());
+  codes.load({same, changed, gone, equal});
+  CHECK(codes.replaced({same, changed, gone, equal}).empty());
   const Field field = GENERATE(Field::ObjectObType, Field::CodeName, Field::CodeQualname,
                                Field::CodeFilename, Field::CodeLinetable);
   heap.set(changed, field, heap.str("another"));
   heap.set(gone, Field::CodeFirstlineno, std::uint32_t{77});
+  // Compiled anew, all of its parts may lie where those of the former lay.
+  heap.memory.put(equal + heap.layout().code_version, std::uint32_t{1});
   // What changes while a code object lives makes no difference: its reference count.
   heap.memory.put(same, std::uint64_t{12345});
-  CHECK(codes.replaced({same, changed, gone}) ==
-        std::unordered_set<std::uint64_t>{changed.raw(), gone.raw()});
+  CHECK(codes.replaced({same, changed, gone, equal}) ==
+        std::unordered_set<std::uint64_t>{changed.raw(), gone.raw(), equal.raw()});
+}
+
+TEST_CASE("code that lies where other code lay is read in its place", "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  const RemoteAddr code = heap.code({.name = "before"});
+  CodeTable codes(heap.memory, heap.offsets());
+  codes.load({code});
+  heap.set(code, Field::CodeName, heap.str("after"));
+  codes.load({code});
+  CHECK(codes.codes().at(codes.at(code).index).function == "before");
+  codes.reload({code.raw()});
+  CHECK(codes.codes().at(codes.at(code).index).function == "after");
+  CHECK(codes.replaced({code}).empty());
 }
 
 TEST_CASE("an instruction pointer means a code unit of its code", "[python]") {

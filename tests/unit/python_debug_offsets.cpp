@@ -109,6 +109,7 @@ TEST_CASE("what the table does not publish is known for each version", "[python]
   REQUIRE(layout != nullptr);
   CHECK_FALSE(layout->tagged_references);
   CHECK(layout->code_first_traceable == 184);
+  CHECK(layout->code_version == 92);
   CHECK(layout->type_cached_keys == 880);
   CHECK(layout->status.initialized == 1U << 0U);
   CHECK(layout->status.unbound == 1U << 2U);
@@ -119,6 +120,7 @@ TEST_CASE("what the table does not publish is known for each version", "[python]
     REQUIRE(layout != nullptr);
     CHECK(layout->tagged_references);
     CHECK(layout->code_first_traceable == 192);
+    CHECK(layout->code_version == 92);
     CHECK(layout->type_cached_keys == (minor == 14 ? 880 : 888));
     CHECK(layout->status.initialized == 1U << 0U);
     CHECK(layout->status.unbound == 1U << 2U);
