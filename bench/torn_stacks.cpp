@@ -102,8 +102,9 @@ bool run(const test::Interpreter& interpreter, std::size_t snapshots,
       if (fault.empty()) continue;
       ++tally.impossible;
       if (++shown <= 20)
-        fmt::print(stderr, "{} {}: {} (attempt {})\n", interpreter.version, kind, fault,
-                   thread.attempts);
+        fmt::print(stderr, "{} {}: {} (attempt {}, innermost is {})\n", interpreter.version, kind,
+                   fault, thread.attempts,
+                   snapshot->codes.at(*thread.frames.front().code).qualified_name);
     }
   }
   std::sort(times.begin(), times.end());

@@ -266,16 +266,18 @@ class TwoCodeCopies {
 
 /// More copies of the innermost frames, where they lie side by side. One copy may show a function
 /// of one moment with the caller of the next: where calls follow each other faster than two cache
-/// lines are read, it does so now and then, and two copies do so by chance. All of these don't.
+/// lines are read, it does so now and then, and two copies do so by chance. All of these don't. The
+/// pointer to the current frame is read between each two of them, and counts if it was the same
+/// twice: had it been read once, an interrupt beside it would be enough for calls to come and go
+/// unseen.
 class InnermostLooks {
  public:
-  static constexpr std::size_t kBefore = 2;  // the pointer to the current frame is read
-  static constexpr std::size_t kAll = 4;
+  static constexpr std::size_t kAll = 6;
 
   InnermostLooks(const DebugOffsets& offsets, const FrameWalk& walk, const Pieces& pieces)
       : offsets_(offsets) {
-    constexpr std::size_t kMostFrames = 4;
-    constexpr std::uint64_t kMostBytes = 1024;
+    constexpr std::size_t kMostFrames = 16;
+    constexpr std::uint64_t kMostBytes = 2048;
     constexpr std::uint64_t kRoomAbove = 256;  // for one more call
     const RawFrame* innermost = nullptr;
     RemoteAddr outermost;
@@ -351,24 +353,26 @@ class TwoCopies {
       status.resize(pieces_.size(), ReadStatus::Pending);
   }
 
-  /// Reads the code, the pieces in `order` (of their indices), `pointer`, and then all of it in the
-  /// opposite order.
+  /// Reads the code, the pieces in `order` (of their indices), the innermost frames and `pointer`
+  /// in turns, and then the pieces and the code in the opposite order. Returns what the pointer was
+  /// most of the time.
   [[nodiscard]] RemoteAddr read(const Memory& memory, const std::vector<std::size_t>& order,
                                 RemoteAddr pointer, TwoCodeCopies& code,
                                 InnermostLooks& innermost) {
-    std::uint64_t value = 0;
+    std::array<std::uint64_t, InnermostLooks::kAll - 1> pointers{};
+    const std::size_t count = innermost.size() == 0 ? 1 : pointers.size();
     std::vector<ReadRequest> requests;
-    requests.reserve((code.size() + order.size()) * 2 + innermost.size() + 1);
+    requests.reserve((code.size() + order.size()) * 2 + innermost.size() + pointers.size());
     for (std::size_t i = 0; i < code.size(); ++i)
       requests.push_back(code.request(0, i));
     for (const std::size_t piece : order)
       requests.push_back(request(0, piece));
-    for (std::size_t i = 0; i < InnermostLooks::kBefore && i < innermost.size(); ++i)
-      requests.push_back(innermost.request(i));
     const std::size_t middle = requests.size();
-    requests.push_back({pointer, std::as_writable_bytes(std::span{&value, 1})});
-    for (std::size_t i = InnermostLooks::kBefore; i < innermost.size(); ++i)
-      requests.push_back(innermost.request(i));
+    for (std::size_t i = 0; i < count; ++i) {
+      if (i < innermost.size()) requests.push_back(innermost.request(i));
+      requests.push_back({pointer, std::as_writable_bytes(std::span{pointers}.subspan(i, 1))});
+    }
+    if (innermost.size() != 0) requests.push_back(innermost.request(count));
     for (auto piece = order.rbegin(); piece != order.rend(); ++piece) {
       requests.push_back(request(1, *piece));
     }
@@ -379,7 +383,21 @@ class TwoCopies {
       status_[0][order[i]] = requests[code.size() + i].status;
       status_[1][order[i]] = requests[requests.size() - 1 - code.size() - i].status;
     }
-    pointer_status_ = requests[middle].status;
+    pointer_status_ = ReadStatus::Ok;
+    for (const ReadRequest& request :
+         std::span{requests}.subspan(middle, innermost.size() + count)) {
+      if (request.at == pointer && request.status != ReadStatus::Ok) {
+        pointer_status_ = request.status;
+      }
+    }
+    const std::span seen = std::span{pointers}.first(count);
+    const auto times = [&](std::uint64_t value) {
+      return std::count(seen.begin(), seen.end(), value);
+    };
+    const std::uint64_t value =
+        *std::max_element(seen.begin(), seen.end(),
+                          [&](std::uint64_t a, std::uint64_t b) { return times(a) < times(b); });
+    pointer_held_ = count == 1 || times(value) >= 2;
     for (std::size_t i = 0; i < code.size(); ++i) {
       if (requests[i].status != ReadStatus::Ok ||
           requests[requests.size() - 1 - i].status != ReadStatus::Ok) {
@@ -389,6 +407,8 @@ class TwoCopies {
     return RemoteAddr{value};
   }
   [[nodiscard]] ReadStatus pointer_status() const { return pointer_status_; }
+  /// Whether the pointer was that more than once, or was read only once.
+  [[nodiscard]] bool pointer_held() const { return pointer_held_; }
 
   class Copy final : public FrameBytes {
    public:
@@ -426,6 +446,7 @@ class TwoCopies {
   std::array<std::vector<std::byte>, 2> bytes_;
   std::array<std::vector<ReadStatus>, 2> status_;
   ReadStatus pointer_status_ = ReadStatus::Pending;
+  bool pointer_held_ = false;
 };
 
 // What to copy for a stack that looked like `walk`: its frames, those that lie close together as
@@ -660,8 +681,8 @@ VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
       pairs.look(earlier, pieces);
       pairs.look(later, pieces);
     }
-    const bool same = (earlier.complete || earlier.limited) && same_stack(earlier, later) &&
-                      innermost.show(earlier, pieces) &&
+    const bool same = copies.pointer_held() && (earlier.complete || earlier.limited) &&
+                      same_stack(earlier, later) && innermost.show(earlier, pieces) &&
                       settle_code(codes, code, offsets, earlier, later, result.codes);
     result.too_slow = same && !quick;
     if (same) {

@@ -1,4 +1,5 @@
 // walk_verified with a target that runs on between the reads: what changes, and when, is scripted.
+#include <array>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdint>
@@ -63,11 +64,14 @@ struct RunningThread {
                          budget);
   }
 
-  /// What the target does between the two copies: when the pointer to the current frame is read.
-  /// `attempt` counts from 1.
+  /// What the target does between the two copies: when the pointer to the current frame is read for
+  /// the first time. `attempt` counts from 1.
   void between_copies(const std::function<void(int attempt)>& change) {
-    heap.memory.before_read = [this, change, attempt = 0](RemoteAddr at) mutable {
-      if (at == current_frame) change(++attempt);
+    heap.memory.before_read = [this, change, attempt = 0,
+                               last = std::size_t{0}](RemoteAddr at) mutable {
+      if (at != current_frame || heap.memory.calls == last) return;
+      last = heap.memory.calls;
+      change(++attempt);
     };
   }
   /// The same, in the first attempt only.
@@ -131,21 +135,24 @@ TEST_CASE("frames are copied from the oldest to the newest and back in one call"
   RunningThread target(15);
   CHECK(target.verify().verified);
   const std::vector<RemoteRange>& reads = target.heap.memory.reads;
-  REQUIRE(reads.size() == 9);
+  REQUIRE(reads.size() == 15);
   // The base frame and the entry frame lie side by side, and so do the frames in the chunk.
   CHECK(reads[0].contains(target.base));
   CHECK(reads[0].contains(target.entry));
   CHECK(reads[1].contains(target.outer));
   CHECK(reads[1].contains(target.middle));
   CHECK(reads[1].contains(target.inner));
-  // More looks at the innermost ones, on both sides of the pointer.
-  for (const std::size_t look : {2U, 3U, 5U, 6U}) {
-    CHECK(reads[look].contains(target.outer));
-    CHECK(reads[look].contains(target.inner));
+  // More looks at the innermost ones, and the pointer between each two of them.
+  for (std::size_t look = 2; look <= 12; ++look) {
+    if (look % 2 == 0) {
+      CHECK(reads[look].contains(target.outer));
+      CHECK(reads[look].contains(target.inner));
+    } else {
+      CHECK(reads[look] == RemoteRange{target.current_frame, 8});
+    }
   }
-  CHECK(reads[4] == RemoteRange{target.current_frame, 8});
-  CHECK(reads[7] == reads[1]);
-  CHECK(reads[8] == reads[0]);
+  CHECK(reads[13] == reads[1]);
+  CHECK(reads[14] == reads[0]);
   CHECK(target.heap.memory.calls == 1);
 }
 
@@ -470,6 +477,36 @@ TEST_CASE("a function with the caller of the next one is not believed", "[python
   const VerifiedWalk result = target.verify();
   CHECK(result.verified);
   CHECK(result.attempts == 2);
+}
+
+TEST_CASE("where the stack ends must be seen twice", "[python]") {
+  // Else the frames could have been read while none of that was called.
+  RunningThread target(14);
+  const std::array moments{target.inner, target.middle, target.outer, target.free_place,
+                           target.entry};
+  SECTION("and is") {
+    int reads = 0;
+    target.heap.memory.before_read = [&](RemoteAddr at) {
+      if (at == target.current_frame)
+        target.set_current_frame(moments.at(static_cast<std::size_t>(++reads % 2)));
+    };
+    const VerifiedWalk result = target.verify();
+    CHECK(result.verified);
+    CHECK(result.attempts == 1);
+    CHECK(result.walk.frames.front().at == target.middle);
+  }
+  SECTION("and isn't, for a while") {
+    std::size_t reads = 0;
+    target.heap.memory.before_read = [&](RemoteAddr at) {
+      if (at != target.current_frame) return;
+      const bool restless = ++reads <= 3 * moments.size();
+      target.set_current_frame(restless ? moments.at(reads % moments.size()) : target.inner);
+    };
+    const VerifiedWalk result = target.verify();
+    CHECK(result.verified);
+    CHECK(result.attempts == 4);
+    CHECK(result.walk.frames.front().at == target.inner);
+  }
 }
 
 TEST_CASE("a generator and its caller must agree for some time", "[python]") {
