@@ -153,7 +153,7 @@ TEST_CASE("a process is read whole", "[snapshot]") {
   CHECK(snapshot->python.debug_build == false);
   CHECK_FALSE(snapshot->finalizing);
   CHECK(snapshot->capture.consistent);
-  CHECK(snapshot->capture.attempts == 1);
+  CHECK(snapshot->capture.attempts >= 1);  // slow machines find their own measure first
   CHECK(snapshot->capture.paused_us == 0);
   CHECK(snapshot->warnings.empty());
   REQUIRE(snapshot->interpreters.size() == 1);
