@@ -10,6 +10,7 @@ which should have written them didn't run.
 """
 
 import json
+import multiprocessing
 import pathlib
 import sys
 
@@ -79,14 +80,19 @@ def load_documents(path):
     return documents
 
 
-def without_repeated_frames(document):
-    """The document with each frame of a stack once. The schema says the same of every frame, and a recursion
-    has a hundred thousand equal ones."""
+# Frames that some document had, as texts: most have been seen before, and the schema says the same of every one.
+_known_frames = set()
+
+
+def without_known_frames(document):
+    """The document with the frames that no document before it had. A recursion has a hundred thousand equal ones."""
     threads = document.get("threads")
     for thread in threads if isinstance(threads, list) else []:
         frames = thread.get("frames") if isinstance(thread, dict) else None
         if isinstance(frames, list):
-            thread["frames"] = list({json.dumps(frame): frame for frame in frames}.values())
+            new = {text: frame for frame in frames if (text := json.dumps(frame)) not in _known_frames}
+            _known_frames.update(new)
+            thread["frames"] = list(new.values())
     return document
 
 
@@ -98,9 +104,27 @@ def problems_of(document, validators):
     if not isinstance(name, str) or name not in validators:
         yield f"unknown schema {name!r}"
         return
-    for error in validators[name].iter_errors(without_repeated_frames(document)):
+    for error in validators[name].iter_errors(without_known_frames(document)):
         place = "/".join(map(str, error.absolute_path)) or "(top)"
         yield f"{place}: {error.message[:500]}"
+
+
+def _use(validators):
+    global _validators
+    _validators = validators
+
+
+def check(path):
+    """How many documents a file holds, and what is wrong with them."""
+    try:
+        documents = load_documents(path)
+    except Invalid as error:
+        return 0, [str(error)]
+    return len(documents), [
+        f"{place}: {text}"
+        for place, document in documents
+        for text in problems_of(document, _validators)
+    ]
 
 
 def main(arguments):
@@ -111,17 +135,11 @@ def main(arguments):
     if not validators:
         print(f"no schemas in {arguments[0]}", file=sys.stderr)
         return 1
-    count = 0
-    problems = []
-    for path in sorted(pathlib.Path(arguments[1]).glob("*.json")):
-        try:
-            documents = load_documents(path)
-        except Invalid as error:
-            problems.append(str(error))
-            continue
-        for place, document in documents:
-            count += 1
-            problems += [f"{place}: {text}" for text in problems_of(document, validators)]
+    paths = sorted(pathlib.Path(arguments[1]).glob("*.json"))
+    with multiprocessing.get_context("fork").Pool(initializer=_use, initargs=(validators,)) as pool:
+        checked = pool.map(check, paths, chunksize=16)
+    count = sum(documents for documents, _ in checked)
+    problems = [problem for _, found in checked for problem in found]
     for problem in problems[:20]:
         print(problem, file=sys.stderr)
     print(f"{count} documents, {len(problems)} problems")
