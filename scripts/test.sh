@@ -61,9 +61,6 @@ scripts/fuzz.sh 10
 step 'building and testing: tsan'
 cmake --preset tsan >/dev/null
 cmake --build --preset tsan -j "$jobs"
-# No version differs in that.
-PYSCOPE_TEST_INTERPRETERS=$PWD/build/one-interpreter.tsv
-awk -F '\t' '$1 ~ /^3\.14/ && $2 !~ /debug/' "$all_interpreters" >"$PYSCOPE_TEST_INTERPRETERS"
 # Address space that is laid out too randomly is more than it can cope with.
 PYSCOPE_TEST_BINARY=$PWD/build/tsan/pyscope setarch -R build/asan/tests/pyscope_live_tests \
   'a hundred processes are dumped in one go,a thousand threads are dumped whole,ps lists a process*,children that end*'
