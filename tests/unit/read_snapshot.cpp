@@ -3,6 +3,7 @@
 
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <fstream>
@@ -153,7 +154,14 @@ TEST_CASE("a process is read whole", "[snapshot]") {
   CHECK(snapshot->python.debug_build == false);
   CHECK_FALSE(snapshot->finalizing);
   CHECK(snapshot->capture.consistent);
-  CHECK(snapshot->capture.attempts >= 1);  // slow machines find their own measure first
+  // A reading that we were interrupted in takes another.
+  int fewest = snapshot->capture.attempts;
+  for (int reading = 0; reading < 50 && fewest != 1; ++reading) {
+    const auto again = process.read();
+    REQUIRE(again);
+    fewest = std::min(fewest, again->capture.attempts);
+  }
+  CHECK(fewest == 1);
   CHECK(snapshot->capture.paused_us == 0);
   CHECK(snapshot->warnings.empty());
   REQUIRE(snapshot->interpreters.size() == 1);
