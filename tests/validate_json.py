@@ -80,17 +80,19 @@ def load_documents(path):
     return documents
 
 
-# Frames that some document had, as texts: most have been seen before, and the schema says the same of every one.
+# The schema and the text of each frame that some document had: a schema says the same of all of its frames, and most
+# have been seen before.
 _known_frames = set()
 
 
 def without_known_frames(document):
-    """The document with the frames that no document before it had. A recursion has a hundred thousand equal ones."""
+    """The document with the frames that none of its kind had before. A recursion has a hundred thousand equal ones."""
     threads = document.get("threads")
     for thread in threads if isinstance(threads, list) else []:
         frames = thread.get("frames") if isinstance(thread, dict) else None
         if isinstance(frames, list):
-            new = {text: frame for frame in frames if (text := json.dumps(frame)) not in _known_frames}
+            texts = {(document["schema"], json.dumps(frame)): frame for frame in frames}
+            new = {text: frame for text, frame in texts.items() if text not in _known_frames}
             _known_frames.update(new)
             thread["frames"] = list(new.values())
     return document

@@ -1,5 +1,7 @@
 #include "native/demangle.hpp"
 
+// The C library has it. Otherwise it is declared here, by another type than <cstring>'s.
+#define HAVE_DECL_BASENAME 1
 #include <libiberty/demangle.h>
 
 #include <csetjmp>
