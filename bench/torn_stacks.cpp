@@ -26,10 +26,10 @@
 #include <string_view>
 #include <vector>
 
-#include "attach.hpp"
-#include "read_snapshot.hpp"
+#include "session/snapshot.hpp"
 #include "support/legal_stacks.hpp"
 #include "support/target.hpp"
+#include "target/attach.hpp"
 
 using namespace pyscope;
 

@@ -9,7 +9,7 @@
 #include "pyscope/inspect.hpp"
 #include "pyscope/inspected_value.hpp"
 #include "pyscope/render.hpp"
-#include "read_inspection.hpp"
+#include "session/inspection.hpp"
 #include "verdict/diagnosis_builder.hpp"
 
 namespace pyscope::fuzz {

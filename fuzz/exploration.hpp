@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "pyscope/memory.hpp"
-#include "read_snapshot.hpp"
-#include "recording.hpp"
+#include "session/snapshot.hpp"
+#include "target/recording.hpp"
 
 namespace pyscope::fuzz {
 

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "elf/debug_lines.hpp"
 #include "elf/decompress.hpp"
 #include "elf/elf_file.hpp"
@@ -33,16 +34,15 @@
 #include "process/namespace_pids.hpp"
 #include "process/permission.hpp"
 #include "process/sockets.hpp"
-#include "process/unique_fd.hpp"
 #include "process/unix_peers.hpp"
 #include "process/user_names.hpp"
 #include "pyscope/invocation.hpp"
 #include "pyscope/render.hpp"
-#include "python/debug_offsets.hpp"
 #include "python/exception_table.hpp"
 #include "python/location_table.hpp"
-#include "python/object_path.hpp"
-#include "python/secrets.hpp"
+#include "structures/debug_offsets.hpp"
+#include "values/object_path.hpp"
+#include "values/secrets.hpp"
 
 namespace pyscope::fuzz {
 namespace {

@@ -7,11 +7,11 @@
 #include <cstdlib>
 #include <string>
 
-#include "attach.hpp"
 #include "fuzz/exploration.hpp"
 #include "memory/image_memory.hpp"
 #include "pyscope/capture.hpp"
-#include "recording.hpp"
+#include "target/attach.hpp"
+#include "target/recording.hpp"
 
 namespace {
 

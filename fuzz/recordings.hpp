@@ -9,7 +9,7 @@
 
 #include "fuzz/exploration.hpp"
 #include "pyscope/memory.hpp"
-#include "recording.hpp"
+#include "target/recording.hpp"
 
 namespace pyscope::fuzz {
 

@@ -34,7 +34,7 @@ fi
 
 step 'linting'
 # What reads a target's bytes.
-scripts/lint.sh --quick src/{elf,memory,native,python}/*.cpp
+scripts/lint.sh --quick src/{elf,memory,native,structures,python,values,frames,locks}/*.cpp
 
 all_interpreters=$PYSCOPE_TEST_INTERPRETERS
 leave_out=()

@@ -1,50 +1,71 @@
 """Fails when an #include points against the direction of the data flow.
 
-usage: check_layers.py SOURCE_FOLDER
+usage: check_layers.py REPOSITORY
 
-The folders of src/ are layers: what a process is knows nothing of Python, what Python is knows nothing of
-processes, and renderers know the model and nothing else. Only the files directly in src/ join them; parallel.hpp and
-file_name.hpp there know nothing of pyscope at all.
+Each folder of src/ is a layer. BELOW names the layers that each one may include; docs/architecture.md has the
+picture. There is no file of pyscope outside of a layer. Public headers include public headers only, and those in
+HIDDEN_FROM_RENDERERS are not for verdicts and renderers, which get plain data and have no way to reach a process.
 """
 
 import pathlib
 import re
 import sys
 
-ALLOWED = {
-    "process": {"process"},
-    "memory": {"memory", "process/unique_fd.hpp"},
-    "elf": {"elf"},
-    "native": {"native", "process", "elf", "memory"},
-    "python": {"python", "memory"},
-    "source": {"source", "process"},
-    "verdict": {"verdict", "file_name.hpp"},
-    "format": {"format", "verdict", "file_name.hpp"},
-    "cli": {"cli", "process/opening.hpp", "parallel.hpp"},
+BELOW = {
+    "base": set(),
+    "process": {"base"},
+    "memory": {"base"},
+    "elf": {"base"},
+    "structures": {"base"},
+    "python": {"base", "memory", "structures"},
+    "values": {"base", "memory", "structures", "python"},
+    "frames": {"base", "memory", "structures", "python", "values"},
+    "locks": {"base", "memory", "structures", "python", "values", "frames"},
+    "native": {"base", "process", "memory", "elf"},
+    "source": {"base", "process"},
+    "target": {"base", "process", "memory", "elf", "structures", "python"},
+    "model": {"base"},
+    "passes": {"base", "process", "memory", "structures", "python", "values", "frames", "locks", "native", "source",
+               "target", "model", "elf"},
+    "session": {"base", "process", "memory", "structures", "python", "values", "frames", "locks", "native", "source",
+                "target", "model", "passes", "verdict"},
+    "verdict": {"base", "model"},
+    "format": {"base", "model", "verdict"},
+    "cli": {"base", "model", "format"},
 }
-# Public headers that a renderer must not see: it has no way to reach a process.
-HIDDEN_FROM_FORMAT = {"pyscope/capture.hpp", "pyscope/inspect.hpp", "pyscope/why.hpp", "pyscope/processes.hpp", "pyscope/memory.hpp", "pyscope/address.hpp"}
+HIDDEN_FROM_RENDERERS = {
+    "pyscope/address.hpp", "pyscope/capture.hpp", "pyscope/inspect.hpp", "pyscope/memory.hpp",
+    "pyscope/processes.hpp", "pyscope/why.hpp",
+}
+RENDERERS = {"verdict", "format"}
 
 
-def main(folder: str) -> int:
-    source = pathlib.Path(folder)
+def included(path: pathlib.Path) -> list[str]:
+    return re.findall(r'^#include "([^"]+)"', path.read_text(), re.MULTILINE)
+
+
+def main(repository: str) -> int:
+    root = pathlib.Path(repository)
+    source = root / "src"
     layers = {path.name for path in source.iterdir() if path.is_dir()}
-    if layers != set(ALLOWED):
-        print(f"the folders of src/ are {sorted(layers)}, and this check knows {sorted(ALLOWED)}")
+    if layers != set(BELOW):
+        print(f"the folders of src/ are {sorted(layers)}, and this check knows {sorted(BELOW)}")
         return 1
-    files = [path for layer in layers for path in (source / layer).glob("*.[ch]pp")]
-    wrong = []
+    files = sorted(source.rglob("*.[ch]pp"))
+    headers = sorted((root / "include").rglob("*.hpp"))
+    wrong = [f"{path}: lies in no layer" for path in files if path.parent.parent != source]
     for path in files:
         layer = path.parent.name
-        for included in re.findall(r'^#include "([^"]+)"', path.read_text(), re.MULTILINE):
-            if included.startswith("pyscope/"):
-                if layer in ("format", "verdict") and included in HIDDEN_FROM_FORMAT:
-                    wrong.append(f"{path}: {included}")
-            elif included.split("/")[0] not in ALLOWED[layer] and included not in ALLOWED[layer]:
-                wrong.append(f"{path}: {included}")
+        for name in included(path):
+            if name.startswith("pyscope/"):
+                if layer in RENDERERS and name in HIDDEN_FROM_RENDERERS:
+                    wrong.append(f"{path}: {name}")
+            elif name.split("/")[0] not in BELOW.get(layer, set()) | {layer}:
+                wrong.append(f"{path}: {name}")
+    wrong += [f"{path}: {name}" for path in headers for name in included(path) if not name.startswith("pyscope/")]
     print(*wrong, sep="\n")
-    print(f"{len(files)} files, {len(wrong)} includes against the direction of the layers")
-    return 1 if wrong or not files else 0
+    print(f"{len(files) + len(headers)} files, {len(wrong)} includes against the direction of the layers")
+    return 1 if wrong or not files or not headers else 0
 
 
 if __name__ == "__main__":

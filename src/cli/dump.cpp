@@ -11,10 +11,10 @@
 #include <set>
 #include <thread>
 
+#include "base/parallel.hpp"
 #include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
-#include "parallel.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/processes.hpp"
 #include "pyscope/render.hpp"

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "file_name.hpp"
+#include "base/file_name.hpp"
 #include "format/escape.hpp"
 #include "format/underline.hpp"
 

@@ -21,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-#include "file_name.hpp"
+#include "base/file_name.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"

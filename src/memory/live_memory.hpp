@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 #include "pyscope/memory.hpp"
 
 namespace pyscope {

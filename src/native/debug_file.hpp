@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "base/log.hpp"
 #include "elf/elf_file.hpp"
-#include "process/log.hpp"
 #include "process/process.hpp"
 
 namespace pyscope {

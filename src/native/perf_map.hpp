@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "process/log.hpp"
+#include "base/log.hpp"
 #include "process/process.hpp"
 
 namespace pyscope {

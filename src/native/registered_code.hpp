@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "base/log.hpp"
 #include "elf/symbol_table.hpp"
 #include "native/eh_frame.hpp"
-#include "process/log.hpp"
 #include "pyscope/memory.hpp"
 
 namespace pyscope {

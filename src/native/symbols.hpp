@@ -11,12 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "base/log.hpp"
 #include "elf/dwarf.hpp"
 #include "elf/elf_image.hpp"
 #include "native/mapped_images.hpp"
 #include "native/perf_map.hpp"
 #include "native/registered_code.hpp"
-#include "process/log.hpp"
 #include "process/maps.hpp"
 #include "process/process.hpp"
 #include "pyscope/address.hpp"

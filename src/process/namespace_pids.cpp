@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/unique_fd.hpp"
 #include "process/cgroup.hpp"
 #include "process/facts.hpp"
 #include "process/other_processes.hpp"
-#include "process/unique_fd.hpp"
 #include "process/words.hpp"
 #include "pyscope/invocation.hpp"
 

@@ -16,8 +16,8 @@
 #include <optional>
 #include <string_view>
 
+#include "base/unique_fd.hpp"
 #include "process/facts.hpp"
-#include "process/unique_fd.hpp"
 
 namespace pyscope {
 namespace {

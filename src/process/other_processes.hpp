@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "process/log.hpp"
+#include "base/log.hpp"
 #include "process/maps.hpp"
 
 namespace pyscope {

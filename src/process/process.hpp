@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "base/log.hpp"
+#include "base/unique_fd.hpp"
 #include "process/facts.hpp"
-#include "process/log.hpp"
 #include "process/maps.hpp"
-#include "process/unique_fd.hpp"
 #include "pyscope/error.hpp"
 
 namespace pyscope {

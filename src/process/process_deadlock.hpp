@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "base/log.hpp"
 #include "process/facts.hpp"
-#include "process/log.hpp"
 #include "process/process.hpp"
 
 namespace pyscope {

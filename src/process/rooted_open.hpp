@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 
 namespace pyscope {
 

@@ -15,8 +15,8 @@
 #include <span>
 #include <string>
 
+#include "base/unique_fd.hpp"
 #include "process/registers.hpp"
-#include "process/unique_fd.hpp"
 #include "pyscope/error.hpp"
 
 namespace pyscope {

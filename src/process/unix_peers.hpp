@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 
 namespace pyscope {
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <array>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 #include "process/words.hpp"
 
 namespace pyscope {

@@ -12,7 +12,7 @@
 
 #include "memory/page_cache.hpp"
 #include "pyscope/error.hpp"
-#include "python/debug_offsets.hpp"
+#include "structures/debug_offsets.hpp"
 
 namespace pyscope {
 

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "python/frames.hpp"
+#include "frames/frames.hpp"
 #include "python/reader.hpp"
 
 namespace pyscope {

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "process/log.hpp"
+#include "base/log.hpp"
 #include "pyscope/snapshot.hpp"
 
 namespace pyscope {

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "file_name.hpp"
+#include "base/file_name.hpp"
 #include "verdict/activity.hpp"
 
 namespace pyscope {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "file_name.hpp"
+#include "base/file_name.hpp"
 
 namespace pyscope {
 namespace {

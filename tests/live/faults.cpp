@@ -6,17 +6,17 @@
 #include <string>
 #include <vector>
 
-#include "attach.hpp"
 #include "memory/image_memory.hpp"
 #include "pyscope/inspected_value.hpp"
 #include "pyscope/render.hpp"
 #include "python/objects.hpp"
-#include "read_inspection.hpp"
-#include "read_snapshot.hpp"
-#include "recording.hpp"
+#include "session/inspection.hpp"
+#include "session/snapshot.hpp"
 #include "support/catch.hpp"
 #include "support/dump.hpp"
 #include "support/target.hpp"
+#include "target/attach.hpp"
+#include "target/recording.hpp"
 
 using namespace pyscope;
 using namespace pyscope::test;

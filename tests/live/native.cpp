@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 #include "pyscope/capture.hpp"
 #include "support/catch.hpp"
 #include "support/native_stacks.hpp"

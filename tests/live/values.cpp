@@ -8,14 +8,14 @@
 
 #include "memory/page_cache.hpp"
 #include "pyscope/render.hpp"
-#include "python/object_items.hpp"
-#include "python/object_path.hpp"
-#include "python/plain_value.hpp"
-#include "read_snapshot.hpp"
-#include "recording.hpp"
+#include "session/snapshot.hpp"
 #include "support/catch.hpp"
 #include "support/dump.hpp"
 #include "support/target.hpp"
+#include "target/recording.hpp"
+#include "values/object_items.hpp"
+#include "values/object_path.hpp"
+#include "values/plain_value.hpp"
 
 using namespace pyscope::test;
 using nlohmann::json;

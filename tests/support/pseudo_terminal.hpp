@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 #include "support/child.hpp"
 
 namespace pyscope::test {

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "elf/debug_lines.hpp"
-#include "process/unique_fd.hpp"
 #include "unit/scratch_folder.hpp"
 #include "unit/tool_output.hpp"
 

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "elf_headers.hpp"
-#include "process/unique_fd.hpp"
 
 using namespace pyscope;
 

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "elf/decompress.hpp"
 #include "elf/elf_file.hpp"
 #include "elf/symbol_table.hpp"
-#include "process/unique_fd.hpp"
 #include "unit/scratch_folder.hpp"
 #include "unit/tool_output.hpp"
 

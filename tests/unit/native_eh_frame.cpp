@@ -11,10 +11,10 @@
 #include <random>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "elf/elf_image.hpp"
 #include "native/eh_frame.hpp"
 #include "paged_memory.hpp"
-#include "process/unique_fd.hpp"
 
 using namespace pyscope;
 using test::PagedMemory;

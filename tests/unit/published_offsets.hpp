@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "python/debug_offsets.hpp"
+#include "structures/debug_offsets.hpp"
 
 namespace pyscope::test {
 

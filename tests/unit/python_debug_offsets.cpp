@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "published_offsets.hpp"
-#include "python/debug_offsets.hpp"
+#include "structures/debug_offsets.hpp"
 
 using namespace pyscope;
 using test::kAbsent;

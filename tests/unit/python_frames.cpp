@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "frames/frames.hpp"
 #include "memory/page_cache.hpp"
-#include "python/frames.hpp"
 #include "python_heap.hpp"
 
 using namespace pyscope;

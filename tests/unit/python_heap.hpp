@@ -7,12 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "frames/frames.hpp"
 #include "memory/page_cache.hpp"
 #include "paged_memory.hpp"
 #include "pyscope/address.hpp"
-#include "python/debug_offsets.hpp"
-#include "python/frames.hpp"
 #include "python/reader.hpp"
+#include "structures/debug_offsets.hpp"
 
 namespace pyscope::test {
 

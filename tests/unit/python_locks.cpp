@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "python/locks.hpp"
+#include "locks/locks.hpp"
 #include "python_heap.hpp"
 
 using namespace pyscope;

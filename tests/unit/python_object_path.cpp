@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "python/object_path.hpp"
+#include "values/object_path.hpp"
 
 using namespace pyscope;
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "python/repr.hpp"
 #include "python_heap.hpp"
+#include "values/repr.hpp"
 
 using namespace pyscope;
 using pyscope::test::PythonHeap;

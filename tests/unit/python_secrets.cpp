@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "python/secrets.hpp"
+#include "values/secrets.hpp"
 
 using namespace pyscope;
 

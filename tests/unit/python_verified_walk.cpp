@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "python/frames.hpp"
+#include "frames/frames.hpp"
 #include "python_heap.hpp"
 
 using namespace pyscope;

@@ -1,5 +1,3 @@
-#include "read_locks.hpp"
-
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -9,6 +7,8 @@
 #include <optional>
 #include <random>
 #include <vector>
+
+#include "passes/locks.hpp"
 
 using namespace pyscope;
 

@@ -1,6 +1,4 @@
 // Whole dumps of a hand-built process: what a target can look like that no live one can be made to.
-#include "read_snapshot.hpp"
-
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -17,8 +15,9 @@
 #include "memory/image_memory.hpp"
 #include "pyscope/capture.hpp"
 #include "python_heap.hpp"
-#include "recording.hpp"
 #include "scratch_folder.hpp"
+#include "session/snapshot.hpp"
+#include "target/recording.hpp"
 
 using namespace pyscope;
 using test::PagedMemory;

@@ -1,7 +1,5 @@
 // What the arguments of system calls tell, where they lie in memory that may hold anything. There
 // is no process to ask, as in a recording.
-#include "read_waits.hpp"
-
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
@@ -16,6 +14,7 @@
 #include <vector>
 
 #include "paged_memory.hpp"
+#include "passes/waits.hpp"
 
 using namespace pyscope;
 using test::PagedMemory;

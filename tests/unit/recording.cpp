@@ -1,4 +1,4 @@
-#include "recording.hpp"
+#include "target/recording.hpp"
 
 #include <catch2/catch.hpp>
 #include <chrono>

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 #include "scratch_folder.hpp"
 
 namespace pyscope::test {

@@ -1,0 +1,33 @@
+// The variables of a frame.
+#pragma once
+
+#include "frames/frames.hpp"
+#include "pyscope/snapshot.hpp"
+#include "values/repr.hpp"
+
+namespace pyscope {
+
+/// One variable of a frame, and the object that it is bound to.
+struct FrameVariable {
+  std::string name;
+  LocalKind kind = LocalKind::Local;
+  Parameter parameter = Parameter::None;
+  RemoteAddr value;
+};
+
+struct FrameVariables {
+  std::vector<FrameVariable> variables;
+  bool is_namespace = false;  // of a module or a class body, and not the slots of a function
+  bool complete = true;       // no name was unreadable; it is kUnreadableName then
+  RemoteAddr globals;         // the dict in which the frame looks up what is none of these
+};
+
+/// The variables of a frame, whose executable must be a code object; unbound ones are left out. Of
+/// a module or a class body, its namespace without the names that Python itself puts there.
+[[nodiscard]] Result<FrameVariables> read_variables(const Reader& reader, const RawFrame& frame);
+
+/// The same with their values as text.
+[[nodiscard]] Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& values,
+                                 const ValueLimits& limits);
+
+}  // namespace pyscope

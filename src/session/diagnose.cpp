@@ -1,0 +1,154 @@
+// Samples a process, and hands what was seen to the judgement.
+#include <algorithm>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "frames/locals.hpp"
+#include "memory/page_cache.hpp"
+#include "pyscope/why.hpp"
+#include "session/snapshot.hpp"
+#include "target/attach.hpp"
+#include "verdict/diagnosis_builder.hpp"
+#include "verdict/native_code.hpp"
+
+namespace pyscope {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Of each thread of a sample what the builder needs to follow its stack.
+std::vector<DiagnosisBuilder::StackMarks> marks_of(const LocatedSnapshot& located,
+                                                   const PageCache& cache,
+                                                   const PythonLayout& layout) {
+  std::vector<DiagnosisBuilder::StackMarks> marks;
+  for (std::size_t i = 0; i < located.frames.size(); ++i) {
+    auto& mark = marks.emplace_back();
+    for (const RawFrame& frame : located.frames[i])
+      mark.frames.push_back(frame.at.raw());
+    const Thread& thread = located.snapshot.threads[i];
+    if (thread.state != ThreadState::Running && thread.state != ThreadState::WaitingForGil)
+      continue;
+    const auto innermost = std::find_if(located.frames[i].begin(), located.frames[i].end(),
+                                        [](const RawFrame& frame) { return !frame.is_entry(); });
+    if (innermost == located.frames[i].end()) continue;
+    const auto opcode = read_as<std::uint8_t>(cache, innermost->instruction);
+    mark.at_backward_jump =
+        opcode && std::find(layout.backward_jumps.begin(), layout.backward_jumps.end(), *opcode) !=
+                      layout.backward_jumps.end();
+  }
+  return marks;
+}
+
+/// A variable of a loop takes little room, and is read again and again.
+ValueLimits limits_of_a_loop(ValueLimits limits) {
+  limits.max_string = std::min<std::size_t>(limits.max_string, 40);
+  limits.max_items = std::min<std::size_t>(limits.max_items, 4);
+  limits.max_depth = std::min<std::size_t>(limits.max_depth, 1);
+  return limits;
+}
+
+void look_into_loops(const Target& target, const LocatedSnapshot& located,
+                     const ValueLimits& limits, DiagnosisBuilder& builder) {
+  constexpr std::size_t kMostMemory = std::size_t{16} << 20U;
+  constexpr ReprBudget kBudget{.objects = 10'000, .text = std::size_t{1} << 20U};
+  for (const DiagnosisBuilder::Place& place : builder.frames_to_look_into()) {
+    const PageCache cache(*target.memory, kMostMemory);
+    const Reader reader(cache, target.runtime.offsets);
+    ObjectReader objects(reader);
+    ReprBudget budget = kBudget;
+    ReprWriter values(objects, limits, budget);
+    const RawFrame& frame = located.frames[place.thread][place.frame];
+    const auto at = Clock::now();
+    const Locals locals = read_locals(reader, frame, values, limits);
+    // Of a frame that has gone meanwhile nothing is known.
+    const auto executable = read_as<std::uint64_t>(*target.memory, frame.at,
+                                                   target.runtime.offsets[Field::FrameExecutable]);
+    if (!executable || !locals.error.empty() ||
+        target.runtime.offsets.layout().untagged(*executable) != frame.executable.raw()) {
+      continue;
+    }
+    builder.add_variables(place, locals, at);
+  }
+}
+
+/// A few looks at the native frames of the threads that can't be explained without.
+std::vector<Snapshot> look_at_native_code(const Target& target, const ThreadSource& source,
+                                          ProcessFacts& facts, const Diagnosis& diagnosis,
+                                          const WhyOptions& options, const Log& log) {
+  constexpr std::size_t kLooks = 10;
+  constexpr std::chrono::milliseconds kApart{10};
+  const Process& process = *target.process;
+  CaptureOptions capture_options;
+  capture_options.native = Native::Folded;
+  for (const ThreadDiagnosis& judged : diagnosis.threads) {
+    if (wants_native_code(judged, diagnosis.last)) {
+      capture_options.threads.push_back(std::to_string(judged.tid));
+    }
+  }
+  std::vector<Snapshot> looks;
+  if (capture_options.threads.empty()) return looks;
+  ThreadSource holding = source;
+  holding.hold = ThreadHold::stop;
+  holding.process = &process;
+  for (std::size_t i = 0; i < kLooks; ++i) {
+    if (i > 0) std::this_thread::sleep_for(kApart);
+    if (i > 0 && options.go_on && !options.go_on(diagnosis.samples + i)) break;
+    facts.tasks = process.tasks(true);
+    auto look = read_snapshot(*target.memory, target.runtime, facts, holding, capture_options, log);
+    // It may have ended, or one of its threads: what was seen until then is told.
+    if (!look || process.ended() || !runs_same_program(target)) break;
+    looks.push_back(*std::move(look));
+  }
+  return looks;
+}
+
+}  // namespace
+
+Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
+  const Log log(options.log);
+  const auto target = attach(pid, log);
+  if (!target) return fail(target.error());
+  const Process& process = *target->process;
+  // What threads wait for is asked of the kernel only at the end: the tables of a busy server's
+  // sockets take longer to read than all the rest.
+  const ThreadSource quick = thread_source(process);
+  ThreadSource thorough = quick;
+  thorough.process = &process;
+  CaptureOptions capture_options;
+  capture_options.threads = options.threads;
+  const ValueLimits limits = limits_of_a_loop(options.values);
+  constexpr std::size_t kMostSamples = 100'000;
+  DiagnosisBuilder builder;
+  const auto end = Clock::now() + options.duration;
+  ProcessFacts facts = process.facts();
+  bool last = false;
+  for (std::size_t samples = 1;; ++samples) {
+    const auto begin = Clock::now();
+    facts.captured_at = std::chrono::system_clock::now();
+    facts.tasks = process.tasks(true);
+    auto located = read_located_snapshot(*target->memory, target->runtime, facts,
+                                         last ? thorough : quick, capture_options, log);
+    const bool gone = process.ended() || !runs_same_program(*target);
+    // What was seen before it ended is worth telling.
+    constexpr std::size_t kEnough = 2;
+    if (gone && samples > kEnough) break;
+    if (gone) return fail(gone_while_read(process));
+    if (!located) return fail(std::move(located).error());
+    const PageCache cache(*target->memory);
+    const auto marks = marks_of(*located, cache, target->runtime.offsets.layout());
+    builder.add(std::move(located->snapshot), marks, begin);
+    look_into_loops(*target, *located, limits, builder);
+    if (last) break;
+    const auto next = begin + options.interval;
+    last = (options.go_on && !options.go_on(samples)) || next >= end || samples >= kMostSamples;
+    if (!last || samples == 1) std::this_thread::sleep_until(std::min(next, end));
+  }
+  Diagnosis diagnosis = builder.finish();
+  if (options.native) {
+    add_native_code(diagnosis, look_at_native_code(*target, quick, facts, diagnosis, options, log));
+  }
+  return diagnosis;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,523 @@
+// Values at paths: finds where each path leads, and reads it until two readings agree.
+#include "session/inspection.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "frames/locals.hpp"
+#include "memory/page_cache.hpp"
+#include "passes/stacks.hpp"
+#include "values/object_items.hpp"
+#include "values/object_path.hpp"
+#include "values/plain_value.hpp"
+#include "values/secrets.hpp"
+
+namespace pyscope {
+namespace {
+
+/// What is asked for, and what is wrong with it if it can't be understood.
+struct Request {
+  std::string text;
+  Result<ObjectPath> path;
+};
+
+bool same(const InspectedItem& a, const InspectedItem& b) {
+  return a.name == b.name && a.type == b.type && a.repr == b.repr && a.size == b.size;
+}
+
+bool same(const InspectedValue& a, const InspectedValue& b) {
+  const auto message = [](const InspectedValue& value) {
+    return value.error ? value.error->message : std::string{};
+  };
+  return message(a) == message(b) && a.address == b.address && a.repr == b.repr &&
+         a.type == b.type && a.items.size() == b.items.size() &&
+         std::equal(a.items.begin(), a.items.end(), b.items.begin(),
+                    [](const InspectedItem& x, const InspectedItem& y) { return same(x, y); });
+}
+
+bool may_settle(const Error& error) {
+  return error.kind == ErrorKind::Fault || error.kind == ErrorKind::Malformed;
+}
+
+/// One reading of all paths.
+class Reading {
+ public:
+  Reading(const InspectionSource& source, const InspectOptions& options, const Log& log)
+      : source_(source),
+        options_(options),
+        log_(log),
+        cache_(source.memory, kMostMemory),
+        text_budget_{kMostText},
+        reader_(cache_, source.runtime.offsets, &text_budget_),
+        objects_(reader_) {}
+
+  Result<std::vector<InspectedValue>> read(const std::vector<Request>& requests) {
+    const bool frames = std::any_of(requests.begin(), requests.end(), [](const Request& request) {
+      return request.path && request.path->in_frame;
+    });
+    if (auto ok = read_runtime(); !ok) return fail(std::move(ok).error());
+    // Before anything that a thread can change: frames, too, come and go.
+    const auto gils_before = gils();
+    if (frames) {
+      if (auto ok = read_stacks(requests); !ok) return fail(std::move(ok).error());
+    }
+    std::vector<InspectedValue> values;
+    for (const Request& request : requests) {
+      const std::size_t failures = cache_.failures();
+      InspectedValue& value = values.emplace_back(value_of(request));
+      if (cache_.failures() > failures || (request.path && lacks_stacks(*request.path))) {
+        doubt(value);
+      }
+    }
+    const auto& interpreters = runtime_.interpreters;
+    stood_still_ = gils_before == gils() &&
+                   std::all_of(interpreters.begin(), interpreters.end(), [&](const auto& one) {
+                     const auto gil = gils_before.find(one.gil.raw());
+                     return gil != gils_before.end() && gil->second.locked == 0;
+                   });
+    return values;
+  }
+
+  /// For paths whose first name is no module's: the frames that have a variable of this name.
+  void point_to_frames(const std::vector<Request>& requests, std::vector<InspectedValue>& values) {
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      const auto& path = requests[i].path;
+      if (!values[i].error || !path || path->in_frame) continue;
+      if (PathResolver(objects_, runtime_.interpreters.front()).knows_start(*path)) continue;
+      if (stacks_.frames.empty() && !read_stacks({})) return;
+      const auto places = frames_with(path->steps.front().text, path->text);
+      if (places.empty()) continue;
+      values[i].error->hint =
+          fmt::format("it is a variable of a running function: {}", fmt::join(places, " or "));
+    }
+  }
+
+  /// True if nobody can have changed anything in the meantime: nobody had a GIL.
+  [[nodiscard]] bool stood_still() const { return stood_still_; }
+
+ private:
+  static constexpr std::size_t kMostMemory = std::size_t{512} << 20U;
+  static constexpr std::uint64_t kMostText = std::uint64_t{512} << 20U;
+
+  [[nodiscard]] Gils gils() const {
+    return read_gils(source_.memory, source_.runtime.offsets.layout(), runtime_);
+  }
+
+  Result<void> read_runtime() {
+    auto runtime = read_interpreters(reader_, source_.runtime.at);
+    if (!runtime) return fail(std::move(runtime).error());
+    runtime_ = *std::move(runtime);
+    return {};
+  }
+
+  Result<void> read_stacks(const std::vector<Request>& requests) {
+    CaptureOptions options;
+    options.log = options_.log;
+    // The stacks of those threads only, if they are known.
+    std::vector<std::string> threads;
+    bool known = true;
+    for (const Request& request : requests) {
+      if (!request.path || !request.path->in_frame) continue;
+      known = known && !request.path->thread.empty();
+      threads.push_back(request.path->thread);
+    }
+    const bool one = std::all_of(threads.begin(), threads.end(),
+                                 [&](const std::string& t) { return t == threads.front(); });
+    if (known && one && !threads.empty()) options.threads = {threads.front()};
+    const ProcessFacts facts = source_.facts();
+    const auto read = [&] {
+      return read_located_snapshot(source_.memory, source_.runtime, facts, source_.threads, options,
+                                   log_);
+    };
+    auto located = read();
+    if (!located && located.error().kind == ErrorKind::Usage) {
+      // There is no such thread: what there is tells which are near.
+      options.threads.clear();
+      located = read();
+    }
+    if (!located) return fail(std::move(located).error());
+    stacks_ = *std::move(located);
+    runtime_ = stacks_.runtime;
+    return {};
+  }
+
+  /// Some memory couldn't be read on the way to a value, or of it.
+  static void doubt(InspectedValue& value) {
+    value.unreadable = true;
+    // What is said not to be there may be where that was.
+    if (value.error && value.error->kind == ErrorKind::Usage) {
+      value.error =
+          Error{ErrorKind::Fault,
+                fmt::format("{} can't be found: some of the memory on the way to it can't "
+                            "be read",
+                            value.path),
+                "try again: what changes at the moment may look so"};
+    }
+  }
+
+  /// Whether threads or frames couldn't be read among which the path's may be.
+  [[nodiscard]] bool lacks_stacks(const ObjectPath& path) const {
+    if (!path.in_frame) return false;
+    if (!stacks_.snapshot.capture.complete) return true;
+    std::optional<std::size_t> one;
+    if (const auto found = find_thread(path); found && !path.thread.empty()) one = *found;
+    const auto& threads = stacks_.snapshot.threads;
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+      if (one && i != *one) continue;
+      const auto& frames = threads[i].frames;
+      if (!threads[i].error.empty() ||
+          std::any_of(frames.begin(), frames.end(),
+                      [](const Frame& frame) { return !frame.error.empty(); })) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  InspectedValue value_of(const Request& request) {
+    InspectedValue value;
+    value.path = request.text;
+    if (!request.path) {
+      value.error = request.path.error();
+      return value;
+    }
+    const ObjectPath& path = *request.path;
+    std::string where;
+    if (path.in_frame && path.steps.empty()) {
+      if (auto ok = list_frame(path, value); !ok) value.error = ok.error();
+      return value;
+    }
+    auto found = path.in_frame ? from_frame(path, where) : from_modules(path);
+    if (!found) {
+      value.error = found.error();
+      return value;
+    }
+    value.origin = !found->origin.empty() ? found->origin : where;
+    Repr repr;
+    if (found->plain) {
+      repr = *std::move(found->plain);
+    } else {
+      value.address = found->object.raw();
+      ReprBudget budget = generous_budget();
+      const ValueLimits limits = options_.list ? limits_of_a_line() : options_.values;
+      repr = ReprWriter(objects_, limits, budget).write(found->object, found->name);
+      const bool secret = !options_.values.show_secrets &&
+                          SecretNames(options_.values.secret_names).matches(found->name);
+      if (!secret) value.value = read_plain_value(objects_, found->object, options_.values);
+      if (options_.list) list(found->object, value);
+    }
+    value.type = std::move(repr.type);
+    value.repr = std::move(repr.text);
+    value.detail = std::move(repr.detail);
+    value.truncated = repr.truncated;
+    return value;
+  }
+
+  static ReprBudget generous_budget() {
+    // One value was asked for, and its own limits bound it.
+    return {.objects = 4'000'000, .text = std::size_t{256} << 20U};
+  }
+
+  Result<FoundObject> from_modules(const ObjectPath& path) {
+    return PathResolver(objects_, runtime_.interpreters.front()).from_modules(path);
+  }
+
+  void list(RemoteAddr object, InspectedValue& value) {
+    const std::size_t most = std::max<std::size_t>(options_.values.max_items, 1);
+    const ObjectItems found = list_items(objects_, object, most);
+    for (const ObjectItem& item : found.items)
+      add_item(item.name, item.key, item.origin, item.object, value);
+    value.items_left_out = found.left_out;
+  }
+
+  /// Of a value that is one among many.
+  [[nodiscard]] ValueLimits limits_of_a_line() const {
+    ValueLimits limits = options_.values;
+    limits.max_string = std::min<std::size_t>(limits.max_string, 60);
+    limits.max_items = std::min<std::size_t>(limits.max_items, 4);
+    limits.max_depth = std::min<std::size_t>(limits.max_depth, 1);
+    return limits;
+  }
+
+  void add_item(const std::string& name, const std::string& key, const std::string& origin,
+                RemoteAddr object, InspectedValue& value) {
+    const ValueLimits limits = limits_of_a_line();
+    Repr repr = ReprWriter(objects_, limits, list_budget_).write(object, key);
+    InspectedItem item;
+    item.name = name;
+    item.origin = origin;
+    item.type = std::move(repr.type);
+    item.repr = std::move(repr.text);
+    item.truncated = repr.truncated;
+    if (const auto type = objects_.type_of(object)) item.size = length_of(reader_, object, **type);
+    value.items.push_back(std::move(item));
+  }
+
+  // --- Frames
+
+  /// One thread's frames that a path may begin at: their numbers, 0 for the innermost.
+  struct Frames {
+    std::size_t thread = 0;  // of the snapshot
+    std::vector<std::size_t> frames;
+  };
+
+  [[nodiscard]] std::string name_of(const Thread& thread) const {
+    const std::string id = thread.tid != 0 ? fmt::to_string(thread.tid) : std::string("ended");
+    return thread.name ? fmt::format("{} \"{}\"", id, *thread.name) : id;
+  }
+
+  [[nodiscard]] const Code* code_of(std::size_t thread, std::size_t frame) const {
+    const auto& code = stacks_.snapshot.threads[thread].frames[frame].code;
+    return code && *code < stacks_.snapshot.codes.size() ? &stacks_.snapshot.codes[*code] : nullptr;
+  }
+
+  /// The frames of functions, and not those where C code comes in between.
+  [[nodiscard]] std::vector<std::size_t> python_frames(std::size_t thread) const {
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < stacks_.snapshot.threads[thread].frames.size(); ++i) {
+      if (code_of(thread, i) != nullptr) found.push_back(i);
+    }
+    return found;
+  }
+
+  Result<std::size_t> find_thread(const ObjectPath& path) const {
+    const auto& threads = stacks_.snapshot.threads;
+    std::vector<std::string> names;
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+      if (threads[i].name) names.push_back(*threads[i].name);
+      const bool wanted = path.thread.empty() ? threads[i].main
+                                              : threads[i].name == path.thread ||
+                                                    (threads[i].tid != 0 &&
+                                                     fmt::to_string(threads[i].tid) == path.thread);
+      if (wanted) found.push_back(i);
+    }
+    if (found.empty()) {
+      return fail(ErrorKind::Usage,
+                  fmt::format("{}: there is no Python thread {}", path.text, path.thread),
+                  nearest_hint(path.thread, names));
+    }
+    if (found.size() > 1) {
+      return fail(ErrorKind::Usage,
+                  fmt::format("{}: {} threads have the name {}: say which by its tid", path.text,
+                              found.size(), path.thread));
+    }
+    return found.front();
+  }
+
+  Result<Frames> find_frames(const ObjectPath& path) const {
+    const bool number =
+        !path.frame.empty() && path.frame.find_first_not_of("0123456789") == std::string::npos;
+    const auto with_function = [&](std::size_t thread) {
+      std::vector<std::size_t> found;
+      for (const std::size_t i : python_frames(thread)) {
+        const Code& code = *code_of(thread, i);
+        if (code.function == path.frame || code.qualified_name == path.frame) found.push_back(i);
+      }
+      return found;
+    };
+    if (!path.frame.empty() && !number && path.thread.empty()) {
+      // A function says which thread is meant, if only one runs it.
+      std::vector<Frames> running;
+      std::string names;
+      for (std::size_t i = 0; i < stacks_.snapshot.threads.size(); ++i) {
+        auto frames = with_function(i);
+        if (frames.empty()) continue;
+        names += (names.empty() ? "" : ", ") + name_of(stacks_.snapshot.threads[i]);
+        running.push_back({i, std::move(frames)});
+      }
+      if (running.size() == 1) return running.front();
+      if (!running.empty()) {
+        return fail(ErrorKind::Usage, fmt::format("{}: {} threads run {}: say which: {}", path.text,
+                                                  running.size(), path.frame, names));
+      }
+    }
+    const auto thread = find_thread(path);
+    if (!thread) return fail(thread.error());
+    Frames frames{*thread, python_frames(*thread)};
+    const std::string name = name_of(stacks_.snapshot.threads[*thread]);
+    if (frames.frames.empty()) {
+      return fail(ErrorKind::Usage,
+                  fmt::format("{}: thread {} runs no Python code", path.text, name));
+    }
+    if (number) {
+      std::size_t wanted = 0;
+      const std::string& text = path.frame;
+      const auto end = std::from_chars(text.data(), text.data() + text.size(), wanted);
+      if (end.ec != std::errc{} || wanted >= frames.frames.size()) {
+        return fail(ErrorKind::Usage, fmt::format("{}: thread {} has {} frames: the innermost is 0",
+                                                  path.text, name, frames.frames.size()));
+      }
+      frames.frames = {frames.frames[wanted]};
+    } else if (!path.frame.empty()) {
+      std::vector<std::string> functions;
+      for (const std::size_t i : frames.frames)
+        functions.push_back(code_of(*thread, i)->qualified_name);
+      frames.frames = with_function(*thread);
+      if (frames.frames.empty()) {
+        return fail(ErrorKind::Usage,
+                    fmt::format("{}: thread {} doesn't run {}", path.text, name, path.frame),
+                    nearest_hint(path.frame, functions));
+      }
+    }
+    return frames;
+  }
+
+  [[nodiscard]] std::string place_of(std::size_t thread, std::size_t frame) const {
+    const auto numbers = python_frames(thread);
+    const auto number = std::find(numbers.begin(), numbers.end(), frame) - numbers.begin();
+    return fmt::format("thread {}, frame {}, {}", name_of(stacks_.snapshot.threads[thread]), number,
+                       code_of(thread, frame)->qualified_name);
+  }
+
+  Result<FoundObject> from_frame(const ObjectPath& path, std::string& where) {
+    const auto frames = find_frames(path);
+    if (!frames) return fail(frames.error());
+    const std::string& name = path.steps.front().text;
+    PathResolver resolver(objects_, runtime_.interpreters.front());
+    std::vector<std::string> known;
+    RemoteAddr globals;
+    for (const std::size_t i : frames->frames) {
+      const auto found = read_variables(reader_, stacks_.frames[frames->thread][i]);
+      if (!found) return fail(path.text, found.error());
+      if (!globals) globals = found->globals;
+      for (const FrameVariable& variable : found->variables) {
+        if (variable.name != name) {
+          known.push_back(variable.name);
+          continue;
+        }
+        where = place_of(frames->thread, i);
+        return resolver.follow(path, {variable.value, {}, name, {}}, 1);
+      }
+    }
+    const auto global =
+        globals ? dict_item(reader_, globals, name) : Result<RemoteAddr>(RemoteAddr{});
+    if (global && *global) {
+      where = "the globals of " + place_of(frames->thread, frames->frames.front());
+      return resolver.follow(path, {*global, {}, name, {}}, 1);
+    }
+    const std::string place = frames->frames.size() == 1
+                                  ? place_of(frames->thread, frames->frames.front())
+                                  : "thread " + name_of(stacks_.snapshot.threads[frames->thread]);
+    return fail(ErrorKind::Usage,
+                fmt::format("{}: {} has no variable '{}'", path.text, place, name),
+                nearest_hint(name, known));
+  }
+
+  /// Paths that begin at variables of this name, for the first few that there are.
+  std::vector<std::string> frames_with(const std::string& name, const std::string& path) {
+    constexpr std::size_t kMost = 3;
+    std::vector<std::string> places;
+    const auto& threads = stacks_.snapshot.threads;
+    for (std::size_t t = 0; t < threads.size() && places.size() < kMost; ++t) {
+      for (const std::size_t i : python_frames(t)) {
+        const auto found = read_variables(reader_, stacks_.frames[t][i]);
+        // The names of a module were looked at before.
+        if (!found || found->is_namespace) continue;
+        const bool has =
+            std::any_of(found->variables.begin(), found->variables.end(),
+                        [&](const FrameVariable& variable) { return variable.name == name; });
+        if (!has) continue;
+        const std::string thread = threads[t].name.value_or(fmt::to_string(threads[t].tid));
+        places.push_back(fmt::format("{}/{}:{}", thread, code_of(t, i)->qualified_name, path));
+        break;
+      }
+    }
+    return places;
+  }
+
+  /// All variables of the innermost of the frames.
+  Result<void> list_frame(const ObjectPath& path, InspectedValue& value) {
+    const auto frames = find_frames(path);
+    if (!frames) return fail(frames.error());
+    const std::size_t frame = frames->frames.front();
+    const auto found = read_variables(reader_, stacks_.frames[frames->thread][frame]);
+    if (!found) return fail(path.text, found.error());
+    value.origin = place_of(frames->thread, frame);
+    for (const FrameVariable& variable : found->variables) {
+      if (value.items.size() < options_.values.max_items) {
+        add_item(variable.name, variable.name, {}, variable.value, value);
+      } else {
+        ++value.items_left_out;
+      }
+    }
+    return {};
+  }
+
+  const InspectionSource& source_;
+  const InspectOptions& options_;
+  const Log& log_;
+  PageCache cache_;
+  TextBudget text_budget_;
+  Reader reader_;
+  ObjectReader objects_;
+  ReprBudget list_budget_;
+  RawRuntime runtime_;
+  LocatedSnapshot stacks_;
+  bool stood_still_ = false;
+};
+
+std::vector<Request> parse(const std::vector<std::string>& paths, const InspectOptions& options) {
+  const bool in_frame = !options.thread.empty() || !options.frame.empty();
+  std::vector<Request> requests;
+  for (const std::string& text : paths) {
+    Request request{text, parse_path(text)};
+    if (request.path && in_frame && !request.path->in_frame) {
+      request.path->in_frame = true;
+      request.path->thread = options.thread;
+      request.path->frame = options.frame;
+    }
+    requests.push_back(std::move(request));
+  }
+  if (requests.empty()) {
+    // Everything that is there at all.
+    ObjectPath all;
+    all.in_frame = in_frame;
+    all.thread = options.thread;
+    all.frame = options.frame;
+    requests.push_back({"__main__", in_frame ? Result<ObjectPath>(all) : parse_path("__main__")});
+    if (in_frame) requests.back().text = fmt::format("{}/{}", options.thread, options.frame);
+  }
+  return requests;
+}
+
+}  // namespace
+
+Result<std::vector<InspectedValue>> read_inspection(const InspectionSource& source,
+                                                    const std::vector<std::string>& paths,
+                                                    const InspectOptions& options, bool held,
+                                                    const Log& log) {
+  const std::vector<Request> requests = parse(paths, options);
+  constexpr int kMostReadings = 6;
+  Result<std::vector<InspectedValue>> last = fail(ErrorKind::Failed, "nothing was read");
+  for (int i = 0; i < kMostReadings; ++i) {
+    Reading reading(source, options, log);
+    auto values = reading.read(requests);
+    if (!values) {
+      if (!may_settle(values.error()) || i + 1 == kMostReadings) return values;
+      continue;
+    }
+    // What can't be read may be what was let go of a moment ago.
+    bool settled = (held || reading.stood_still()) &&
+                   std::none_of(values->begin(), values->end(),
+                                [](const InspectedValue& value) { return value.unreadable; });
+    if (!settled && last) {
+      settled = true;
+      for (std::size_t n = 0; n < values->size(); ++n) {
+        (*values)[n].consistent = same((*values)[n], (*last)[n]);
+        settled = settled && (*values)[n].consistent;
+      }
+    }
+    last = std::move(values);
+    if (settled || i + 1 == kMostReadings) {
+      reading.point_to_frames(requests, *last);
+      break;
+    }
+    log("a value changed while it was read, reading {}", i + 1);
+  }
+  return last;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,16 @@
+// The supported minor versions. A new one is a new layout_3_NN.cpp, a line here, and its test.
+#pragma once
+
+#include <array>
+
+#include "structures/debug_offsets.hpp"
+
+namespace pyscope {
+
+extern const PythonLayout kLayout313;
+extern const PythonLayout kLayout314;
+extern const PythonLayout kLayout315;
+
+inline constexpr std::array kLayouts{&kLayout313, &kLayout314, &kLayout315};
+
+}  // namespace pyscope

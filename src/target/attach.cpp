@@ -1,0 +1,436 @@
+#include "target/attach.hpp"
+
+#include <elf.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstring>
+#include <optional>
+#include <set>
+
+#include "base/file_name.hpp"
+#include "elf/elf_image.hpp"
+#include "process/namespace_pids.hpp"
+#include "process/permission.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr std::uint64_t kPageSize = 4096;
+#if defined(__x86_64__)
+constexpr std::uint16_t kOwnMachine = EM_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint16_t kOwnMachine = EM_AARCH64;
+#endif
+
+/// All mappings of one file.
+struct MappedFile {
+  std::vector<const Mapping*> mappings;
+
+  [[nodiscard]] const std::string& path() const { return mappings.front()->path; }
+  [[nodiscard]] const Mapping* first_page() const {
+    const auto found = std::find_if(mappings.begin(), mappings.end(),
+                                    [](const Mapping* m) { return m->file_offset == 0; });
+    return found == mappings.end() ? nullptr : *found;
+  }
+};
+
+// Files with code, the likely ones first: what the process was started from (its mappings come
+// first in almost every process), then what is called python, then the others. The name decides
+// nothing, since interpreters are embedded in programs of any name.
+std::vector<MappedFile> files_with_code(const std::vector<Mapping>& maps,
+                                        const std::string& executable) {
+  std::vector<MappedFile> files;
+  for (const Mapping& mapping : maps) {
+    if (mapping.inode == 0) continue;
+    const auto known = std::find_if(files.begin(), files.end(), [&](const MappedFile& file) {
+      return file.mappings.front()->same_file(mapping);
+    });
+    if (known != files.end()) {
+      known->mappings.push_back(&mapping);
+    } else {
+      files.push_back({{&mapping}});
+    }
+  }
+  std::erase_if(files, [](const MappedFile& file) {
+    return std::none_of(file.mappings.begin(), file.mappings.end(),
+                        [](const Mapping* mapping) { return mapping->executable; });
+  });
+  const auto rank = [&](const MappedFile& file) {
+    if (file_name(file.path()) == file_name(executable)) return 0;
+    return file_name(file.path()).find("python") != std::string_view::npos ? 1 : 2;
+  };
+  std::stable_sort(files.begin(), files.end(),
+                   [&](const MappedFile& a, const MappedFile& b) { return rank(a) < rank(b); });
+  return files;
+}
+
+// Every place where the file may be loaded: a mapping that begins where a segment begins gives a
+// bias. There is more than one where a program maps a file a second time for purposes of its own.
+std::vector<std::uint64_t> load_biases(const ElfImage& image, const MappedFile& file) {
+  std::vector<std::uint64_t> biases;
+  if (!image.position_independent) return {0};
+  for (const ElfSegment& segment : image.segments) {
+    for (const Mapping* mapping : file.mappings) {
+      if (mapping->file_offset != segment.file_offset / kPageSize * kPageSize) continue;
+      const std::uint64_t bias =
+          mapping->range.start.raw() - segment.address / kPageSize * kPageSize;
+      if (std::find(biases.begin(), biases.end(), bias) == biases.end()) biases.push_back(bias);
+    }
+  }
+  return biases;
+}
+
+class RuntimeFinder {
+ public:
+  RuntimeFinder(const Process& process, const LiveMemory& memory, FilesWithoutPython& known,
+                const Log& log)
+      : process_(process), memory_(memory), known_(known), log_(log) {}
+
+  /// What was seen of a Python, found or refused.
+  [[nodiscard]] std::optional<PythonBuild> seen() const { return seen_; }
+
+  [[nodiscard]] const std::string& executable() const { return executable_; }
+
+  /// Nothing at all is mapped: a process that ends is without memory before it is gone.
+  [[nodiscard]] bool lost_memory() const { return looked_ && mapped_.empty(); }
+
+  /// Whether the process runs another program than when it was looked into, as far as can be seen,
+  /// or is about to: there is a moment of an exec in which nothing of the new one is mapped yet.
+  [[nodiscard]] bool replaced_program() const {
+    if (nothing_mapped_ || process_.replaced_program()) return true;
+    const auto maps = process_.maps();
+    return maps && (stack_end(*maps) != stack_end_ ||
+                    process_.read_link("exe").value_or("") != executable_);
+  }
+
+  Result<Runtime> find() {
+    const auto maps = process_.maps();
+    if (!maps) return fail(maps.error());
+    executable_ = process_.read_link("exe").value_or("");
+    stack_end_ = stack_end(*maps);
+    log_("executable: {}; {} mappings", executable_, maps->size());
+    if (auto ok = check_readable(*maps); !ok) return fail(std::move(ok).error());
+    files_ = files_with_code(*maps, executable_);
+    nothing_mapped_ = files_.empty();
+    for (const Mapping& mapping : *maps)
+      mapped_.push_back(mapping.range);
+    looked_ = true;
+    for (const MappedFile& file : files_)
+      look_into(file);
+    if (found_) return *found_;
+    if (refusal_) return fail(*refusal_);
+    if (unreadable_) return fail(*unreadable_);
+    return fail(not_python());
+  }
+
+ private:
+  // Says no for lack of permission at once, in place of finding nothing.
+  Result<void> check_readable(const std::vector<Mapping>& maps) {
+    for (const Mapping& mapping : maps) {
+      if (!mapping.readable || mapping.path == "[vvar]" || mapping.path == "[vvar_vclock]")
+        continue;
+      std::array<std::byte, 1> byte{};
+      const auto ok = memory_.read(mapping.range.start, byte);
+      if (ok) {
+        if (memory_.uses_proc_mem())
+          log_("process_vm_readv is refused; reading /proc/PID/mem instead");
+        return {};
+      }
+      if (ok.error().kind == ErrorKind::NotPermitted)
+        return fail(explain_refusal(process_, RefusedStep::Reading));
+      if (ok.error().kind == ErrorKind::NoSuchProcess) {
+        return fail(ErrorKind::NoSuchProcess,
+                    fmt::format("process {} ended while it was looked at", process_.pid()));
+      }
+    }
+    return {};
+  }
+
+  std::vector<std::byte> read_head(const MappedFile& file) const {
+    std::vector<std::byte> head(kPageSize);
+    const Mapping* first = file.first_page();
+    if (first == nullptr || !memory_.read(first->range.start, head)) head.clear();
+    return head;
+  }
+
+  void look_into(const MappedFile& file) {
+    // Once a running interpreter is found, only a second runtime in the process could be missed,
+    // and each further file costs some system calls.
+    if (found_ || known_.contains(*file.mappings.front())) return;
+    const auto head = read_head(file);
+    log_("looking into {}", file.path());
+    const auto fd = process_.open_mapped_file(*file.mappings.front(), head, log_);
+    auto image = fd ? read_elf(fd->get()) : read_elf_head(head);
+    if (!image) {
+      log_("  {}", image.error().message);
+      if (file_name(file.path()) == file_name(executable_)) executable_is_ = image.error().message;
+      return;
+    }
+    if (image->machine != kOwnMachine) {
+      executable_is_ = "a program for another processor";
+      return;
+    }
+    const auto biases = load_biases(*image, file);
+    if (const ElfSection* section = image->section(".PyRuntime")) {
+      for (const std::uint64_t bias : biases) {
+        log_("  .PyRuntime at {:#x} with the load bias {:#x}", section->address + bias, bias);
+        try_runtime(RemoteAddr{section->address + bias});
+      }
+      if (!found_ && !refusal_ && !unreadable_ && fd) look_for_old_python(fd->get(), biases, file);
+    } else if (image->sections.empty()) {
+      log_("  no section headers: scanning its writable segments");
+      for (const std::uint64_t bias : biases)
+        scan(*image, bias);
+    } else if (fd) {
+      look_for_old_python(fd->get(), biases, file);
+      if (!old_python_) known_.insert(*file.mappings.front());
+    }
+  }
+
+  void scan(const ElfImage& image, std::uint64_t bias) {
+    constexpr std::uint64_t kMaxScan = std::uint64_t{256} << 20U;
+    constexpr std::uint64_t kPiece = std::uint64_t{1} << 20U;
+    for (const ElfSegment& segment : image.segments) {
+      if (!segment.writable) continue;
+      const std::uint64_t start = (segment.address + bias + 7) / 8 * 8;
+      const std::uint64_t size = std::min(segment.file_size, kMaxScan);
+      std::vector<std::byte> piece(kPiece);
+      for (std::uint64_t done = 0; done < size && !found_; done += kPiece) {
+        const auto bytes = std::span{piece}.first(std::min(kPiece, size - done));
+        if (!memory_.read(RemoteAddr{start + done}, bytes)) continue;
+        for (std::size_t i = 0; i + 8 <= bytes.size(); i += 8) {
+          if (std::memcmp(bytes.data() + i, DebugOffsets::kCookie.data(), 8) == 0) {
+            log_("  cookie at {:#x}", start + done + i);
+            try_runtime(RemoteAddr{start + done + i});
+          }
+        }
+      }
+    }
+  }
+
+  // Where each program has its stack is drawn by lot; it only ever grows at its other end.
+  static std::uint64_t stack_end(const std::vector<Mapping>& maps) {
+    const auto stack = std::find_if(
+        maps.begin(), maps.end(), [](const Mapping& mapping) { return mapping.path == "[stack]"; });
+    return stack == maps.end() ? 0 : stack->range.start.raw() + stack->range.size;
+  }
+
+  void try_runtime(RemoteAddr at) {
+    if (found_) return;
+    std::array<std::byte, DebugOffsets::kMaxSize> table{};
+    if (auto ok = memory_.read(at, table); !ok) {
+      log_("  {}", ok.error().message);
+      // An exec maps a program piece by piece.
+      if (std::none_of(mapped_.begin(), mapped_.end(),
+                       [at](const RemoteRange& range) { return range.contains(at); })) {
+        if (!refusal_) {
+          refusal_ =
+              Error{ErrorKind::Unsupported,
+                    fmt::format(
+                        "process {} ({}) holds a CPython whose data at {:#x} is not mapped, so no "
+                        "interpreter is running in it: it has not started yet, or it is damaged",
+                        process_.pid(), process_.name(), at.raw()),
+                    "try again"};
+        }
+        return;
+      }
+      // One of several places where it could be, as it seems, unless nothing better turns up.
+      if (!unreadable_) {
+        unreadable_ = Error{
+            ok.error().kind == ErrorKind::NotPermitted ? ErrorKind::NotPermitted
+                                                       : ErrorKind::Failed,
+            fmt::format("process {} ({}) holds a CPython, but its table of structure offsets at "
+                        "{:#x} can't be read: {}",
+                        process_.pid(), process_.name(), at.raw(), ok.error().message),
+            "try again; if it stays so: pyscope dump -v tells what was tried"};
+      }
+      return;
+    }
+    auto offsets = DebugOffsets::decode(table);
+    if (const auto version = DebugOffsets::decode_version(table)) {
+      seen_ = PythonBuild{version->text(), version->free_threaded, std::nullopt};
+    }
+    if (!offsets) {
+      log_("  {}", offsets.error().message);
+      // A known kind of Python that is not supported is what the user needs to hear; a table that
+      // makes no sense is too, unless a better one turns up.
+      const bool cookie = std::memcmp(table.data(), DebugOffsets::kCookie.data(), 8) == 0;
+      if (cookie && !refusal_) {
+        refusal_ = offsets.error();
+        refusal_->kind = ErrorKind::Unsupported;
+        refusal_->message =
+            fmt::format("process {} ({}): {}", process_.pid(), process_.name(), refusal_->message);
+      }
+      return;
+    }
+    const auto head =
+        read_as<std::uint64_t>(memory_, at, (*offsets)[Field::RuntimeInterpretersHead]);
+    log_("  CPython {}, interpreters at {:#x}", offsets->version().text(), head.value_or(0));
+    if (!head) return;
+    if (*head != 0) {
+      found_ = Runtime{at, *std::move(offsets)};
+    } else if (!refusal_) {
+      refusal_ =
+          Error{ErrorKind::Unsupported,
+                fmt::format("process {} ({}) holds CPython {}, but no interpreter is running in "
+                            "it: it has not started yet, or it has shut down",
+                            process_.pid(), process_.name(), offsets->version().text()),
+                "try again if the process has just been started"};
+    }
+  }
+
+  // CPython before 3.13 publishes no offsets. Its version is in the exported Py_Version since 3.11,
+  // and before that only in the file's name.
+  void look_for_old_python(int fd, const std::vector<std::uint64_t>& biases,
+                           const MappedFile& file) {
+    const auto runtime = find_dynamic_symbol(fd, "_PyRuntime");
+    const auto main = runtime ? runtime : find_dynamic_symbol(fd, "Py_Initialize");
+    if (!main || old_python_) return;
+    std::string version;
+    if (const auto symbol = find_dynamic_symbol(fd, "Py_Version")) {
+      for (const std::uint64_t bias : biases) {
+        const auto hex = read_as<std::uint64_t>(memory_, RemoteAddr{*symbol + bias});
+        if (hex && (*hex >> 24U) == 3) {
+          version = PythonVersion::from_hex(static_cast<std::uint32_t>(*hex)).text();
+        }
+      }
+    }
+    if (version.empty()) {
+      const std::string_view name = file_name(file.path());
+      const std::size_t python = name.find("python");
+      if (python != std::string_view::npos) {
+        const std::string_view rest = name.substr(python + 6);
+        version = rest.substr(0, rest.find_first_not_of("0123456789."));
+      }
+    }
+    seen_ = PythonBuild{version, false, std::nullopt};
+    old_python_ = version.empty() ? "a CPython older than 3.11" : "CPython " + version;
+  }
+
+  Error not_python() const {
+    if (old_python_) {
+      return {ErrorKind::Unsupported,
+              fmt::format("process {} ({}) runs {}; pyscope reads CPython {}", process_.pid(),
+                          process_.name(), *old_python_, supported_versions()),
+              "for older versions use py-spy or pystack"};
+    }
+    std::string what = executable_.empty() ? process_.name() : executable_;
+    if (!executable_is_.empty()) what += ", " + executable_is_;
+    return {ErrorKind::Unsupported,
+            fmt::format(
+                "process {} is not Python: it runs {}, and none of the {} program files that it "
+                "has mapped holds a CPython",
+                process_.pid(), what, files_.size()),
+            "list the Python processes: pyscope ps"};
+  }
+
+  const Process& process_;
+  const LiveMemory& memory_;
+  FilesWithoutPython& known_;
+  const Log& log_;
+  std::optional<PythonBuild> seen_;
+  std::string executable_;
+  std::uint64_t stack_end_ = 0;
+  bool looked_ = false;  // its mappings are known
+  std::vector<RemoteRange> mapped_;
+  bool nothing_mapped_ = false;  // no file with code, and that is known
+  std::vector<MappedFile> files_;
+  std::optional<Runtime> found_;
+  std::optional<Error> refusal_;
+  std::optional<Error> unreadable_;
+  std::optional<std::string> old_python_;
+  std::string executable_is_;  // why the main program can't be looked into
+};
+
+}  // namespace
+
+bool FilesWithoutPython::contains(const Mapping& file) const {
+  const std::lock_guard lock(mutex_);
+  return files_.contains({file.device_major, file.device_minor, file.inode, file.path});
+}
+
+void FilesWithoutPython::insert(const Mapping& file) {
+  const std::lock_guard lock(mutex_);
+  files_.emplace(file.device_major, file.device_minor, file.inode, file.path);
+}
+
+Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
+  auto process = Process::open(pid, log);
+  if (!process) return {fail(std::move(process).error()), std::nullopt};
+  auto pinned = std::make_unique<Process>(*std::move(process));
+  auto memory = std::make_unique<LiveMemory>(pid, pinned->directory());
+  RuntimeFinder finder(*pinned, *memory, known, log);
+  auto runtime = finder.find();
+  // Whatever was found is about this process only if it hasn't ended meanwhile.
+  if (pinned->ended() || finder.lost_memory()) {
+    return {fail(ErrorKind::NoSuchProcess,
+                 fmt::format("process {} ({}) ended while it was read", pid, pinned->name())),
+            std::nullopt};
+  }
+  // Nor if it has become another program: its memory isn't what the mappings said then. What is
+  // plainly no Python isn't asked, for the time that it takes where there are many.
+  if (!runtime && runtime.error().kind != ErrorKind::NotPermitted &&
+      (runtime.error().kind == ErrorKind::Failed || finder.seen() ||
+       file_name(finder.executable()).starts_with("python")) &&
+      finder.replaced_program()) {
+    return {fail(ErrorKind::NoSuchProcess,
+                 fmt::format("process {} ({}) replaced its program while it was looked into", pid,
+                             pinned->name()),
+                 "try again"),
+            std::nullopt};
+  }
+  if (!runtime) return {fail(std::move(runtime).error()), finder.seen()};
+  return {Target{std::move(pinned), std::move(memory), *std::move(runtime)}, finder.seen()};
+}
+
+Result<Target> attach(pid_t pid, const Log& log) {
+  FilesWithoutPython known;
+  Sighting seen = look_at(pid, known, log);
+  if (seen.target || seen.python) return std::move(seen.target);
+  // Whoever looks from outside of a container may have been told the PID that a process has inside.
+  // The low numbers there are mostly threads of the kernel's here.
+  const ErrorKind kind = seen.target.error().kind;
+  const bool there = ::access(fmt::format("/proc/{}", pid).c_str(), F_OK) == 0;
+  if (kind == ErrorKind::Unsupported || (kind == ErrorKind::NoSuchProcess && !there)) {
+    return fail(with_inner_processes(std::move(seen.target).error(), pid, find_inner_pid(pid)));
+  }
+  return std::move(seen.target);
+}
+
+ThreadSource thread_source(const Process& process) {
+  return {.list = [&process] { return process.tasks(true); },
+          .switches_at_rest = [&process](pid_t tid) { return process.switches_at_rest(tid); },
+          .maps = [&process] { return process.maps().value_or(std::vector<Mapping>{}); }};
+}
+
+bool runs_same_program(const Target& target) {
+  if (target.process->replaced_program()) return false;
+  // Where that can't be seen, at least what was found must still be there.
+  std::array<std::byte, DebugOffsets::kHeaderSize> header{};
+  if (!target.memory->read(target.runtime.at, header)) return false;
+  std::uint32_t version = 0;
+  std::memcpy(&version, header.data() + DebugOffsets::kCookie.size(), sizeof version);
+  return std::memcmp(header.data(), DebugOffsets::kCookie.data(), DebugOffsets::kCookie.size()) ==
+             0 &&
+         PythonVersion::from_hex(version).text() == target.runtime.offsets.version().text();
+}
+
+Error gone_while_read(const Process& process) {
+  // A process that ends is without memory, and so without a program, before it is gone.
+  const auto program = process.read_link("exe");
+  if (process.ended() || (!program && program.error().kind == ErrorKind::NoSuchProcess)) {
+    return {ErrorKind::NoSuchProcess,
+            fmt::format("process {} ({}) ended while it was read", process.pid(), process.name()),
+            ""};
+  }
+  return {ErrorKind::NoSuchProcess,
+          fmt::format("process {} ({}) replaced its program while it was read", process.pid(),
+                      process.name()),
+          "try again"};
+}
+
+}  // namespace pyscope

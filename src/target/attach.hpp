@@ -1,0 +1,70 @@
+// From a PID to a process whose memory can be read and whose Python runtime is found.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+
+#include "base/log.hpp"
+#include "memory/live_memory.hpp"
+#include "process/maps.hpp"
+#include "process/process.hpp"
+#include "pyscope/error.hpp"
+#include "pyscope/snapshot.hpp"
+#include "session/snapshot.hpp"
+
+namespace pyscope {
+
+struct Target {
+  std::unique_ptr<Process> process;  // on the heap: `memory` refers to its descriptor
+  std::unique_ptr<LiveMemory> memory;
+  Runtime runtime;
+};
+
+/// Files that were looked into and hold no Python, to be passed over in further processes: most map
+/// the same libraries. May be used by several threads.
+class FilesWithoutPython {
+ public:
+  [[nodiscard]] bool contains(const Mapping& file) const;
+  void insert(const Mapping& file);
+
+ private:
+  // Device, inode and path: on some file systems the first two mean different files in different
+  // containers.
+  using Key = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t, std::string>;
+  mutable std::mutex mutex_;
+  std::set<Key> files_;
+};
+
+/// What is known of a process, whether it can be read or not.
+struct Sighting {
+  Result<Target> target;
+  /// Its version and whether it is free-threaded, where it is a CPython; that of one older than
+  /// 3.11 may be guessed from a file's name.
+  std::optional<PythonBuild> python;
+};
+
+/// As attach(), and tells more of a process that can't be read.
+[[nodiscard]] Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log);
+
+/// Pins the process, makes sure that it may be read, and finds its _PyRuntime: by the ELF section
+/// .PyRuntime of a file that it has mapped, or else by scanning the writable segments for the
+/// cookie.
+[[nodiscard]] Result<Target> attach(pid_t pid, const Log& log);
+
+/// What the kernel says of the process's threads, asked when it is wanted; `process` must outlive
+/// it. It holds none of them, and doesn't ask what descriptors are.
+[[nodiscard]] ThreadSource thread_source(const Process& process);
+
+/// Whether the memory is still that of the program that was attached to: after an execve the
+/// process is the same one and its memory is another program's.
+[[nodiscard]] bool runs_same_program(const Target& target);
+
+/// That the process is gone, or its program, for the one that was being read.
+[[nodiscard]] Error gone_while_read(const Process& process);
+
+}  // namespace pyscope
