@@ -26,10 +26,10 @@
 #include <string_view>
 #include <vector>
 
-#include "session/snapshot.hpp"
+#include "session/attach.hpp"
+#include "session/session.hpp"
 #include "support/legal_stacks.hpp"
 #include "support/target.hpp"
-#include "target/attach.hpp"
 
 using namespace pyscope;
 
@@ -62,21 +62,14 @@ bool run(const test::Interpreter& interpreter, std::size_t snapshots,
     fmt::print(stderr, "torn_stacks: {}\n", attached.error().message);
     return false;
   }
-  const Process& process = *attached->process;
   CaptureOptions options;
   options.source = false;
   std::map<std::string, Tally> tallies;
   std::vector<double> times;
   int shown = 0;
   for (std::size_t i = 0; i < snapshots; ++i) {
-    ProcessFacts facts = process.facts();
-    facts.tasks = process.tasks(false);
-    const ThreadSource threads{
-        .list = [&] { return process.tasks(false); },
-        .switches_at_rest = [&](pid_t tid) { return process.switches_at_rest(tid); }};
     const auto begin = std::chrono::steady_clock::now();
-    const auto snapshot =
-        read_snapshot(*attached->memory, attached->runtime, facts, threads, options, log);
+    const auto snapshot = read_snapshot(*attached->target, attached->runtime, options, log);
     times.push_back(microseconds(std::chrono::steady_clock::now() - begin));
     if (!snapshot) continue;
     for (const Thread& thread : snapshot->threads) {

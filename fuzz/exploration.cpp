@@ -37,13 +37,20 @@ class CountingMemory final : public Memory {
   mutable std::uint64_t bytes_ = 0;
 };
 
+/// All but the memory.
+Recording recording_of(const ProcessSurroundings& surroundings) {
+  return {surroundings.runtime, surroundings.facts, {},
+          surroundings.waits,   surroundings.maps,  surroundings.registers};
+}
+
 Result<LocatedSnapshot> take_snapshot(const Memory& memory, const DebugOffsets& offsets,
-                                      const Surroundings& surroundings, bool locals) {
+                                      const ProcessSurroundings& surroundings, bool locals) {
   CaptureOptions options;
   options.locals = locals;
   options.values = kLimits;
-  return read_located_snapshot(memory, {surroundings.runtime, offsets}, surroundings.facts,
-                               {.list = [&] { return surroundings.facts.tasks; }}, options, Log());
+  const Recording recording = recording_of(surroundings);
+  const RecordedTarget target(recording, memory);
+  return Session(target, {surroundings.runtime, offsets}, Log()).snapshot(options);
 }
 
 void check_error(const Error& error, pid_t pid) {
@@ -83,7 +90,7 @@ void check_diagnosis(const LocatedSnapshot& located) {
 }  // namespace
 
 void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
-                    const Surroundings& surroundings) {
+                    const ProcessSurroundings& surroundings) {
   const TimeLimit time;
   const CountingMemory counting(memory);
   auto located = take_snapshot(counting, offsets, surroundings, true);
@@ -108,20 +115,14 @@ void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
 }
 
 void explore_native(const Memory& memory, const DebugOffsets& offsets,
-                    const Surroundings& surroundings) {
+                    const ProcessSurroundings& surroundings) {
   const TimeLimit time;
   const CountingMemory counting(memory);
   CaptureOptions options;
   options.native = Native::Full;
-  ThreadSource threads;
-  threads.list = [&] { return surroundings.facts.tasks; };
-  threads.maps = [&] { return surroundings.maps; };
-  threads.recorded_registers = [&](pid_t tid) -> const Registers* {
-    const auto found = surroundings.registers.find(tid);
-    return found == surroundings.registers.end() ? nullptr : &found->second;
-  };
-  const auto snapshot = read_snapshot(counting, {surroundings.runtime, offsets}, surroundings.facts,
-                                      threads, options, Log());
+  const Recording recording = recording_of(surroundings);
+  const RecordedTarget target(recording, counting);
+  const auto snapshot = read_snapshot(target, {surroundings.runtime, offsets}, options, Log());
   if (snapshot) {
     check_dump(*snapshot);
   } else {
@@ -131,21 +132,17 @@ void explore_native(const Memory& memory, const DebugOffsets& offsets,
 }
 
 void explore_paths(const Memory& memory, const DebugOffsets& offsets,
-                   const Surroundings& surroundings) {
+                   const ProcessSurroundings& surroundings) {
   const TimeLimit time;
   const CountingMemory counting(memory);
-  const Runtime runtime{surroundings.runtime, offsets};
-  const InspectionSource source{
-      .memory = counting,
-      .runtime = runtime,
-      .facts = [&] { return surroundings.facts; },
-      .threads = {.list = [&] { return surroundings.facts.tasks; }},
-  };
+  const Recording recording = recording_of(surroundings);
+  const RecordedTarget target(recording, counting);
+  Session session(target, {surroundings.runtime, offsets}, Log());
   InspectOptions options;
   options.list = true;
   options.values = kLimits;
   const auto look_at = [&](const std::vector<std::string>& paths) {
-    auto values = read_inspection(source, paths, options, false, Log());
+    auto values = read_inspection(session, paths, options, false);
     if (!values) {
       check_error(values.error(), surroundings.facts.pid);
       return std::vector<InspectedValue>{};
@@ -183,7 +180,7 @@ void explore_paths(const Memory& memory, const DebugOffsets& offsets,
 }
 
 Landmarks find_landmarks(const Memory& memory, const DebugOffsets& offsets,
-                         const Surroundings& surroundings) {
+                         const ProcessSurroundings& surroundings) {
   Landmarks landmarks;
   const auto located = take_snapshot(memory, offsets, surroundings, false);
   if (!located) broken("an unchanged recording can be dumped", located.error().message);

@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "pyscope/memory.hpp"
-#include "session/snapshot.hpp"
+#include "session/session.hpp"
 #include "target/recording.hpp"
 
 namespace pyscope::fuzz {
 
 /// What there is besides the memory.
-struct Surroundings {
+struct ProcessSurroundings {
   RemoteAddr runtime;
   const ProcessFacts& facts;
   const std::vector<RecordedWait>& waits;
@@ -24,13 +24,13 @@ struct Surroundings {
 
 /// A dump with variables, and its diagnosis as `why` makes it.
 void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
-                    const Surroundings& surroundings);
+                    const ProcessSurroundings& surroundings);
 /// A dump with all native frames.
 void explore_native(const Memory& memory, const DebugOffsets& offsets,
-                    const Surroundings& surroundings);
+                    const ProcessSurroundings& surroundings);
 /// What `inspect` shows at many paths.
 void explore_paths(const Memory& memory, const DebugOffsets& offsets,
-                   const Surroundings& surroundings);
+                   const ProcessSurroundings& surroundings);
 
 /// Where the structures lie that a change is worth most in; found by a dump.
 struct Landmarks {
@@ -40,6 +40,6 @@ struct Landmarks {
   std::vector<RemoteAddr> interpreters;
 };
 [[nodiscard]] Landmarks find_landmarks(const Memory& memory, const DebugOffsets& offsets,
-                                       const Surroundings& surroundings);
+                                       const ProcessSurroundings& surroundings);
 
 }  // namespace pyscope::fuzz

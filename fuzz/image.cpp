@@ -173,7 +173,7 @@ void native(Bytes input) {
       of_thread.set_frame_pointer(RemoteAddr{altered.memory.word(word)});
     }
   }
-  Surroundings surroundings = altered.seed.surroundings();
+  ProcessSurroundings surroundings = altered.seed.surroundings();
   explore_native(
       altered.memory, altered.seed.offsets,
       {surroundings.runtime, surroundings.facts, surroundings.waits, surroundings.maps, registers});
@@ -208,8 +208,8 @@ void recording(Bytes input) {
   if (!memory.read(parsed->runtime, table)) return;
   const auto offsets = DebugOffsets::decode(table);
   if (!offsets) return;
-  const Surroundings surroundings{parsed->runtime, parsed->facts, parsed->waits, parsed->maps,
-                                  parsed->registers};
+  const ProcessSurroundings surroundings{parsed->runtime, parsed->facts, parsed->waits,
+                                         parsed->maps, parsed->registers};
   explore_stacks(memory, *offsets, surroundings);
   explore_native(memory, *offsets, surroundings);
 }

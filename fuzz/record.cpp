@@ -10,7 +10,7 @@
 #include "fuzz/exploration.hpp"
 #include "memory/image_memory.hpp"
 #include "pyscope/capture.hpp"
-#include "target/attach.hpp"
+#include "session/attach.hpp"
 #include "target/recording.hpp"
 
 namespace {
@@ -40,9 +40,10 @@ int main(int argc, char** argv) {
   if (!recording) wrong(recording.error().message);
   const auto target = attach(pid, Log());
   if (!target) wrong(target.error().message);
-  const RecordingMemory recorder(*target->memory);
-  const fuzz::Surroundings surroundings{recording->runtime, recording->facts, recording->waits,
-                                        recording->maps, recording->registers};
+  const RecordingMemory recorder(target->target->memory());
+  const fuzz::ProcessSurroundings surroundings{recording->runtime, recording->facts,
+                                               recording->waits, recording->maps,
+                                               recording->registers};
   fuzz::explore_stacks(recorder, target->runtime.offsets, surroundings);
   fuzz::explore_paths(recorder, target->runtime.offsets, surroundings);
   recorder.image().for_each_range(

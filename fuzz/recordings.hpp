@@ -23,7 +23,7 @@ struct Seed {
   std::vector<std::uint64_t> types;     // addresses of types
   Landmarks landmarks;
 
-  [[nodiscard]] Surroundings surroundings() const {
+  [[nodiscard]] ProcessSurroundings surroundings() const {
     return {recording.runtime, recording.facts, recording.waits, recording.maps,
             recording.registers};
   }

@@ -3,9 +3,11 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +47,8 @@ struct CaptureOptions {
   Pause pause = Pause::Never;
   /// The threads whose native frames are to be shown are held like that, too.
   Native native = Native::Off;
+  /// How long reading may take. What was read by then is the result, and says that it isn't all.
+  std::chrono::milliseconds timeout{30'000};
   /// Told each step that is tried, in one line without a line end.
   std::function<void(const std::string&)> log;
   /// Where to write a recording of all memory that was read; empty: none. It holds parts of the
@@ -56,6 +60,27 @@ struct CaptureOptions {
 /// a whole only if nothing could be read; a thread or frame that can't be read carries its own
 /// error in the snapshot.
 [[nodiscard]] Result<Snapshot> capture(pid_t pid, const CaptureOptions& options);
+
+/// One process, captured as often as one likes. What doesn't change (the runtime's place, code
+/// objects, lines of source) is read once, so that a further snapshot costs less than the first.
+class CaptureSession {
+ public:
+  /// Pins the process and finds its runtime. Fails as capture() does.
+  [[nodiscard]] static Result<CaptureSession> attach(pid_t pid, const CaptureOptions& options);
+  CaptureSession(CaptureSession&&) noexcept;
+  CaptureSession& operator=(CaptureSession&&) noexcept;
+  CaptureSession(const CaptureSession&) = delete;
+  CaptureSession& operator=(const CaptureSession&) = delete;
+  ~CaptureSession();
+
+  /// As pyscope::capture(). Attaches anew where an execve has put another program into the process.
+  [[nodiscard]] Result<Snapshot> capture();
+
+ private:
+  struct State;
+  explicit CaptureSession(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
 
 /// The same from a recording. Source lines are not part of a recording, and so not of the result.
 [[nodiscard]] Result<Snapshot> replay(const std::string& path, const CaptureOptions& options);

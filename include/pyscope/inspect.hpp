@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,6 +28,9 @@ struct InspectOptions {
   /// Hold all Python threads while it is read.
   bool pause = false;
   ValueLimits values = {};
+  /// How long each reading may take. What was read by then is the result, and says that it isn't
+  /// all.
+  std::chrono::milliseconds timeout{30'000};
   /// Told each step that is tried, in one line without a line end.
   std::function<void(const std::string&)> log = {};
 };

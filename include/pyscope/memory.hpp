@@ -23,6 +23,7 @@ enum class ReadStatus : std::uint8_t {
   Gone,        // the process ended
   Denied,      // the kernel refused
   OverBudget,  // a limit of ours on what is read was reached
+  TimedOut,    // the time that the caller gave is used up
 };
 
 /// One range to read. The caller owns the buffer that `out` points to.

@@ -207,6 +207,28 @@ struct Thread {
   std::string native_error;  // why native frames that were asked for are missing
 };
 
+/// What a stack that is no thread's belongs to.
+enum class StackKind : std::uint8_t {
+  Task,       // of asyncio, trio, …
+  Greenlet,   // of greenlet, and so of gevent and eventlet
+  Generator,  // a generator or coroutine that nothing of these runs
+};
+
+/// A stack that waits to be gone on with, or that a thread runs at the moment.
+struct SuspendedStack {
+  StackKind kind = StackKind::Task;
+  std::uint64_t id = 0;  // id() of the object
+  std::string name;      // the task's name, or the coroutine's function; may be empty
+  std::string state;     // in the words of its framework: "pending", "suspended", "finished"
+  /// Ids of the stacks that go on once this one has ended.
+  std::vector<std::uint64_t> awaited_by;
+  /// tid of the thread that runs it at the moment, and in whose frames it appears; empty: none.
+  std::optional<pid_t> mounted_on;
+  bool consistent = false;    // the frames were proven to have existed together
+  std::vector<Frame> frames;  // innermost first
+  std::string error;          // why frames or facts are missing; empty if all was read
+};
+
 struct Interpreter {
   std::int64_t id = 0;
   std::optional<pid_t> gil_held_by;  // tid; empty: nobody, or not known
@@ -220,7 +242,7 @@ struct PythonBuild {
 };
 
 struct CaptureStats {
-  bool consistent = false;       // every thread is, and `complete`
+  bool consistent = false;       // Assessment::verified() of the snapshot
   bool complete = true;          // no thread, interpreter or name is missing
   int attempts = 1;              // tries for the thread that needed most
   std::int64_t duration_us = 0;  // from the first to the last read of the target's state
@@ -263,6 +285,7 @@ struct Snapshot {
   CaptureStats capture;
   std::vector<Interpreter> interpreters;  // oldest (the main one) first
   std::vector<Thread> threads;            // by interpreter, then in the order of their creation
+  std::vector<SuspendedStack> stacks;     // that are no thread's; empty unless they are asked for
   std::vector<Deadlock> deadlocks;
   std::vector<Code> codes;
   std::vector<SourceLine> sources;
@@ -282,8 +305,18 @@ struct Snapshot {
 /// of threads that have ended in between.
 void mark_unchanged(Snapshot& snapshot, const Snapshot& before);
 
-/// The contract's exit status for a snapshot that was printed: 0, or 6 if any part could not be
-/// read or verified.
+/// How much of a snapshot is known to be true.
+struct Assessment {
+  bool complete = true;    // nothing that was asked for is missing
+  bool consistent = true;  // all stacks and values that are there are proven
+  [[nodiscard]] bool verified() const { return complete && consistent; }
+};
+
+/// The one judgement that the word "verified", CaptureStats::consistent and the exit status rest
+/// on.
+[[nodiscard]] Assessment assess(const Snapshot& snapshot);
+
+/// The contract's exit status for a snapshot that was printed: 0 if it is verified, else 6.
 [[nodiscard]] int exit_status(const Snapshot& snapshot);
 
 }  // namespace pyscope

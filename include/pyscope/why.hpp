@@ -21,6 +21,8 @@ struct WhyOptions {
   std::chrono::microseconds duration = std::chrono::seconds(1);
   /// From the begin of one sample to that of the next; a sample that takes longer delays it.
   std::chrono::microseconds interval = std::chrono::milliseconds(10);
+  /// How long one sample may take.
+  std::chrono::milliseconds timeout{30'000};
   /// For the variables of loops.
   ValueLimits values = {};
   /// Hold threads that are in native code, or wait in it, for about a quarter of a millisecond,

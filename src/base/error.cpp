@@ -1,7 +1,5 @@
 #include "pyscope/error.hpp"
 
-#include "pyscope/snapshot.hpp"
-
 namespace pyscope {
 
 std::string_view error_code(ErrorKind kind) {
@@ -40,24 +38,6 @@ int exit_status(ErrorKind kind) {
       return 6;
   }
   return 1;
-}
-
-int exit_status(const Snapshot& snapshot) {
-  if (!snapshot.capture.complete) return exit_status(ErrorKind::Malformed);
-  for (const Thread& thread : snapshot.threads) {
-    if (!thread.consistent || !thread.error.empty() || !thread.native_error.empty()) {
-      return exit_status(ErrorKind::Malformed);
-    }
-    for (const Frame& frame : thread.frames) {
-      if (!frame.error.empty()) return exit_status(ErrorKind::Malformed);
-    }
-  }
-  for (const Locals& locals : snapshot.locals) {
-    if (!locals.consistent || !locals.complete || !locals.error.empty()) {
-      return exit_status(ErrorKind::Malformed);
-    }
-  }
-  return 0;
 }
 
 }  // namespace pyscope

@@ -86,14 +86,10 @@ class Dumper {
     style_ = JsonStyle::Compact;
     std::optional<Snapshot> last;
     int status = 0;
+    auto session = CaptureSession::attach(pid, capture_options_);
+    if (!session) return print(pid, render(fail(session.error())));
     while (!interrupts.caught()) {
-      auto snapshot = capture(pid, capture_options_);
-      // A PID that is used again is another process.
-      constexpr auto kClockTicks = std::chrono::seconds(1);
-      if (snapshot && last && snapshot->started_at && last->started_at &&
-          std::chrono::abs(*snapshot->started_at - *last->started_at) > kClockTicks) {
-        snapshot = fail(ErrorKind::NoSuchProcess, fmt::format("process {} has ended", pid));
-      }
+      auto snapshot = session->capture();
       // Ctrl-C may have taken the holder of --pause away in the middle.
       if (interrupts.caught() && (printed_ || !snapshot)) break;
       if (snapshot && last) mark_unchanged(*snapshot, *last);

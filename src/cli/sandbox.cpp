@@ -23,7 +23,7 @@
 #include <initializer_list>
 #include <vector>
 
-#include "process/opening.hpp"
+#include "base/opening.hpp"
 
 namespace pyscope::cli {
 namespace {

@@ -13,6 +13,9 @@ Error read_error(ReadStatus status, RemoteAddr at, std::size_t size) {
       return {ErrorKind::Malformed,
               fmt::format("reading {}: the limit on memory read from one process is reached", what),
               ""};
+    case ReadStatus::TimedOut:
+      return {ErrorKind::Malformed, fmt::format("reading {}: the time limit is reached", what),
+              "give it more time with --timeout"};
     case ReadStatus::Pending:
     case ReadStatus::Ok:
     case ReadStatus::Fault:

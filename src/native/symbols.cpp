@@ -37,16 +37,18 @@ std::string without_tags(std::string name) {
 /// is needed: in the file, in a debug file, and in the process's memory where there is no file.
 class NativeSymbols::Image {
  public:
-  Image(const Mapping& mapping, const MappedImage* loaded, const Process* process,
-        const Memory& memory, Budget& budget, const Log& log)
+  /// `process` is null where there is none.
+  Image(const Mapping& mapping, const MappedImage* loaded, const Target& target,
+        const Process* process, const Memory& memory, Budget& budget, const Log& log)
       : mapping_(mapping),
         loaded_(loaded),
+        target_(target),
         process_(process),
         memory_(memory),
         budget_(budget),
         log_(log) {
     log("names of {}", mapping.path);
-    if (process != nullptr && mapping.inode != 0) open_file();
+    if (mapping.inode != 0) open_file();
   }
 
   [[nodiscard]] const Mapping& mapping() const { return mapping_; }
@@ -72,7 +74,7 @@ class NativeSymbols::Image {
   void open_file() {
     std::vector<std::byte> head(kPageSize);
     if (loaded_ == nullptr || !memory_.read(loaded_->start, head)) head.clear();
-    auto fd = process_->open_mapped_file(mapping_, head, log_);
+    auto fd = target_.open_mapped_file(mapping_, head, log_);
     if (!fd) return;
     auto file = ElfFile::open(fd->get());
     if (!file) {
@@ -147,7 +149,7 @@ class NativeSymbols::Image {
 
   void look_for_debug_file() {
     read_symbols();
-    if (looked_for_debug_file_ || !file_) return;
+    if (looked_for_debug_file_ || !file_ || process_ == nullptr) return;
     looked_for_debug_file_ = true;
     debug_file_ = open_debug_file(*process_, *file_, mapping_.path, log_);
     if (debug_file_ && !has_symtab_)
@@ -156,6 +158,7 @@ class NativeSymbols::Image {
 
   const Mapping& mapping_;
   const MappedImage* loaded_;
+  const Target& target_;
   const Process* process_;
   const Memory& memory_;
   Budget& budget_;
@@ -173,8 +176,12 @@ class NativeSymbols::Image {
   std::optional<DebugLines> lines_;
 };
 
-NativeSymbols::NativeSymbols(const Process* process, MappedImages& images, const Log& log)
-    : process_(process), images_in_memory_(images), log_(log), registered_(images.memory(), log) {}
+NativeSymbols::NativeSymbols(const Target& target, MappedImages& images, const Log& log)
+    : target_(target),
+      process_(target.living() == nullptr ? nullptr : target.living()->process()),
+      images_in_memory_(images),
+      log_(log),
+      registered_(images.memory(), log) {}
 
 NativeSymbols::~NativeSymbols() = default;
 
@@ -183,7 +190,8 @@ NativeSymbols::Image& NativeSymbols::image_of(const Mapping& mapping) {
     if (image->mapping().same_file(mapping) && image->mapping().path == mapping.path) return *image;
   }
   images_.push_back(std::make_unique<Image>(mapping, images_in_memory_.find(mapping.range.start),
-                                            process_, images_in_memory_.memory(), budget_, log_));
+                                            target_, process_, images_in_memory_.memory(), budget_,
+                                            log_));
   return *images_.back();
 }
 

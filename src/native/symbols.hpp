@@ -20,6 +20,7 @@
 #include "process/maps.hpp"
 #include "process/process.hpp"
 #include "pyscope/address.hpp"
+#include "target/target.hpp"
 
 namespace pyscope {
 
@@ -39,8 +40,9 @@ struct NativeSymbol {
 
 class NativeSymbols {
  public:
-  /// `process` is null for a recording: then only what memory holds is used. All must outlive this.
-  NativeSymbols(const Process* process, MappedImages& images, const Log& log);
+  /// All must outlive this. Where the target isn't alive, only what its memory and the files behind
+  /// its mappings hold is used.
+  NativeSymbols(const Target& target, MappedImages& images, const Log& log);
   NativeSymbols(const NativeSymbols&) = delete;
   NativeSymbols& operator=(const NativeSymbols&) = delete;
   ~NativeSymbols();
@@ -74,7 +76,9 @@ class NativeSymbols {
   void find_lists(std::uint32_t symbol_table);
   void find_in_perf_map(RemoteAddr pc, NativeSymbol& symbol);
 
-  const Process* process_;
+  const Target& target_;
+  const Process*
+      process_;  // null: there is none, and so no debug files and no map of compiled code
   MappedImages& images_in_memory_;
   const Log& log_;
   /// One for each file, however often it is mapped: addresses in it are its own.

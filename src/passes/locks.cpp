@@ -19,10 +19,10 @@ constexpr auto kInterval = std::chrono::milliseconds(10);
 
 /// What these threads wait for by now: their stacks are followed anew.
 std::vector<std::optional<FoundLock>> find_again(const Memory& memory, const Runtime& runtime,
-                                                 CodeTable& codes, const ThreadSource& source,
+                                                 CodeTable& codes, const Target& target,
                                                  std::span<const GraphThread> threads) {
   std::unordered_map<pid_t, std::optional<FutexWait>> futexes;
-  for (const Task& task : source.list()) {
+  for (const Task& task : target.threads(ThreadDetail::SystemCalls)) {
     if (task.system_call) futexes.emplace(task.tid, futex_wait(*task.system_call));
   }
   const PageCache cache(memory);
@@ -88,7 +88,7 @@ std::vector<std::vector<std::size_t>> find_cycles(
 }
 
 WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTable& codes,
-                          const ThreadSource& source, std::span<const GraphThread> threads,
+                          const Target& target, std::span<const GraphThread> threads,
                           std::span<const std::optional<FoundLock>> found, const Log& log) {
   std::vector<std::optional<std::size_t>> edges;
   for (const auto& lock : found) {
@@ -96,7 +96,8 @@ WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTabl
   }
   const auto cycles = find_cycles(edges);
   if (cycles.empty()) return {};
-  if (!source.switches_at_rest) {
+  const LivingProcess* living = target.living();
+  if (living == nullptr) {
     log("{} cycles of threads that wait for each other can't be verified without the process",
         cycles.size());
     return {};
@@ -115,9 +116,9 @@ WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTabl
   std::unordered_map<std::size_t, std::optional<std::uint64_t>> before;
   for (const std::size_t index : members) {
     before[index] =
-        threads[index].tid == 0 ? std::nullopt : source.switches_at_rest(threads[index].tid);
+        threads[index].tid == 0 ? std::nullopt : living->switches_at_rest(threads[index].tid);
   }
-  const auto again = find_again(memory, runtime, codes, source, waiting);
+  const auto again = find_again(memory, runtime, codes, target, waiting);
   WaitCycles result;
   std::size_t first = 0;  // the cycle's place among `waiting`
   for (const auto& cycle : cycles) {
@@ -127,7 +128,7 @@ WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTabl
       const auto& mark = before[cycle[i]];
       same = same && now && now->binding && now->lock == found[cycle[i]]->lock &&
              now->holder == first + (i + 1) % cycle.size() && mark &&
-             source.switches_at_rest(threads[cycle[i]].tid) == mark;
+             living->switches_at_rest(threads[cycle[i]].tid) == mark;
     }
     if (!same) log("threads that seemed to wait for each other have gone on");
     (same ? result.deadlocks : result.dissolved).push_back(cycle);

@@ -7,11 +7,13 @@
 #include <span>
 #include <vector>
 
+#include "base/log.hpp"
 #include "locks/locks.hpp"
 #include "process/facts.hpp"
 #include "pyscope/memory.hpp"
 #include "python/runtime_state.hpp"
-#include "session/snapshot.hpp"
+#include "structures/runtime.hpp"
+#include "target/target.hpp"
 
 namespace pyscope {
 
@@ -40,7 +42,7 @@ struct WaitCycles {
 /// runs; only what is the same then is a deadlock. Costs nothing where there is no cycle. None if
 /// the kernel can't be asked.
 [[nodiscard]] WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime,
-                                        CodeTable& codes, const ThreadSource& source,
+                                        CodeTable& codes, const Target& target,
                                         std::span<const GraphThread> threads,
                                         std::span<const std::optional<FoundLock>> found,
                                         const Log& log);

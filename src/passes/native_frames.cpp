@@ -17,14 +17,14 @@ constexpr std::size_t kMostMemory = std::size_t{64} << 20U;
 
 }  // namespace
 
-NativeFrames::NativeFrames(const Memory& memory, const Process* process, const Runtime& runtime,
+NativeFrames::NativeFrames(const Memory& memory, const Target& target, const Runtime& runtime,
                            std::span<const Mapping> maps, Native mode,
                            std::vector<NativeLocation>& locations, const Log& log)
     : mode_(mode),
       locations_(locations),
       cache_(memory, kMostMemory),
       images_(cache_, maps),
-      symbols_(process, images_, log),
+      symbols_(target, images_, log),
       unwinder_(
           cache_, images_,
           [this](RemoteAddr image, const char* name) {
@@ -146,6 +146,48 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
   }
   thread.frames = std::move(frames);
   chain = std::move(raw);
+}
+
+namespace {
+
+/// Leaves so many Python frames as were asked for, and the native ones above them.
+void cut(Thread& thread, std::vector<RawFrame>& chain, std::size_t most) {
+  std::size_t functions = 0;
+  for (std::size_t i = 0; i < thread.frames.size(); ++i) {
+    if (thread.frames[i].kind != FrameKind::Python || functions++ < most) continue;
+    thread.truncated = true;
+    thread.frames.resize(i);
+    chain.resize(i);
+    return;
+  }
+}
+
+}  // namespace
+
+void add_native_frames(Draft& draft, std::vector<std::vector<RawFrame>>& chains) {
+  Snapshot& snapshot = draft.snapshot;
+  NativeFrames native(draft.memory, draft.target, draft.runtime, draft.native->maps,
+                      draft.options.native, snapshot.native_locations, draft.log);
+  for (Thread& thread : draft.bare_threads) {
+    thread.consistent = draft.native->states.contains(thread.tid);
+    if (thread.consistent) thread.proof = Proof::Paused;
+    snapshot.threads.push_back(std::move(thread));
+    chains.emplace_back();
+  }
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
+    Thread& thread = snapshot.threads[i];
+    const auto state = draft.native->states.find(thread.tid);
+    if (state != draft.native->states.end()) {
+      native.add(thread, chains[i], state->second);
+    } else if (thread.tid != 0) {
+      const auto refusal = draft.native->refusals.find(thread.tid);
+      thread.native_error = fmt::format(
+          "it could not be held for its native frames: {}",
+          refusal == draft.native->refusals.end() ? "it was started meanwhile" : refusal->second);
+      if (!thread.python) thread.inconsistency = thread.native_error;
+    }
+    if (draft.options.max_frames) cut(thread, chains[i], *draft.options.max_frames);
+  }
 }
 
 }  // namespace pyscope

@@ -15,19 +15,17 @@
 #include "native/mapped_images.hpp"
 #include "native/symbols.hpp"
 #include "native/unwinder.hpp"
+#include "passes/draft.hpp"
 #include "process/maps.hpp"
-#include "process/process.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/snapshot.hpp"
-#include "session/snapshot.hpp"
 
 namespace pyscope {
 
 class NativeFrames {
  public:
-  /// `process` is null where it is no more. What it refers to must outlive it; the locations of the
-  /// frames that it makes go into `locations`.
-  NativeFrames(const Memory& memory, const Process* process, const Runtime& runtime,
+  /// All of these must outlive this. The locations of the frames go into `locations`.
+  NativeFrames(const Memory& memory, const Target& target, const Runtime& runtime,
                std::span<const Mapping> maps, Native mode, std::vector<NativeLocation>& locations,
                const Log& log);
 
@@ -50,5 +48,10 @@ class NativeFrames {
   const Mapping* interpreter_;  // the file that holds _PyRuntime; null: not mapped from a file
   std::map<RemoteAddr, std::uint32_t> known_;  // locations by the instruction
 };
+
+/// The pass: native frames of all threads whose native states were taken, the threads that run no
+/// Python, and the limit on frames. `located` is what the pass goes on with: the snapshot's threads
+/// with their places in memory.
+void add_native_frames(Draft& draft, std::vector<std::vector<RawFrame>>& chains);
 
 }  // namespace pyscope

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "process/opening.hpp"
+#include "base/opening.hpp"
 
 namespace pyscope {
 

@@ -41,7 +41,19 @@ CodeIdentity CodeIdentity::decode(const DebugOffsets& offsets, std::span<const s
 
 bool CodeTable::knows(RemoteAddr code) const {
   const auto found = entries_.find(code.raw());
-  return found != entries_.end() && loaded_[found->second].entry.error.empty();
+  return found != entries_.end() && loaded_[found->second].entry.error.empty() &&
+         loaded_[found->second].snapshot == snapshot_;
+}
+
+void CodeTable::begin_snapshot() {
+  ++snapshot_;
+  order_.clear();
+  // A program that makes code all the time mustn't make this grow for ever.
+  constexpr std::size_t kMostKept = 100'000;
+  if (loaded_.size() <= kMostKept && budget_.left >= TextBudget::kAll / 2) return;
+  entries_.clear();
+  loaded_.clear();
+  budget_ = {};
 }
 
 std::unordered_set<std::uint64_t> CodeTable::replaced(const std::vector<RemoteAddr>& codes) const {
@@ -66,6 +78,8 @@ void CodeTable::load(std::vector<RemoteAddr> codes) {
   std::sort(codes.begin(), codes.end());
   codes.erase(std::unique(codes.begin(), codes.end()), codes.end());
   std::erase_if(codes, [&](RemoteAddr at) { return knows(at); });
+  confirm(codes);
+  std::erase_if(codes, [&](RemoteAddr at) { return knows(at); });
   if (codes.empty()) return;
 
   // Read apart from what was cached before: code may have been made since.
@@ -87,9 +101,30 @@ void CodeTable::load(std::vector<RemoteAddr> codes) {
       loaded_.emplace_back().entry.error = loaded.error().message;
       continue;
     }
-    loaded->entry.index = static_cast<std::uint32_t>(order_.size());
-    order_.push_back(loaded_.size());
     loaded_.push_back(*std::move(loaded));
+    add(loaded_.back(), loaded_.size() - 1);
+  }
+}
+
+void CodeTable::add(Loaded& loaded, std::size_t place) {
+  loaded.snapshot = snapshot_;
+  loaded.entry.index = static_cast<std::uint32_t>(order_.size());
+  order_.push_back(place);
+}
+
+void CodeTable::confirm(const std::vector<RemoteAddr>& codes) {
+  std::vector<RemoteAddr> earlier;
+  for (const RemoteAddr code : codes) {
+    const auto found = entries_.find(code.raw());
+    if (found != entries_.end() && loaded_[found->second].entry.error.empty())
+      earlier.push_back(code);
+  }
+  if (earlier.empty()) return;
+  const auto others = replaced(earlier);
+  for (const RemoteAddr code : earlier) {
+    if (others.contains(code.raw())) continue;
+    const std::size_t place = entries_.at(code.raw());
+    add(loaded_[place], place);
   }
 }
 

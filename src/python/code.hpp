@@ -36,19 +36,23 @@ struct CodeIdentity {
                                            std::span<const std::byte> bytes);
 };
 
-/// The code objects of a capture, each read once. Code objects don't change while they live, and a
+/// The code objects of a target, each read once. Code objects don't change while they live, and a
 /// frame keeps its own alive; but once the frame is gone another may come to lie where one lay.
+/// Code that an earlier snapshot has read is known again only after one look at what lies there.
 class CodeTable {
  public:
   CodeTable(const Memory& memory, const DebugOffsets& offsets)
       : memory_(memory), offsets_(offsets) {}
+
+  /// From here on codes() are those of the next snapshot.
+  void begin_snapshot();
 
   /// Reads all of these that aren't known yet, or couldn't be read, in a few batches.
   void load(std::vector<RemoteAddr> codes);
   /// Reads these although they are known: others lie there now.
   void reload(const std::unordered_set<std::uint64_t>& codes);
 
-  /// True for one that was loaded and read.
+  /// True for one that was loaded for this snapshot, and read.
   [[nodiscard]] bool knows(RemoteAddr code) const;
   /// What a known one was when it was loaded.
   [[nodiscard]] const CodeIdentity& identity(RemoteAddr code) const {
@@ -79,7 +83,7 @@ class CodeTable {
   /// Valid until the next call.
   [[nodiscard]] const Location& location(RemoteAddr code, std::uint64_t unit);
 
-  /// All that could be read, for the model.
+  /// Those of this snapshot that could be read, for the model.
   [[nodiscard]] std::vector<Code> codes() const;
 
  private:
@@ -88,7 +92,11 @@ class CodeTable {
     CodeIdentity identity;
     std::vector<std::byte> table;
     tsl::robin_map<std::uint64_t, Location> locations;  // by code unit
+    std::uint64_t snapshot = 0;                         // the last one that it was loaded for
   };
+  /// Puts what an earlier snapshot knew of these, where it is still there, into this one.
+  void confirm(const std::vector<RemoteAddr>& codes);
+  void add(Loaded& loaded, std::size_t place);
   [[nodiscard]] const Loaded& loaded(RemoteAddr code) const {
     return loaded_[entries_.at(code.raw())];
   }
@@ -99,7 +107,8 @@ class CodeTable {
   TextBudget budget_;
   tsl::robin_map<std::uint64_t, std::size_t> entries_;  // by address, into loaded_
   std::deque<Loaded> loaded_;
-  std::vector<std::size_t> order_;  // into loaded_, of those without an error
+  std::vector<std::size_t> order_;  // into loaded_, of those without an error in this snapshot
+  std::uint64_t snapshot_ = 0;
 };
 
 }  // namespace pyscope

@@ -1,19 +1,16 @@
-// Wires the stages together; the only file that knows them all.
 #include "pyscope/capture.hpp"
 
 #include <fmt/core.h>
 
 #include <array>
-#include <map>
-#include <span>
+#include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
-#include "memory/image_memory.hpp"
-#include "session/snapshot.hpp"
-#include "source/source_lines.hpp"
-#include "target/attach.hpp"
-#include "target/recording.hpp"
+#include "session/attach.hpp"
+#include "session/session.hpp"
+#include "target/recorded_target.hpp"
 
 namespace pyscope {
 namespace {
@@ -36,72 +33,76 @@ void put_waits(const std::vector<RecordedWait>& waits, Snapshot& snapshot) {
   }
 }
 
+/// Also of a snapshot that failed: that is the case that one wants to look at.
+Result<Snapshot> record(const AttachedProcess& attached, const CaptureOptions& options,
+                        const Log& log) {
+  const TargetRecorder recorder(*attached.target);
+  // The table itself was read before there was a recorder.
+  std::array<std::byte, DebugOffsets::kMaxSize> table{};
+  (void)recorder.memory().read(attached.runtime.at, table);
+  auto snapshot = read_snapshot(recorder, attached.runtime, options, log);
+  auto waits = snapshot ? waits_of(*snapshot) : std::vector<RecordedWait>{};
+  auto ok = write_recording(options.record_path,
+                            recorder.recording(attached.runtime.at, std::move(waits)));
+  if (!ok) return fail(std::move(ok).error());
+  return snapshot;
+}
+
 }  // namespace
 
-Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
+struct CaptureSession::State {
+  pid_t pid;
+  CaptureOptions options;
+  Log log;
+  AttachedProcess attached;
+  std::unique_ptr<Session> session;  // refers to `attached`
+};
+
+CaptureSession::CaptureSession(std::unique_ptr<State> state) : state_(std::move(state)) {}
+CaptureSession::CaptureSession(CaptureSession&&) noexcept = default;
+CaptureSession& CaptureSession::operator=(CaptureSession&&) noexcept = default;
+CaptureSession::~CaptureSession() = default;
+
+Result<CaptureSession> CaptureSession::attach(pid_t pid, const CaptureOptions& options) {
   const Log log(options.log);
+  auto attached = pyscope::attach(pid, log);
+  if (!attached) return fail(std::move(attached).error());
+  auto state = std::make_unique<State>(State{pid, options, log, *std::move(attached), nullptr});
+  state->session = std::make_unique<Session>(*state->attached.target, state->attached.runtime, log);
+  return CaptureSession(std::move(state));
+}
+
+Result<Snapshot> CaptureSession::capture() {
+  State& state = *state_;
   constexpr int kMaxAttaches = 3;
   for (int attempt = 1;; ++attempt) {
-    const auto target = attach(pid, log);
-    if (!target) return fail(target.error());
-    const Process& process = *target->process;
-    // What the kernel says of the threads comes first: it is oldest when the stacks are read, and
-    // not the other way round, so that nothing that pyscope does shows in it.
-    ProcessFacts facts = process.facts();
-    facts.tasks = process.tasks(true);
-
-    const RecordingMemory recorder(*target->memory);
-    const bool record = !options.record_path.empty();
-    const Memory& memory = record ? static_cast<const Memory&>(recorder) : *target->memory;
-    if (record) {
-      // The table itself was read before there was a recorder.
-      std::array<std::byte, DebugOffsets::kMaxSize> table{};
-      (void)recorder.read(target->runtime.at, table);
+    const ProcessTarget& target = *state.attached.target;
+    auto located = state.options.record_path.empty()
+                       ? state.session->snapshot(state.options).map([](LocatedSnapshot all) {
+                           return std::move(all.snapshot);
+                         })
+                       : record(state.attached, state.options, state.log);
+    state.log("{} system calls to read memory", target.memory().system_calls());
+    if (target.ended()) return fail(gone_while_read(*target.process()));
+    if (runs_same_program(state.attached)) return located;
+    if (attempt == kMaxAttaches) {
+      return fail(
+          ErrorKind::NoSuchProcess,
+          fmt::format("process {} replaced its program while it was read, {} times in a row",
+                      state.pid, attempt),
+          "try again");
     }
-    ThreadSource threads = thread_source(process);
-    threads.hold = ThreadHold::stop;
-    threads.process = &process;
-    std::map<pid_t, Registers> registers;
-    std::vector<Mapping> maps;
-    if (record) {
-      threads.hold = [&registers](std::span<const pid_t> tids, const HoldLimits& limits) {
-        auto hold = ThreadHold::stop(tids, limits);
-        if (!hold || !limits.registers) return hold;
-        for (const pid_t tid : tids) {
-          if (const Registers* of_thread = hold->registers(tid)) registers[tid] = *of_thread;
-        }
-        return hold;
-      };
-      threads.maps = [&maps, list = threads.maps] { return maps = list(); };
-    }
-    auto snapshot = read_snapshot(memory, target->runtime, facts, threads, options, log);
-    log("{} system calls to read memory", target->memory->system_calls());
-    if (record) {
-      // Also when it failed: that is the case that one wants to look at.
-      auto ok = write_recording(
-          options.record_path,
-          {target->runtime.at, facts, recorder.image(),
-           snapshot ? waits_of(*snapshot) : std::vector<RecordedWait>{}, maps, registers});
-      if (!ok) return fail(std::move(ok).error());
-    }
-    if (process.ended()) return fail(gone_while_read(process));
-    if (!runs_same_program(*target)) {
-      if (attempt == kMaxAttaches) {
-        return fail(
-            ErrorKind::NoSuchProcess,
-            fmt::format("process {} replaced its program while it was read, {} times in a row", pid,
-                        attempt),
-            "try again");
-      }
-      log("the process runs another program now: attaching again");
-      continue;
-    }
-    if (snapshot && options.source) {
-      SourceReader sources(process.directory(), process.started_at(), log);
-      add_source_lines(*snapshot, sources);
-    }
-    return snapshot;
+    state.log("the process runs another program now: attaching again");
+    auto again = attach(state.pid, state.options);
+    if (!again) return fail(std::move(again).error());
+    *state_ = std::move(*again->state_);
   }
+}
+
+Result<Snapshot> capture(pid_t pid, const CaptureOptions& options) {
+  auto session = CaptureSession::attach(pid, options);
+  if (!session) return fail(std::move(session).error());
+  return session->capture();
 }
 
 Result<Snapshot> replay(const std::string& path, const CaptureOptions& options) {
@@ -114,16 +115,8 @@ Result<Snapshot> replay(const std::string& path, const CaptureOptions& options) 
   }
   auto offsets = DebugOffsets::decode(table);
   if (!offsets) return fail(std::move(offsets).error());
-  const Runtime runtime{recording->runtime, *std::move(offsets)};
-  ThreadSource threads;
-  threads.list = [&] { return recording->facts.tasks; };
-  threads.recorded_registers = [&](pid_t tid) -> const Registers* {
-    const auto found = recording->registers.find(tid);
-    return found == recording->registers.end() ? nullptr : &found->second;
-  };
-  threads.maps = [&] { return recording->maps; };
-  auto snapshot =
-      read_snapshot(recording->memory, runtime, recording->facts, threads, options, log);
+  auto snapshot = read_snapshot(RecordedTarget(*recording),
+                                Runtime{recording->runtime, *std::move(offsets)}, options, log);
   if (snapshot) put_waits(recording->waits, *snapshot);
   return snapshot;
 }

@@ -7,8 +7,8 @@
 #include "frames/locals.hpp"
 #include "memory/page_cache.hpp"
 #include "pyscope/why.hpp"
-#include "session/snapshot.hpp"
-#include "target/attach.hpp"
+#include "session/attach.hpp"
+#include "session/session.hpp"
 #include "verdict/diagnosis_builder.hpp"
 #include "verdict/native_code.hpp"
 
@@ -48,13 +48,13 @@ ValueLimits limits_of_a_loop(ValueLimits limits) {
   return limits;
 }
 
-void look_into_loops(const Target& target, const LocatedSnapshot& located,
-                     const ValueLimits& limits, DiagnosisBuilder& builder) {
+void read_loop_variables(const Session& session, const LocatedSnapshot& located,
+                         const ValueLimits& limits, DiagnosisBuilder& builder) {
   constexpr std::size_t kMostMemory = std::size_t{16} << 20U;
   constexpr ReprBudget kBudget{.objects = 10'000, .text = std::size_t{1} << 20U};
   for (const DiagnosisBuilder::Place& place : builder.frames_to_look_into()) {
-    const PageCache cache(*target.memory, kMostMemory);
-    const Reader reader(cache, target.runtime.offsets);
+    const PageCache cache(session.memory(), kMostMemory);
+    const Reader reader(cache, session.runtime().offsets);
     ObjectReader objects(reader);
     ReprBudget budget = kBudget;
     ReprWriter values(objects, limits, budget);
@@ -62,10 +62,10 @@ void look_into_loops(const Target& target, const LocatedSnapshot& located,
     const auto at = Clock::now();
     const Locals locals = read_locals(reader, frame, values, limits);
     // Of a frame that has gone meanwhile nothing is known.
-    const auto executable = read_as<std::uint64_t>(*target.memory, frame.at,
-                                                   target.runtime.offsets[Field::FrameExecutable]);
+    const auto executable = read_as<std::uint64_t>(
+        session.memory(), frame.at, session.runtime().offsets[Field::FrameExecutable]);
     if (!executable || !locals.error.empty() ||
-        target.runtime.offsets.layout().untagged(*executable) != frame.executable.raw()) {
+        session.runtime().offsets.layout().untagged(*executable) != frame.executable.raw()) {
       continue;
     }
     builder.add_variables(place, locals, at);
@@ -73,14 +73,14 @@ void look_into_loops(const Target& target, const LocatedSnapshot& located,
 }
 
 /// A few looks at the native frames of the threads that can't be explained without.
-std::vector<Snapshot> look_at_native_code(const Target& target, const ThreadSource& source,
-                                          ProcessFacts& facts, const Diagnosis& diagnosis,
-                                          const WhyOptions& options, const Log& log) {
+std::vector<Snapshot> read_native_code(Session& session, const AttachedProcess& attached,
+                                       const Diagnosis& diagnosis, const WhyOptions& options) {
   constexpr std::size_t kLooks = 10;
   constexpr std::chrono::milliseconds kApart{10};
-  const Process& process = *target.process;
   CaptureOptions capture_options;
   capture_options.native = Native::Folded;
+  capture_options.source = false;
+  capture_options.timeout = options.timeout;
   for (const ThreadDiagnosis& judged : diagnosis.threads) {
     if (wants_native_code(judged, diagnosis.last)) {
       capture_options.threads.push_back(std::to_string(judged.tid));
@@ -88,17 +88,13 @@ std::vector<Snapshot> look_at_native_code(const Target& target, const ThreadSour
   }
   std::vector<Snapshot> looks;
   if (capture_options.threads.empty()) return looks;
-  ThreadSource holding = source;
-  holding.hold = ThreadHold::stop;
-  holding.process = &process;
   for (std::size_t i = 0; i < kLooks; ++i) {
     if (i > 0) std::this_thread::sleep_for(kApart);
     if (i > 0 && options.go_on && !options.go_on(diagnosis.samples + i)) break;
-    facts.tasks = process.tasks(true);
-    auto look = read_snapshot(*target.memory, target.runtime, facts, holding, capture_options, log);
+    auto look = session.snapshot(capture_options, Surroundings::None);
     // It may have ended, or one of its threads: what was seen until then is told.
-    if (!look || process.ended() || !runs_same_program(target)) break;
-    looks.push_back(*std::move(look));
+    if (!look || attached.target->ended() || !runs_same_program(attached)) break;
+    looks.push_back(std::move(look->snapshot));
   }
   return looks;
 }
@@ -107,47 +103,41 @@ std::vector<Snapshot> look_at_native_code(const Target& target, const ThreadSour
 
 Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
   const Log log(options.log);
-  const auto target = attach(pid, log);
-  if (!target) return fail(target.error());
-  const Process& process = *target->process;
-  // What threads wait for is asked of the kernel only at the end: the tables of a busy server's
-  // sockets take longer to read than all the rest.
-  const ThreadSource quick = thread_source(process);
-  ThreadSource thorough = quick;
-  thorough.process = &process;
+  const auto attached = attach(pid, log);
+  if (!attached) return fail(attached.error());
+  Session session(*attached->target, attached->runtime, log);
   CaptureOptions capture_options;
   capture_options.threads = options.threads;
+  capture_options.source = false;
+  capture_options.timeout = options.timeout;
   const ValueLimits limits = limits_of_a_loop(options.values);
   constexpr std::size_t kMostSamples = 100'000;
   DiagnosisBuilder builder;
   const auto end = Clock::now() + options.duration;
-  ProcessFacts facts = process.facts();
   bool last = false;
   for (std::size_t samples = 1;; ++samples) {
     const auto begin = Clock::now();
-    facts.captured_at = std::chrono::system_clock::now();
-    facts.tasks = process.tasks(true);
-    auto located = read_located_snapshot(*target->memory, target->runtime, facts,
-                                         last ? thorough : quick, capture_options, log);
-    const bool gone = process.ended() || !runs_same_program(*target);
+    // What threads wait for is asked of the kernel only at the end: the tables of a busy server's
+    // sockets take longer to read than all the rest.
+    auto located = session.snapshot(capture_options, last ? Surroundings::All : Surroundings::None);
+    const bool gone = attached->target->ended() || !runs_same_program(*attached);
     // What was seen before it ended is worth telling.
     constexpr std::size_t kEnough = 2;
     if (gone && samples > kEnough) break;
-    if (gone) return fail(gone_while_read(process));
+    if (gone) return fail(gone_while_read(*attached->target->process()));
     if (!located) return fail(std::move(located).error());
-    const PageCache cache(*target->memory);
-    const auto marks = marks_of(*located, cache, target->runtime.offsets.layout());
+    const PageCache cache(session.memory());
+    const auto marks = marks_of(*located, cache, session.runtime().offsets.layout());
     builder.add(std::move(located->snapshot), marks, begin);
-    look_into_loops(*target, *located, limits, builder);
+    read_loop_variables(session, *located, limits, builder);
     if (last) break;
     const auto next = begin + options.interval;
     last = (options.go_on && !options.go_on(samples)) || next >= end || samples >= kMostSamples;
     if (!last || samples == 1) std::this_thread::sleep_until(std::min(next, end));
   }
   Diagnosis diagnosis = builder.finish();
-  if (options.native) {
-    add_native_code(diagnosis, look_at_native_code(*target, quick, facts, diagnosis, options, log));
-  }
+  if (options.native)
+    add_native_code(diagnosis, read_native_code(session, *attached, diagnosis, options));
   return diagnosis;
 }
 

@@ -1,17 +1,23 @@
-// Values at paths of a process: attaches, holds its threads if asked to, and reads.
+// Values at paths of a live process: attaches, holds its threads if asked to, and reads.
 #include "pyscope/inspect.hpp"
 
-#include <algorithm>
-
-#include "passes/stacks.hpp"
+#include "passes/holds.hpp"
+#include "session/attach.hpp"
 #include "session/inspection.hpp"
-#include "target/attach.hpp"
 
 namespace pyscope {
 
 struct Inspector::State {
   InspectOptions options;
-  Target target;
+  AttachedProcess attached;
+  Log log;
+  Session session;  // refers to `attached`
+
+  State(const InspectOptions& wanted, AttachedProcess process)
+      : options(wanted),
+        attached(std::move(process)),
+        log(options.log),
+        session(*attached.target, attached.runtime, log) {}
 };
 
 Inspector::Inspector(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -20,54 +26,40 @@ Inspector& Inspector::operator=(Inspector&&) noexcept = default;
 Inspector::~Inspector() = default;
 
 Result<Inspector> Inspector::attach(pid_t pid, const InspectOptions& options) {
-  auto target = pyscope::attach(pid, Log(options.log));
-  if (!target) return fail(std::move(target).error());
-  return Inspector(std::make_unique<State>(State{options, *std::move(target)}));
+  auto attached = pyscope::attach(pid, Log(options.log));
+  if (!attached) return fail(std::move(attached).error());
+  return Inspector(std::make_unique<State>(options, *std::move(attached)));
 }
 
 Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const {
   const InspectOptions& options = state_->options;
-  const Target& target = state_->target;
-  const Process& process = *target.process;
-  const Log log(options.log);
+  const ProcessTarget& target = *state_->attached.target;
 
   Inspection inspection;
   inspection.captured_at = std::chrono::system_clock::now();
-  const ThreadSource holder{.list = nullptr, .hold = ThreadHold::stop};
-  PausedThreads paused(holder);
-  bool all_held = false;
+  ThreadHolds holds(&target);
   if (options.pause) {
-    std::vector<pid_t> tids;
-    for (const Task& task : process.tasks(false))
-      tids.push_back(task.tid);
-    paused.hold(tids, false, log);
-    all_held = std::all_of(tids.begin(), tids.end(), [&](pid_t tid) { return paused.holds(tid); });
-    for (const pid_t tid : tids) {
-      if (!paused.holds(tid)) log("thread {} isn't held: {}", tid, paused.refusal(tid));
-    }
+    const auto list = [&] {
+      std::vector<pid_t> tids;
+      for (const Task& task : target.threads(ThreadDetail::Scheduling))
+        tids.push_back(task.tid);
+      return tids;
+    };
+    holds.hold_all(list, false, state_->log);
   }
-
-  const InspectionSource source{
-      .memory = *target.memory,
-      .runtime = target.runtime,
-      .facts =
-          [&] {
-            ProcessFacts facts = process.facts();
-            facts.tasks = process.tasks(true);
-            return facts;
-          },
-      .threads = thread_source(process),
-  };
-  auto values = read_inspection(source, paths, options, all_held, log);
-  if (paused.threads() > 0) {
-    const bool in_time = paused.release();
-    inspection.paused_us = paused.microseconds();
+  const bool all_held = holds.holds_all();
+  auto values = read_inspection(state_->session, paths, options, all_held);
+  if (holds.threads() > 0) {
+    const bool in_time = holds.release();
+    inspection.paused_us = holds.microseconds();
     if (all_held && !in_time && values) {
       for (InspectedValue& value : *values)
         value.consistent = false;
     }
   }
-  if (process.ended() || !runs_same_program(target)) return fail(gone_while_read(process));
+  if (target.ended() || !runs_same_program(state_->attached)) {
+    return fail(gone_while_read(*target.process()));
+  }
   if (!values) return fail(std::move(values).error());
   inspection.values = *std::move(values);
   return inspection;

@@ -8,7 +8,6 @@
 
 #include "frames/locals.hpp"
 #include "memory/page_cache.hpp"
-#include "passes/stacks.hpp"
 #include "values/object_items.hpp"
 #include "values/object_path.hpp"
 #include "values/plain_value.hpp"
@@ -44,13 +43,13 @@ bool may_settle(const Error& error) {
 /// One reading of all paths.
 class Reading {
  public:
-  Reading(const InspectionSource& source, const InspectOptions& options, const Log& log)
-      : source_(source),
+  Reading(Session& session, const InspectOptions& options, const Deadline& deadline)
+      : session_(session),
         options_(options),
-        log_(log),
-        cache_(source.memory, kMostMemory),
+        deadline_(deadline),
+        cache_(session.memory(), kMostMemory),
         text_budget_{kMostText},
-        reader_(cache_, source.runtime.offsets, &text_budget_),
+        reader_(cache_, session.runtime().offsets, &text_budget_),
         objects_(reader_) {}
 
   Result<std::vector<InspectedValue>> read(const std::vector<Request>& requests) {
@@ -102,11 +101,11 @@ class Reading {
   static constexpr std::uint64_t kMostText = std::uint64_t{512} << 20U;
 
   [[nodiscard]] Gils gils() const {
-    return read_gils(source_.memory, source_.runtime.offsets.layout(), runtime_);
+    return read_gils(session_.memory(), session_.runtime().offsets.layout(), runtime_);
   }
 
   Result<void> read_runtime() {
-    auto runtime = read_interpreters(reader_, source_.runtime.at);
+    auto runtime = read_interpreters(reader_, session_.runtime().at);
     if (!runtime) return fail(std::move(runtime).error());
     runtime_ = *std::move(runtime);
     return {};
@@ -114,7 +113,7 @@ class Reading {
 
   Result<void> read_stacks(const std::vector<Request>& requests) {
     CaptureOptions options;
-    options.log = options_.log;
+    options.source = false;
     // The stacks of those threads only, if they are known.
     std::vector<std::string> threads;
     bool known = true;
@@ -126,10 +125,9 @@ class Reading {
     const bool one = std::all_of(threads.begin(), threads.end(),
                                  [&](const std::string& t) { return t == threads.front(); });
     if (known && one && !threads.empty()) options.threads = {threads.front()};
-    const ProcessFacts facts = source_.facts();
     const auto read = [&] {
-      return read_located_snapshot(source_.memory, source_.runtime, facts, source_.threads, options,
-                                   log_);
+      options.timeout = deadline_.left();
+      return session_.snapshot(options, Surroundings::None);
     };
     auto located = read();
     if (!located && located.error().kind == ErrorKind::Usage) {
@@ -446,9 +444,9 @@ class Reading {
     return {};
   }
 
-  const InspectionSource& source_;
+  Session& session_;
   const InspectOptions& options_;
-  const Log& log_;
+  const Deadline& deadline_;
   PageCache cache_;
   TextBudget text_budget_;
   Reader reader_;
@@ -485,18 +483,20 @@ std::vector<Request> parse(const std::vector<std::string>& paths, const InspectO
 
 }  // namespace
 
-Result<std::vector<InspectedValue>> read_inspection(const InspectionSource& source,
+Result<std::vector<InspectedValue>> read_inspection(Session& session,
                                                     const std::vector<std::string>& paths,
-                                                    const InspectOptions& options, bool held,
-                                                    const Log& log) {
+                                                    const InspectOptions& options, bool held) {
+  const Deadline deadline = Deadline::after(options.timeout);
+  session.set_deadline(deadline);
   const std::vector<Request> requests = parse(paths, options);
   constexpr int kMostReadings = 6;
   Result<std::vector<InspectedValue>> last = fail(ErrorKind::Failed, "nothing was read");
   for (int i = 0; i < kMostReadings; ++i) {
-    Reading reading(source, options, log);
+    Reading reading(session, options, deadline);
     auto values = reading.read(requests);
     if (!values) {
-      if (!may_settle(values.error()) || i + 1 == kMostReadings) return values;
+      if (!may_settle(values.error()) || i + 1 == kMostReadings || deadline.has_passed())
+        return values;
       continue;
     }
     // What can't be read may be what was let go of a moment ago.
@@ -511,11 +511,11 @@ Result<std::vector<InspectedValue>> read_inspection(const InspectionSource& sour
       }
     }
     last = std::move(values);
-    if (settled || i + 1 == kMostReadings) {
+    if (settled || i + 1 == kMostReadings || deadline.has_passed()) {
       reading.point_to_frames(requests, *last);
       break;
     }
-    log("a value changed while it was read, reading {}", i + 1);
+    session.log()("a value changed while it was read, reading {}", i + 1);
   }
   return last;
 }

@@ -21,7 +21,7 @@
 #include "pyscope/processes.hpp"
 #include "python/reader.hpp"
 #include "python/runtime_state.hpp"
-#include "target/attach.hpp"
+#include "session/attach.hpp"
 #include "values/secrets.hpp"
 
 namespace pyscope {
@@ -160,9 +160,9 @@ class Lister {
     found.started_at = facts.started_at;
     found.captured_at = facts.captured_at;
     found.host = std::move(facts.host);
-    Sighting seen = look_at(pid, known_, log_);
-    if (!seen.target) {
-      const Error& refusal = seen.target.error();
+    Sighting seen = examine(pid, known_, log_);
+    if (!seen.process) {
+      const Error& refusal = seen.process.error();
       if (refusal.kind == ErrorKind::NoSuchProcess) return std::nullopt;
       if (!seen.python &&
           !(refusal.kind != ErrorKind::Unsupported && looks_like_python(found, process.name()))) {
@@ -170,7 +170,7 @@ class Lister {
       }
       found.refusal = refusal;
     } else if (seen.python) {
-      seen.python->debug_build = debug_build(*seen.target);
+      seen.python->debug_build = debug_build(*seen.process);
     }
     // By now its pid could be another process's.
     if (process.ended()) return std::nullopt;
@@ -178,10 +178,10 @@ class Lister {
     return found;
   }
 
-  static std::optional<bool> debug_build(const Target& target) {
-    const PageCache cache(*target.memory);
-    const Reader reader(cache, target.runtime.offsets);
-    const auto runtime = read_interpreters(reader, target.runtime.at);
+  static std::optional<bool> debug_build(const AttachedProcess& attached) {
+    const PageCache cache(attached.target->memory());
+    const Reader reader(cache, attached.runtime.offsets);
+    const auto runtime = read_interpreters(reader, attached.runtime.at);
     if (!runtime || runtime->interpreters.empty()) return std::nullopt;
     return read_debug_build(reader, runtime->interpreters.front());
   }

@@ -10,8 +10,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "process/rooted_open.hpp"
-
 namespace pyscope {
 namespace {
 
@@ -63,7 +61,7 @@ SourceReader::File SourceReader::read(const std::string& name) {
   if (name.empty() || (name.front() == '<' && name.back() == '>')) return file;
   const std::string path = file_system_path(name);
   if (path.find('\0') != std::string::npos) return file;
-  const UniqueFd fd = open_from_working_directory(proc_directory_, path);
+  const UniqueFd fd = open_(path);
   struct stat info {};
   if (!fd || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
     log_("source {}: {}", name, std::strerror(errno));

@@ -2,23 +2,28 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/log.hpp"
+#include "base/unique_fd.hpp"
 #include "pyscope/snapshot.hpp"
 
 namespace pyscope {
 
 class SourceReader {
  public:
-  /// `proc_directory` is a descriptor of /proc/PID. A file that is newer than `process_start` may
-  /// hold other lines than those that were compiled, and its lines are given as changed.
-  SourceReader(int proc_directory, std::chrono::system_clock::time_point process_start,
-               const Log& log)
-      : proc_directory_(proc_directory), process_start_(process_start), log_(log) {}
+  /// Opens a file by a path as the target's code has it; invalid, with errno set, if it can't.
+  using Open = std::function<UniqueFd(const std::string& path)>;
+
+  /// A file that is newer than `process_start` may hold other lines than those that were compiled,
+  /// and its lines are given as changed.
+  SourceReader(Open open, std::chrono::system_clock::time_point process_start, const Log& log)
+      : open_(std::move(open)), process_start_(process_start), log_(log) {}
 
   /// Nothing where there is no such file or line, or it can't be read safely.
   [[nodiscard]] std::optional<SourceLine> line(const std::string& file, std::int32_t number);
@@ -30,7 +35,7 @@ class SourceReader {
   };
   [[nodiscard]] File read(const std::string& name);
 
-  int proc_directory_;
+  Open open_;
   std::chrono::system_clock::time_point process_start_;
   const Log& log_;
   std::unordered_map<std::string, File> files_;

@@ -10,13 +10,13 @@
 #include "pyscope/inspected_value.hpp"
 #include "pyscope/render.hpp"
 #include "python/objects.hpp"
+#include "session/attach.hpp"
 #include "session/inspection.hpp"
-#include "session/snapshot.hpp"
+#include "session/session.hpp"
 #include "support/catch.hpp"
 #include "support/dump.hpp"
 #include "support/target.hpp"
-#include "target/attach.hpp"
-#include "target/recording.hpp"
+#include "target/recorded_target.hpp"
 
 using namespace pyscope;
 using namespace pyscope::test;
@@ -124,18 +124,16 @@ Runtime runtime_of(const Recording& recording) {
 Result<Snapshot> read(const Memory& memory, const Recording& recording) {
   CaptureOptions options;
   options.locals = true;
-  return read_snapshot(memory, runtime_of(recording), recording.facts,
-                       {.list = [&] { return recording.facts.tasks; }}, options, Log());
+  return read_snapshot(RecordedTarget(recording, memory), runtime_of(recording), options, Log());
 }
 
 Result<std::vector<InspectedValue>> inspect(const Memory& memory, const Recording& recording,
                                             const std::vector<std::string>& paths, bool list) {
   InspectOptions options;
   options.list = list;
-  const Runtime runtime = runtime_of(recording);
-  const auto facts = [&] { return recording.facts; };
-  const ThreadSource threads{.list = [&] { return recording.facts.tasks; }};
-  return read_inspection({memory, runtime, facts, threads}, paths, options, false, Log());
+  const RecordedTarget target(recording, memory);
+  Session session(target, runtime_of(recording), Log());
+  return read_inspection(session, paths, options, false);
 }
 
 /// All that is said of a path.
@@ -267,7 +265,7 @@ TEST_CASE("whatever read of an inspection fails, nothing wrong is called consist
     // An inspection reads other memory than a dump.
     const auto attached = attach(target.pid(), Log());
     REQUIRE(attached);
-    const RecordingMemory recorder(*attached->memory);
+    const RecordingMemory recorder(attached->target->memory());
     for (const bool list : {false, true})
       REQUIRE(inspect(recorder, recording, paths, list));
     recorder.image().for_each_range(

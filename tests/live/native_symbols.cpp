@@ -15,8 +15,10 @@
 #include "elf/elf_file.hpp"
 #include "memory/live_memory.hpp"
 #include "native/symbols.hpp"
+#include "support/acted_target.hpp"
 #include "support/catch.hpp"
 #include "support/child.hpp"
+#include "target/process_target.hpp"
 #include "unit/scratch_folder.hpp"
 #include "unit/tool_output.hpp"
 
@@ -80,14 +82,16 @@ struct Running {
     words >> std::hex >> begin >> call >> std::dec >> line >> std::hex >> page;
     REQUIRE(words);
     --call;  // within the instruction
-    maps = process.maps().value();
+    maps = target.mappings();
   }
 
   [[nodiscard]] NativeSymbol find(std::uint64_t at, bool with_files = true) {
     said.clear();
     const Log log([this](const std::string& text) { said += text + "\n"; });
-    MappedImages images(memory, maps);
-    NativeSymbols symbols(with_files ? &process : nullptr, images, log);
+    MappedImages images(target.memory(), maps);
+    const test::ActedTarget without_files(target.memory(), {});
+    NativeSymbols symbols(with_files ? static_cast<const Target&>(target) : without_files, images,
+                          log);
     return symbols.find(RemoteAddr{at});
   }
   [[nodiscard]] NativeSymbol find() { return find(call); }
@@ -109,8 +113,7 @@ struct Running {
   std::uint64_t call = 0;
   std::uint64_t page = 0;
   int line = 0;
-  Process process = Process::open(child.pid(), Log()).value();
-  LiveMemory memory{process.pid(), process.directory()};
+  ProcessTarget target{Process::open(child.pid(), Log()).value()};
   std::vector<Mapping> maps;
   std::string said;
 };
@@ -240,7 +243,7 @@ TEST_CASE("native symbols: of a program that was deleted or replaced", "[live][n
   std::filesystem::remove(root.path("/srv/program"));
   // Another one with the same functions at other places.
   if (replaced) root.compile("-g -rdynamic -Dstock=sold -O0 -fno-omit-frame-pointer");
-  program.maps = program.process.maps().value();
+  program.maps = program.target.mappings();
   const NativeSymbol symbol = program.find();
   program.check_function(symbol);
   CHECK(symbol.module.ends_with("/srv/program (deleted)"));
@@ -271,11 +274,11 @@ TEST_CASE("native symbols: of a file that is not what is in memory", "[live][nat
     return ElfFile::open(fd.get()).value().build_id();
   }();
   REQUIRE(id.size() == 20);
-  const OtherBuild memory(program.memory, id);
+  const OtherBuild memory(program.target.memory(), id);
   std::string said;
   const Log log([&](const std::string& text) { said += text + "\n"; });
   MappedImages images(memory, program.maps);
-  NativeSymbols symbols(&program.process, images, log);
+  NativeSymbols symbols(program.target, images, log);
   const NativeSymbol symbol = symbols.find(RemoteAddr{program.call});
   CAPTURE(said);
   CHECK(said.find("another build-id") != std::string::npos);

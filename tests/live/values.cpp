@@ -8,11 +8,11 @@
 
 #include "memory/page_cache.hpp"
 #include "pyscope/render.hpp"
-#include "session/snapshot.hpp"
+#include "session/session.hpp"
 #include "support/catch.hpp"
 #include "support/dump.hpp"
 #include "support/target.hpp"
-#include "target/recording.hpp"
+#include "target/recorded_target.hpp"
 #include "values/object_items.hpp"
 #include "values/object_path.hpp"
 #include "values/plain_value.hpp"
@@ -255,9 +255,8 @@ TEST_CASE("values in memory that makes no sense are never the end of it", "[live
           at.raw()};
       altered.put_value(at, values[random() % std::size(values)]);
     }
-    const auto snapshot = pyscope::read_snapshot(altered, runtime, recording->facts,
-                                                 {.list = [&] { return recording->facts.tasks; }},
-                                                 options, pyscope::Log{});
+    const auto snapshot = pyscope::read_snapshot(pyscope::RecordedTarget(*recording, altered),
+                                                 runtime, options, pyscope::Log{});
     if (!snapshot) continue;
     CHECK_FALSE(pyscope::render_text(*snapshot, {}).empty());
     CHECK(json::accept(pyscope::render_json(*snapshot, pyscope::JsonStyle::Compact)));

@@ -20,8 +20,8 @@
 #include <string>
 #include <thread>
 
+#include "base/opening.hpp"
 #include "cli/sandbox.hpp"
-#include "process/opening.hpp"
 #include "process/rooted_open.hpp"
 #include "unit/scratch_folder.hpp"
 

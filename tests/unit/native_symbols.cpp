@@ -14,6 +14,8 @@
 
 #include "memory/live_memory.hpp"
 #include "native/symbols.hpp"
+#include "support/acted_target.hpp"
+#include "target/process_target.hpp"
 #include "unit/tool_output.hpp"
 
 using namespace pyscope;
@@ -23,12 +25,11 @@ namespace {
 
 /// This process as a target.
 struct Own {
-  Process process = Process::open(::getpid(), Log()).value();
-  LiveMemory memory{process.pid(), process.directory()};
-  std::vector<Mapping> maps = process.maps().value();
+  ProcessTarget target{Process::open(::getpid(), Log()).value()};
+  std::vector<Mapping> maps = target.mappings();
   Log log;
-  MappedImages images{memory, maps};
-  NativeSymbols symbols{&process, images, log};
+  MappedImages images{target.memory(), maps};
+  NativeSymbols symbols{target, images, log};
 };
 
 /// What is added to the addresses in the file of this program.
@@ -73,7 +74,7 @@ TEST_CASE("functions of this program have the names that nm lists", "[native]") 
   Own own;
   const auto functions = functions_of("/proc/" + std::to_string(::getpid()) + "/exe");
   REQUIRE(functions.size() > 1000);
-  const std::string path = own.process.read_link("exe").value();
+  const std::string path = own.target.process()->read_link("exe").value();
   const std::uint64_t bias = own_load_bias();
   std::uint64_t last_end = 0;
   std::size_t compared = 0;
@@ -121,7 +122,9 @@ TEST_CASE("exported functions of libraries have the names that the loader knows"
   Own own;
   const bool with_files = GENERATE(true, false);
   CAPTURE(with_files);
-  NativeSymbols symbols(with_files ? &own.process : nullptr, own.images, own.log);
+  const test::ActedTarget without_files(own.target.memory(), {});
+  const Target& target = with_files ? static_cast<const Target&>(own.target) : without_files;
+  NativeSymbols symbols(target, own.images, own.log);
   for (const char* name : {"qsort", "poll", "fopen", "getenv", "strtod", "pthread_create"}) {
     void* const function = ::dlsym(RTLD_DEFAULT, name);
     Dl_info info{};

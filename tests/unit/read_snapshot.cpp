@@ -16,10 +16,12 @@
 #include "pyscope/capture.hpp"
 #include "python_heap.hpp"
 #include "scratch_folder.hpp"
-#include "session/snapshot.hpp"
+#include "session/session.hpp"
+#include "support/acted_target.hpp"
 #include "target/recording.hpp"
 
 using namespace pyscope;
+using test::ActedTarget;
 using test::PagedMemory;
 using test::PythonHeap;
 using test::ScratchFolder;
@@ -78,9 +80,15 @@ struct TinyProcess {
   }
 
   Result<Snapshot> read_from(const Memory& memory) const {
-    return read_snapshot(memory, Runtime{heap.runtime, heap.offsets()}, facts, {.list = list_tasks},
-                         options, Log{});
+    return pyscope::read_snapshot(target(memory), runtime(), options, Log{});
   }
+  [[nodiscard]] ActedTarget target(const Memory& memory) const {
+    ActedTarget acted(memory, facts);
+    acted.list = list_tasks;
+    return acted;
+  }
+  [[nodiscard]] ActedTarget target() const { return target(heap.memory); }
+  [[nodiscard]] Runtime runtime() const { return {heap.runtime, heap.offsets()}; }
   Result<Snapshot> read() const { return read_from(heap.memory); }
 
   /// The newest frame of a thread.
@@ -590,10 +598,8 @@ TEST_CASE("when another thread takes the GIL meanwhile all stacks are read with 
     if (at == gil + 8 && ++looks == 2) process.heap.memory.put(switches, std::uint64_t{1});
   };
   std::vector<std::string> log;
-  const auto snapshot =
-      read_snapshot(process.heap.memory, Runtime{process.heap.runtime, process.heap.offsets()},
-                    process.facts, {.list = process.list_tasks}, process.options,
-                    Log([&](const std::string& line) { log.push_back(line); }));
+  const auto snapshot = read_snapshot(process.target(), process.runtime(), process.options,
+                                      Log([&](const std::string& line) { log.push_back(line); }));
   REQUIRE(snapshot);
   CHECK(looks == 2);
   std::size_t verified = 0;
@@ -639,24 +645,22 @@ TEST_CASE("a thread that the kernel says did not run is verified", "[snapshot]")
     if (at == pointer) process.heap.memory.put(local, ++changes);
   };
   std::uint64_t switches = 17;
-  ThreadSource source{.list = process.list_tasks};
+  ActedTarget target = process.target();
   Proof expected = Proof::None;
   SECTION("if its switches are the same before and after") {
-    source.switches_at_rest = [&](pid_t tid) -> std::optional<std::uint64_t> {
+    target.switches = [&](pid_t tid) -> std::optional<std::uint64_t> {
       CHECK(tid == 4711);
       return switches;
     };
     expected = Proof::AtRest;
   }
   SECTION("not if it was switched away from") {
-    source.switches_at_rest = [&](pid_t) -> std::optional<std::uint64_t> { return switches++; };
+    target.switches = [&](pid_t) -> std::optional<std::uint64_t> { return switches++; };
   }
   SECTION("not if it ran") {
-    source.switches_at_rest = [](pid_t) -> std::optional<std::uint64_t> { return std::nullopt; };
+    target.switches = [](pid_t) -> std::optional<std::uint64_t> { return std::nullopt; };
   }
-  const auto snapshot =
-      read_snapshot(process.heap.memory, Runtime{process.heap.runtime, process.heap.offsets()},
-                    process.facts, source, process.options, Log{});
+  const auto snapshot = read_snapshot(target, process.runtime(), process.options, Log{});
   REQUIRE(snapshot);
   const Thread& main = snapshot->threads[0];
   CHECK(main.proof == expected);
@@ -667,10 +671,8 @@ TEST_CASE("a thread that the kernel says did not run is verified", "[snapshot]")
 TEST_CASE("without another switch of the GIL only its holder is read with care", "[snapshot]") {
   const TinyProcess process(14);
   std::vector<std::string> log;
-  const auto snapshot =
-      read_snapshot(process.heap.memory, Runtime{process.heap.runtime, process.heap.offsets()},
-                    process.facts, {.list = process.list_tasks}, process.options,
-                    Log([&](const std::string& line) { log.push_back(line); }));
+  const auto snapshot = read_snapshot(process.target(), process.runtime(), process.options,
+                                      Log([&](const std::string& line) { log.push_back(line); }));
   REQUIRE(snapshot);
   REQUIRE(log.size() == 1);
   CHECK_THAT(log[0], Catch::StartsWith("thread 4711: verified by two equal copies"));

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "process/rooted_open.hpp"
 #include "target_root.hpp"
 
 using namespace pyscope;
@@ -23,7 +24,11 @@ using Clock = std::chrono::system_clock;
 /// A reader for a process that started `later` than now, so after the files were written.
 struct Sources {
   explicit Sources(const TargetRoot& target, Clock::duration later = std::chrono::hours(1))
-      : reader(target.proc_directory(), Clock::now() + later, log) {}
+      : reader(
+            [&target](const std::string& path) {
+              return open_from_working_directory(target.proc_directory(), path);
+            },
+            Clock::now() + later, log) {}
   Sources(const Sources&) = delete;  // the reader refers to the log
   Sources& operator=(const Sources&) = delete;
 

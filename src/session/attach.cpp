@@ -1,4 +1,4 @@
-#include "target/attach.hpp"
+#include "session/attach.hpp"
 
 #include <elf.h>
 #include <fmt/core.h>
@@ -358,12 +358,12 @@ void FilesWithoutPython::insert(const Mapping& file) {
   files_.emplace(file.device_major, file.device_minor, file.inode, file.path);
 }
 
-Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
+Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log) {
   auto process = Process::open(pid, log);
   if (!process) return {fail(std::move(process).error()), std::nullopt};
-  auto pinned = std::make_unique<Process>(*std::move(process));
-  auto memory = std::make_unique<LiveMemory>(pid, pinned->directory());
-  RuntimeFinder finder(*pinned, *memory, known, log);
+  auto target = std::make_unique<ProcessTarget>(*std::move(process));
+  const Process* const pinned = target->process();
+  RuntimeFinder finder(*pinned, target->memory(), known, log);
   auto runtime = finder.find();
   // Whatever was found is about this process only if it hasn't ended meanwhile.
   if (pinned->ended() || finder.lost_memory()) {
@@ -384,39 +384,33 @@ Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log) {
             std::nullopt};
   }
   if (!runtime) return {fail(std::move(runtime).error()), finder.seen()};
-  return {Target{std::move(pinned), std::move(memory), *std::move(runtime)}, finder.seen()};
+  return {AttachedProcess{std::move(target), *std::move(runtime)}, finder.seen()};
 }
 
-Result<Target> attach(pid_t pid, const Log& log) {
+Result<AttachedProcess> attach(pid_t pid, const Log& log) {
   FilesWithoutPython known;
-  Sighting seen = look_at(pid, known, log);
-  if (seen.target || seen.python) return std::move(seen.target);
+  Sighting seen = examine(pid, known, log);
+  if (seen.process || seen.python) return std::move(seen.process);
   // Whoever looks from outside of a container may have been told the PID that a process has inside.
   // The low numbers there are mostly threads of the kernel's here.
-  const ErrorKind kind = seen.target.error().kind;
+  const ErrorKind kind = seen.process.error().kind;
   const bool there = ::access(fmt::format("/proc/{}", pid).c_str(), F_OK) == 0;
   if (kind == ErrorKind::Unsupported || (kind == ErrorKind::NoSuchProcess && !there)) {
-    return fail(with_inner_processes(std::move(seen.target).error(), pid, find_inner_pid(pid)));
+    return fail(with_inner_processes(std::move(seen.process).error(), pid, find_inner_pid(pid)));
   }
-  return std::move(seen.target);
+  return std::move(seen.process);
 }
 
-ThreadSource thread_source(const Process& process) {
-  return {.list = [&process] { return process.tasks(true); },
-          .switches_at_rest = [&process](pid_t tid) { return process.switches_at_rest(tid); },
-          .maps = [&process] { return process.maps().value_or(std::vector<Mapping>{}); }};
-}
-
-bool runs_same_program(const Target& target) {
-  if (target.process->replaced_program()) return false;
+bool runs_same_program(const AttachedProcess& attached) {
+  if (attached.target->replaced_program()) return false;
   // Where that can't be seen, at least what was found must still be there.
   std::array<std::byte, DebugOffsets::kHeaderSize> header{};
-  if (!target.memory->read(target.runtime.at, header)) return false;
+  if (!attached.target->memory().read(attached.runtime.at, header)) return false;
   std::uint32_t version = 0;
   std::memcpy(&version, header.data() + DebugOffsets::kCookie.size(), sizeof version);
   return std::memcmp(header.data(), DebugOffsets::kCookie.data(), DebugOffsets::kCookie.size()) ==
              0 &&
-         PythonVersion::from_hex(version).text() == target.runtime.offsets.version().text();
+         PythonVersion::from_hex(version).text() == attached.runtime.offsets.version().text();
 }
 
 Error gone_while_read(const Process& process) {

@@ -10,18 +10,17 @@
 #include <tuple>
 
 #include "base/log.hpp"
-#include "memory/live_memory.hpp"
 #include "process/maps.hpp"
-#include "process/process.hpp"
 #include "pyscope/error.hpp"
 #include "pyscope/snapshot.hpp"
-#include "session/snapshot.hpp"
+#include "structures/runtime.hpp"
+#include "target/process_target.hpp"
 
 namespace pyscope {
 
-struct Target {
-  std::unique_ptr<Process> process;  // on the heap: `memory` refers to its descriptor
-  std::unique_ptr<LiveMemory> memory;
+/// A live process whose memory can be read, with its Python.
+struct AttachedProcess {
+  std::unique_ptr<ProcessTarget> target;
   Runtime runtime;
 };
 
@@ -42,27 +41,23 @@ class FilesWithoutPython {
 
 /// What is known of a process, whether it can be read or not.
 struct Sighting {
-  Result<Target> target;
+  Result<AttachedProcess> process;
   /// Its version and whether it is free-threaded, where it is a CPython; that of one older than
   /// 3.11 may be guessed from a file's name.
   std::optional<PythonBuild> python;
 };
 
 /// As attach(), and tells more of a process that can't be read.
-[[nodiscard]] Sighting look_at(pid_t pid, FilesWithoutPython& known, const Log& log);
+[[nodiscard]] Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log);
 
 /// Pins the process, makes sure that it may be read, and finds its _PyRuntime: by the ELF section
 /// .PyRuntime of a file that it has mapped, or else by scanning the writable segments for the
 /// cookie.
-[[nodiscard]] Result<Target> attach(pid_t pid, const Log& log);
-
-/// What the kernel says of the process's threads, asked when it is wanted; `process` must outlive
-/// it. It holds none of them, and doesn't ask what descriptors are.
-[[nodiscard]] ThreadSource thread_source(const Process& process);
+[[nodiscard]] Result<AttachedProcess> attach(pid_t pid, const Log& log);
 
 /// Whether the memory is still that of the program that was attached to: after an execve the
 /// process is the same one and its memory is another program's.
-[[nodiscard]] bool runs_same_program(const Target& target);
+[[nodiscard]] bool runs_same_program(const AttachedProcess& attached);
 
 /// That the process is gone, or its program, for the one that was being read.
 [[nodiscard]] Error gone_while_read(const Process& process);

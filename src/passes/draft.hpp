@@ -1,0 +1,94 @@
+// A snapshot while it is made. Each pass fills a part of a Draft and lies in a file of its own; the
+// session calls the passes in their order (session/session.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/deadline.hpp"
+#include "base/log.hpp"
+#include "frames/frames.hpp"
+#include "locks/locks.hpp"
+#include "native/unwinder.hpp"
+#include "passes/holds.hpp"
+#include "pyscope/capture.hpp"
+#include "pyscope/memory.hpp"
+#include "pyscope/snapshot.hpp"
+#include "python/code.hpp"
+#include "python/runtime_state.hpp"
+#include "structures/runtime.hpp"
+#include "target/target.hpp"
+
+namespace pyscope {
+
+/// Moments of GILs, by the GIL's address.
+using Gils = std::unordered_map<std::uint64_t, GilMoment>;
+
+/// A thread's stack as it was read, and what proves it.
+struct StackReading {
+  FrameWalk walk;
+  Proof proof = Proof::None;
+  bool code_proven = false;  // with the stack: its code was read before the proof was complete
+  std::string doubt;         // why there is no proof
+  std::size_t moving = 0;    // without a proof: so many of the innermost frames changed meanwhile
+  int attempts = 0;          // of walk_verified
+};
+
+/// A thread state with what is found out about its thread on the way to the model.
+struct ThreadDraft {
+  const RawInterpreter* interpreter = nullptr;
+  const RawThread* raw = nullptr;
+  Thread thread;
+  StackReading stack;
+  /// For each of the thread's frames, which of the walk's it is.
+  std::vector<std::size_t> raw_frames;
+};
+
+/// What is taken of threads for their native stacks while they stand still.
+struct NativeStates {
+  std::vector<Mapping> maps;  // read before any thread stands
+  std::vector<pid_t> others;  // threads that run no Python, but are wanted, too
+  std::unordered_map<pid_t, NativeState> states;
+  std::unordered_map<pid_t, std::string> refusals;  // why there is none
+};
+
+struct Draft {
+  // What is read, and how.
+  const Target& target;
+  const Memory& memory;  // the target's, until the deadline
+  const Runtime& runtime;
+  const ProcessFacts& facts;
+  const CaptureOptions& options;
+  const Log& log;
+  Deadline deadline;
+  CodeTable& codes;
+
+  // What the passes leave for each other.
+  std::vector<Task> tasks;  // before anything of the target's memory was read
+  RawRuntime raw = {};
+  Gils gils = {};  // before the threads of `raw` were read
+  ThreadHolds holds;
+  std::vector<ThreadDraft> threads = {};  // of these the first `wanted` are shown
+  std::size_t wanted = 0;
+  std::vector<Thread> bare_threads = {};                       // those that run no Python
+  std::unordered_map<std::uint64_t, pid_t> tid_of_state = {};  // of all threads
+  std::unordered_map<pid_t, Task> task_of = {};      // by the tid in the target's namespace
+  bool listed_again = false;                         // tasks, for a thread that wasn't known
+  std::optional<NativeStates> native = {};           // if native frames are asked for
+  std::vector<std::optional<FoundLock>> locks = {};  // one for each of `threads`, or none
+
+  Snapshot snapshot = {};
+
+  [[nodiscard]] const DebugOffsets& offsets() const { return runtime.offsets; }
+};
+
+/// What the kernel says of a thread, by Python's native id; null if it knows no such thread.
+[[nodiscard]] const Task* find_task(Draft& draft, std::uint64_t native_id);
+/// The futex that a blocked thread sleeps on, unless that is the GIL's.
+[[nodiscard]] std::optional<FutexWait> futex_of(Draft& draft, const ThreadDraft& thread);
+
+}  // namespace pyscope

@@ -1,0 +1,94 @@
+#include "passes/holds.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+namespace pyscope {
+
+void ThreadHolds::hold(std::span<const pid_t> tids, bool registers, const Log& log) {
+  if (tids.empty()) return;
+  if (living_ == nullptr) {
+    failure_ = "there is no process to hold";
+    return;
+  }
+  // About 20 us a thread; several times that on a busy machine.
+  HoldLimits limits;
+  limits.registers = registers;
+  limits.until_stopped += std::chrono::microseconds(100) * tids.size();
+  limits.until_released += std::chrono::microseconds(500) * tids.size();
+  auto hold = living_->hold(tids, limits);
+  if (!hold) {
+    failure_ = hold.error().message;
+    log("{}", failure_);
+    return;
+  }
+  for (const pid_t tid : tids) {
+    if (hold->holds(tid)) {
+      ++held_;
+    } else {
+      log("thread {} can't be held: {}", tid, hold->refusal(tid));
+    }
+  }
+  holds_.push_back(*std::move(hold));
+}
+
+void ThreadHolds::hold_all(const std::function<std::vector<pid_t>()>& list, bool registers,
+                           const Log& log) {
+  // Those that start threads stand themselves after the first round, but for some that are late.
+  constexpr int kMaxRounds = 8;
+  std::unordered_set<pid_t> asked;
+  std::vector<pid_t> all;
+  bool settled = false;
+  for (int round = 0; round < kMaxRounds && !settled; ++round) {
+    all = list();
+    std::vector<pid_t> more;
+    for (const pid_t tid : all) {
+      if (asked.insert(tid).second) more.push_back(tid);
+    }
+    settled = more.empty();
+    hold(more, registers, log);
+  }
+  all_ = settled && std::all_of(all.begin(), all.end(), [&](pid_t tid) { return holds(tid); });
+}
+
+bool ThreadHolds::holds(pid_t tid) const {
+  return std::any_of(holds_.begin() + static_cast<std::ptrdiff_t>(released_), holds_.end(),
+                     [&](const ThreadHold& hold) { return hold.holds(tid); });
+}
+
+const Registers* ThreadHolds::registers(pid_t tid) const {
+  for (const ThreadHold& hold : holds_) {
+    if (const Registers* registers = hold.registers(tid)) return registers;
+  }
+  return nullptr;
+}
+
+std::string ThreadHolds::refusal(pid_t tid) const {
+  for (auto hold = holds_.rbegin(); hold != holds_.rend(); ++hold) {
+    if (auto why = hold->refusal(tid); !why.empty()) return why;
+  }
+  return failure_;
+}
+
+bool ThreadHolds::is_late(pid_t tid) const {
+  const auto any = [&](const auto& of_hold) {
+    return std::any_of(holds_.begin(), holds_.end(), of_hold);
+  };
+  return any([&](const ThreadHold& hold) { return hold.is_late(tid); }) &&
+         !any([&](const ThreadHold& hold) { return hold.holds(tid); });
+}
+
+bool ThreadHolds::release() {
+  bool in_time = true;
+  // The first one has stood longest, and goes last.
+  for (std::size_t i = holds_.size(); i-- > released_;) {
+    const auto release = holds_[i].release();
+    in_time = in_time && release.in_time;
+    microseconds_ = std::max<std::int64_t>(microseconds_, release.held.count());
+  }
+  released_ = holds_.size();
+  all_ = false;
+  return in_time;
+}
+
+}  // namespace pyscope

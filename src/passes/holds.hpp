@@ -1,0 +1,61 @@
+// Threads that stand still for pyscope. Holding is the scope of the passes that need it: what is
+// read while a ThreadHolds holds its threads was true at one moment, and nothing is believed of it
+// unless release() says that they stood until then.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/log.hpp"
+#include "target/target.hpp"
+
+namespace pyscope {
+
+class ThreadHolds {
+ public:
+  /// `living` is null where there is no process to hold.
+  explicit ThreadHolds(const LivingProcess* living) : living_(living) {}
+
+  /// Holds these threads too, and takes their registers if that is asked for.
+  void hold(std::span<const pid_t> tids, bool registers, const Log& log);
+  /// Holds all threads that `list` gives, and lists and holds again until no new one turns up: a
+  /// thread that runs on may start others, which can't be held before they are seen.
+  void hold_all(const std::function<std::vector<pid_t>()>& list, bool registers, const Log& log);
+
+  /// Whether the thread stands for pyscope.
+  [[nodiscard]] bool holds(pid_t tid) const;
+  /// Null if its registers weren't asked for, or it doesn't stand.
+  [[nodiscard]] const Registers* registers(pid_t tid) const;
+  /// Why a thread that was to be held isn't; empty for one that is, or was never to be.
+  [[nodiscard]] std::string refusal(pid_t tid) const;
+  /// Whether it was asked to stand and didn't in time: another try may do.
+  [[nodiscard]] bool is_late(pid_t tid) const;
+  /// Whether hold_all() has been called, and every thread that it knows of stands.
+  [[nodiscard]] bool holds_all() const { return all_; }
+
+  /// Lets all of them go on. True if those that hadn't been let go before stood until now.
+  bool release();
+
+  /// For how long the one that stood longest did.
+  [[nodiscard]] std::int64_t microseconds() const { return microseconds_; }
+  /// How many threads were held.
+  [[nodiscard]] std::size_t threads() const { return held_; }
+
+ private:
+  const LivingProcess* living_;
+  std::vector<ThreadHold> holds_;
+  std::size_t released_ = 0;  // so many of them don't hold any more
+  bool all_ = false;
+  std::string failure_;
+  std::int64_t microseconds_ = 0;
+  std::size_t held_ = 0;
+};
+
+}  // namespace pyscope

@@ -1,0 +1,171 @@
+#include "passes/lock_waits.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "memory/page_cache.hpp"
+#include "passes/locks.hpp"
+#include "passes/stacks.hpp"
+#include "passes/waits.hpp"
+#include "process/process_deadlock.hpp"
+
+namespace pyscope {
+namespace {
+
+std::optional<std::uint32_t> code_of(const Draft& draft, const RawFrame& frame) {
+  if (!draft.codes.knows(frame.executable)) return std::nullopt;
+  return draft.codes.at(frame.executable).index;
+}
+
+LockWait describe_lock(const Draft& draft, const FoundLock& found, const ThreadDraft& waiter) {
+  LockWait lock;
+  lock.type = found.type;
+  lock.address = found.at.raw();
+  lock.name = found.name;
+  lock.owner_object = found.owner_object;
+  lock.held = found.held;
+  lock.timed = found.timed;
+  if (found.waiting_frame) {
+    const RawFrame& frame = waiter.stack.walk.frames[*found.waiting_frame];
+    lock.waits_in = code_of(draft, frame);
+    if (lock.waits_in) {
+      const auto unit = CodeTable::unit_of(draft.codes.at(frame.executable), frame.instruction);
+      if (unit) lock.waits_at = draft.codes.location(frame.executable, *unit).position.line;
+    }
+  }
+  if (!found.holder) return lock;
+  const ThreadDraft& holder = draft.threads[*found.holder];
+  lock.held_by = holder.thread.tid;
+  lock.holder_name = holder.thread.name;
+  if (!found.holder_frame) return lock;
+  const RawFrame& frame = holder.stack.walk.frames[*found.holder_frame];
+  lock.taken_in = code_of(draft, frame);
+  if (lock.taken_in && found.taken_at_unit) {
+    lock.taken_at = draft.codes.location(frame.executable, *found.taken_at_unit).position.line;
+  }
+  return lock;
+}
+
+const char* name_of(ProcessWaitKind kind) {
+  switch (kind) {
+    case ProcessWaitKind::Child:
+      return "child process";
+    case ProcessWaitKind::Pipe:
+      return "pipe";
+    case ProcessWaitKind::Socket:
+      return "unix socket";
+    case ProcessWaitKind::Semaphore:
+      return "semaphore";
+  }
+  return "";
+}
+
+}  // namespace
+
+void find_lock_waits(Draft& draft) {
+  const auto waits = [&](std::size_t i) { return futex_of(draft, draft.threads[i]).has_value(); };
+  bool any = false;
+  for (std::size_t i = 0; i < draft.wanted && !any; ++i)
+    any = waits(i);
+  if (!any) return;
+  read_other_stacks(draft);
+  std::vector<LockThread> threads;
+  for (const ThreadDraft& thread : draft.threads) {
+    threads.push_back({thread.raw->at, thread.thread.ident, &thread.stack.walk,
+                       thread.thread.consistent, futex_of(draft, thread)});
+  }
+  const PageCache cache(draft.memory);
+  const Reader reader(cache, draft.offsets());
+  draft.locks = find_locks(draft.memory, reader, draft.codes, threads);
+}
+
+void confirm_lock_waits(Draft& draft) {
+  if (draft.locks.empty()) return;
+  std::vector<GraphThread> graph;
+  for (const ThreadDraft& thread : draft.threads)
+    graph.push_back({*thread.raw, thread.thread.tid});
+  const WaitCycles cycles = find_deadlocks(draft.memory, draft.runtime, draft.codes, draft.target,
+                                           graph, draft.locks, draft.log);
+  for (const auto& cycle : cycles.dissolved) {
+    for (const std::size_t index : cycle)
+      draft.locks[index].reset();
+  }
+  for (std::size_t i = 0; i < draft.wanted; ++i) {
+    if (draft.locks[i])
+      draft.threads[i].thread.lock = describe_lock(draft, *draft.locks[i], draft.threads[i]);
+  }
+  for (const auto& cycle : cycles.deadlocks) {
+    // Among others than those that were asked for it is no news.
+    if (std::all_of(cycle.begin(), cycle.end(),
+                    [&](std::size_t index) { return index >= draft.wanted; })) {
+      continue;
+    }
+    Deadlock& deadlock = draft.snapshot.deadlocks.emplace_back();
+    for (const std::size_t index : cycle) {
+      const ThreadDraft& member = draft.threads[index];
+      deadlock.cycle.push_back({member.thread.tid, member.thread.name,
+                                describe_lock(draft, *draft.locks[index], member)});
+    }
+  }
+}
+
+void describe_waits(Draft& draft, bool surroundings) {
+  std::vector<const Task*> tasks;
+  std::vector<Thread*> blocked;
+  const auto add = [&](Thread& thread, std::uint64_t native_id) {
+    if (thread.state != ThreadState::Blocked) return;
+    const Task* task = find_task(draft, native_id);
+    if (task == nullptr) return;
+    tasks.push_back(task);
+    blocked.push_back(&thread);
+  };
+  for (std::size_t i = 0; i < draft.wanted; ++i)
+    add(draft.threads[i].thread, draft.threads[i].raw->native_id);
+  for (Thread& thread : draft.bare_threads)
+    add(thread, static_cast<std::uint64_t>(thread.namespace_tid));
+  const LivingProcess* living = draft.target.living();
+  auto waits =
+      read_waits(tasks, draft.memory,
+                 living == nullptr || !surroundings ? nullptr : living->process(), draft.log);
+  for (std::size_t i = 0; i < blocked.size(); ++i)
+    blocked[i]->wait = std::move(waits[i]);
+}
+
+void find_process_deadlocks(Draft& draft) {
+  const LivingProcess* living = draft.target.living();
+  if (living == nullptr || living->process() == nullptr || !draft.snapshot.deadlocks.empty())
+    return;
+  const auto cycle = find_process_deadlock(*living->process(), draft.tasks, draft.log);
+  if (!cycle) return;
+  Deadlock& deadlock = draft.snapshot.deadlocks.emplace_back();
+  for (std::size_t i = 0; i < cycle->size(); ++i) {
+    const ProcessWait& wait = (*cycle)[i];
+    Deadlock::Member member{.tid = wait.tid,
+                            .name = {},
+                            .lock = {},
+                            .pid = wait.pid,
+                            .process = wait.name,
+                            .waits = wait.words};
+    const auto wanted_end = draft.threads.begin() + static_cast<std::ptrdiff_t>(draft.wanted);
+    const auto entry =
+        std::find_if(draft.threads.begin(), wanted_end,
+                     [&](const ThreadDraft& thread) { return thread.thread.tid == wait.tid; });
+    if (entry != wanted_end) {
+      const Thread& thread = entry->thread;
+      member.name = thread.name;
+      if (thread.lock) member.lock = *thread.lock;
+      const auto frame = std::find_if(thread.frames.begin(), thread.frames.end(),
+                                      [](const Frame& f) { return f.code.has_value(); });
+      if (frame != thread.frames.end() && !member.lock.waits_in) {
+        member.lock.waits_in = frame->code;
+        member.lock.waits_at = frame->position.line;
+      }
+    }
+    if (member.lock.type.empty()) member.lock.type = name_of(wait.kind);
+    member.lock.held = Held::ByThread;
+    member.lock.held_by = (*cycle)[(i + 1) % cycle->size()].tid;
+    deadlock.cycle.push_back(std::move(member));
+  }
+}
+
+}  // namespace pyscope

@@ -1,0 +1,450 @@
+#include "passes/proofs.hpp"
+
+#include <fmt/core.h>
+#include <tsl/robin_set.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <numeric>
+#include <unordered_set>
+
+#include "frames/frames.hpp"
+#include "memory/page_cache.hpp"
+#include "native/stack_copier.hpp"
+
+namespace pyscope {
+
+namespace {
+
+class StackProver {
+ public:
+  StackProver(Draft& draft, std::span<ThreadDraft> threads, const StackOptions& options)
+      : draft_(draft),
+        memory_(draft.memory),
+        offsets_(draft.offsets()),
+        threads_(threads),
+        codes_(draft.codes),
+        living_(draft.target.living()),
+        options_(options),
+        holds_(draft.holds),
+        log_(draft.log),
+        native_(options.native && draft.native ? &*draft.native : nullptr) {
+    for (const ThreadDraft& thread : threads_) {
+      StackStart start = thread.raw->stack;
+      start.max_frames = max_frames();
+      starts_.push_back(start);
+    }
+  }
+
+  void prove() {
+    const auto at_rest = mark_blocked_holders();
+    {
+      const PageCache stacks(memory_);
+      auto walks = walk_frames(stacks, offsets_, starts_);
+      for (std::size_t i = 0; i < walks.size(); ++i)
+        reading(i).walk = std::move(walks[i]);
+    }
+    // Before the second look at the GILs, so that it is proven with the stacks.
+    load_code();
+    const Gils gils_after = read_gils(memory_, offsets_.layout(), draft_.raw);
+    std::vector<std::size_t> unproven;
+    std::vector<std::size_t> held;
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      if (!reading(i).walk.error.empty()) {
+        unproven.push_back(i);
+      } else if (holds_.holds(tid(i))) {
+        held.push_back(i);
+      } else if (stood_still(i, gils_after)) {
+        reading(i).proof = Proof::Gil;
+        reading(i).code_proven = true;
+      } else if (const auto mark = at_rest.find(i);
+                 mark != at_rest.end() && living_->switches_at_rest(tid(i)) == mark->second) {
+        reading(i).proof = Proof::AtRest;
+        reading(i).code_proven = true;
+      } else {
+        unproven.push_back(i);
+      }
+    }
+    believe_held(held);
+    if (options_.pause == Pause::All) {
+      if (native_ != nullptr) take_native_states(all_threads(), native_->others);
+    } else if (native_ != nullptr) {
+      read_with_native_states();
+      std::erase_if(unproven, [&](std::size_t i) { return reading(i).proof != Proof::None; });
+    }
+    prove_running(unproven);
+    load_code();
+    doubt_replaced_code();
+    if (options_.pause == Pause::Unverified && native_ == nullptr) read_held(unproven, {});
+    if (options_.pause != Pause::Never || native_ != nullptr) tell_refusals(unproven);
+  }
+
+ private:
+  [[nodiscard]] pid_t tid(std::size_t i) const { return threads_[i].thread.tid; }
+  [[nodiscard]] StackReading& reading(std::size_t i) const { return threads_[i].stack; }
+
+  [[nodiscard]] std::size_t max_frames() const {
+    // Native frames are put between all Python frames, down to the outermost.
+    if (native_ != nullptr) return std::numeric_limits<std::size_t>::max();
+    // Frames that haven't begun to run are read and then left out, and need room beyond the limit.
+    constexpr std::size_t kIncomplete = 2;
+    constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
+    const std::size_t wanted = options_.max_frames.value_or(kAll);
+    return wanted > kAll - kIncomplete ? kAll : wanted + kIncomplete;
+  }
+
+  /// The GIL doesn't say of whoever had it last whether it ran. If that one is blocked, as in an
+  /// idle process, the kernel does, and the stack need not be copied twice.
+  [[nodiscard]] std::unordered_map<std::size_t, std::uint64_t> mark_blocked_holders() {
+    std::unordered_map<std::size_t, std::uint64_t> marks;
+    if (living_ == nullptr) return marks;
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      const auto gil = draft_.gils.find(threads_[i].interpreter->gil.raw());
+      if (gil == draft_.gils.end() || gil->second.last_holder != threads_[i].raw->at ||
+          threads_[i].thread.state != ThreadState::Blocked || tid(i) == 0) {
+        continue;
+      }
+      const auto mark = living_->switches_at_rest(tid(i));
+      if (!mark) continue;
+      // Its thread state was read before that.
+      const RemoteAddr state = threads_[i].raw->at;
+      const auto frame =
+          read_as<std::uint64_t>(memory_, state, offsets_[Field::ThreadCurrentFrame]);
+      if (!frame) continue;
+      starts_[i].current_frame = RemoteAddr{*frame};
+      marks.emplace(i, *mark);
+    }
+    return marks;
+  }
+
+  /// Whether the thread is known not to have run Python code since before its thread state was
+  /// read.
+  [[nodiscard]] bool stood_still(std::size_t i, const Gils& gils_after) const {
+    const std::uint64_t gil = threads_[i].interpreter->gil.raw();
+    const auto before = draft_.gils.find(gil);
+    const auto after = gils_after.find(gil);
+    return before != draft_.gils.end() && after != gils_after.end() &&
+           before->second == after->second && before->second.last_holder != threads_[i].raw->at;
+  }
+
+  /// Reads the code that the stacks run as far as it isn't known.
+  void load_code() {
+    std::vector<RemoteAddr> codes;
+    tsl::robin_set<std::uint64_t> seen;
+    for (const ThreadDraft& thread : threads_) {
+      for (const RawFrame& frame : thread.stack.walk.frames) {
+        if (!frame.is_entry() && seen.insert(frame.executable.raw()).second) {
+          codes.push_back(frame.executable);
+        }
+      }
+    }
+    codes_.load(std::move(codes));
+  }
+
+  /// Code that was loaded before or after its stack was proven must have been the same then.
+  void doubt_replaced_code() {
+    std::vector<RemoteAddr> codes;
+    std::unordered_set<std::uint64_t> doubtful;
+    tsl::robin_set<std::uint64_t> seen;
+    const auto for_each_code = [&](const auto& visit) {
+      for (ThreadDraft& thread : threads_) {
+        StackReading& reading = thread.stack;
+        if (reading.proof == Proof::None || reading.code_proven) continue;
+        for (const RawFrame& frame : reading.walk.frames) {
+          if (!frame.is_entry()) visit(reading, frame.executable);
+        }
+      }
+    };
+    for_each_code([&](StackReading&, RemoteAddr code) {
+      if (!seen.insert(code.raw()).second) return;
+      if (!codes_.knows(code)) {
+        doubtful.insert(code.raw());
+        return;
+      }
+      codes.push_back(code);
+      const auto then = codes_then_.find(code.raw());
+      if (then != codes_then_.end() && then->second != codes_.identity(code)) {
+        doubtful.insert(code.raw());
+      }
+    });
+    if (codes.empty()) return;
+    doubtful.merge(codes_.replaced(codes));
+    if (doubtful.empty()) return;
+    for_each_code([&](StackReading& reading, RemoteAddr code) {
+      if (doubtful.contains(code.raw())) doubt_code(reading);
+    });
+  }
+
+  static void doubt_code(StackReading& reading) {
+    reading.proof = Proof::None;
+    reading.moving = reading.walk.frames.size();
+    reading.doubt = "code that it ran was gone before its name was read";
+  }
+
+  /// Reads what these stacks, whose threads stand, run in place of what was known to lie there. It
+  /// costs the stacks that ran the latter their proof: there is room for one code at an address.
+  void reload_code(const std::vector<std::size_t>& indices) {
+    std::vector<RemoteAddr> codes;
+    for (const std::size_t i : indices) {
+      for (const RawFrame& frame : reading(i).walk.frames) {
+        if (!frame.is_entry() && codes_.knows(frame.executable)) codes.push_back(frame.executable);
+      }
+    }
+    const auto replaced = codes_.replaced(codes);
+    if (replaced.empty()) return;
+    codes_.reload(replaced);
+    const std::unordered_set<std::size_t> standing(indices.begin(), indices.end());
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      StackReading& reading = threads_[i].stack;
+      if (standing.contains(i) || reading.proof == Proof::None) continue;
+      if (std::any_of(reading.walk.frames.begin(), reading.walk.frames.end(),
+                      [&](const RawFrame& frame) {
+                        return !frame.is_entry() && replaced.contains(frame.executable.raw());
+                      })) {
+        doubt_code(reading);
+      }
+    }
+  }
+
+  void prove_running(const std::vector<std::size_t>& indices) {
+    // A thread that never holds still for a few microseconds costs some milliseconds; all of them
+    // together no more than this.
+    constexpr auto kTimeForOne = std::chrono::milliseconds(20);
+    constexpr auto kTimeForAll = std::chrono::seconds(1);
+    // While others stand, no longer than they are to.
+    constexpr auto kTimeWhileHolding = std::chrono::milliseconds(20);
+    const auto deadline_for_all = draft_.deadline.or_earlier(
+        std::chrono::steady_clock::now() +
+        (options_.pause == Pause::All ? kTimeWhileHolding : kTimeForAll));
+    for (const std::size_t i : indices) {
+      StackReading& reading = threads_[i].stack;
+      VerifyBudget budget;
+      budget.deadline = std::min(std::chrono::steady_clock::now() + kTimeForOne, deadline_for_all);
+      auto result = walk_verified(memory_, offsets_, codes_, threads_[i].raw->at, starts_[i],
+                                  std::move(reading.walk), budget);
+      reading.walk = std::move(result.walk);
+      codes_then_.merge(result.codes);
+      if (result.verified) reading.proof = Proof::TwoCopies;
+      reading.moving = result.moving;
+      reading.attempts = result.attempts;
+      if (!result.verified) read_at_rest(i);
+      log_("thread {}: {} after {} tries", tid(i),
+           reading.proof == Proof::TwoCopies ? "verified by two equal copies"
+           : reading.proof == Proof::AtRest  ? "verified at rest"
+                                             : "not verified",
+           reading.attempts);
+      if (reading.proof != Proof::None) continue;
+      reading.doubt =
+          result.too_slow
+              ? fmt::format("none of {} reads was quick enough to tell that the stack stood still",
+                            result.attempts)
+              : fmt::format("the stack changed during each of {} tries to read it",
+                            result.attempts);
+    }
+  }
+
+  void read_at_rest(std::size_t index) {
+    if (living_ == nullptr || tid(index) == 0) return;
+    const auto before = living_->switches_at_rest(tid(index));
+    if (!before) return;
+    FrameWalk walk = read_again({index}).front();
+    if (!walk.error.empty() || living_->switches_at_rest(tid(index)) != before) return;
+    reading(index).walk = std::move(walk);
+    reading(index).proof = Proof::AtRest;
+    reading(index).moving = 0;
+  }
+
+  /// The stacks of threads that stand still, from their present beginnings.
+  std::vector<FrameWalk> read_again(const std::vector<std::size_t>& indices) {
+    const PageCache cache(memory_);
+    const Reader reader(cache, offsets_);
+    std::vector<RemoteAddr> states;
+    for (const std::size_t i : indices)
+      states.push_back(threads_[i].raw->at);
+    reader.prefetch(states, offsets_[Field::ThreadSize]);
+    std::vector<StackStart> starts;
+    std::vector<std::string> failures;
+    for (const std::size_t i : indices) {
+      const RawThread& thread = *threads_[i].raw;
+      StackStart start = starts_[i];
+      const auto frame = reader.field<std::uint64_t>(thread.at, Field::ThreadCurrentFrame);
+      const auto chunk = reader.field<std::uint64_t>(thread.at, Field::ThreadDatastackChunk);
+      const auto native_id = reader.field<std::uint64_t>(thread.at, Field::ThreadNativeThreadId);
+      const bool same = frame && chunk && native_id && *native_id == thread.native_id;
+      start.current_frame = same ? RemoteAddr{*frame} : RemoteAddr{};
+      start.chunk = same ? RemoteAddr{*chunk} : RemoteAddr{};
+      starts.push_back(start);
+      failures.emplace_back(same ? "" : "its thread state is gone");
+    }
+    auto walks = walk_frames(cache, offsets_, starts);
+    for (std::size_t i = 0; i < walks.size(); ++i) {
+      if (failures[i].empty()) continue;
+      walks[i] = FrameWalk{};
+      walks[i].error = failures[i];
+    }
+    return walks;
+  }
+
+  /// The stacks of threads that stand, for as long as end_hold() doesn't say that they went on.
+  void believe_held(const std::vector<std::size_t>& indices) {
+    for (const std::size_t i : indices) {
+      reading(i).proof = Proof::Paused;
+      reading(i).code_proven = true;
+    }
+  }
+
+  void tell_refusals(const std::vector<std::size_t>& indices) {
+    for (const std::size_t i : indices) {
+      const std::string why = holds_.refusal(tid(i));
+      if (reading(i).proof != Proof::None || why.empty()) continue;
+      reading(i).doubt += ", and it could not be paused: " + why;
+    }
+  }
+
+  [[nodiscard]] std::vector<std::size_t> all_threads() const {
+    std::vector<std::size_t> all(threads_.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    return all;
+  }
+
+  /// Holds all threads for what their native stacks take, and reads their Python stacks meanwhile:
+  /// a few at a time, as nobody needs to stand until everybody else was read. On a busy machine
+  /// some don't stop in time: they are asked again.
+  void read_with_native_states() {
+    constexpr int kTries = 3;
+    constexpr std::size_t kAtATime = 32;
+    std::vector<std::size_t> indices = all_threads();
+    std::stable_sort(indices.begin(), indices.end(),
+                     [&](std::size_t a, std::size_t b) { return tid(a) < tid(b); });
+    std::vector<pid_t> others = native_->others;
+    for (int i = 0; i < kTries && !(indices.empty() && others.empty()); ++i) {
+      std::size_t index = 0;
+      std::size_t other = 0;
+      while (index < indices.size() || other < others.size()) {
+        std::size_t end = std::min(index + kAtATime, indices.size());
+        // One with states in several interpreters is one thread.
+        while (end > index && end < indices.size() && tid(indices[end]) == tid(indices[end - 1]))
+          ++end;
+        const std::size_t room = kAtATime - std::min(kAtATime, end - index);
+        const std::size_t other_end = std::min(other + room, others.size());
+        read_held({indices.begin() + static_cast<std::ptrdiff_t>(index),
+                   indices.begin() + static_cast<std::ptrdiff_t>(end)},
+                  std::span(others).subspan(other, other_end - other));
+        index = end;
+        other = other_end;
+      }
+      std::erase_if(indices, [&](std::size_t n) { return !holds_.is_late(tid(n)); });
+      std::erase_if(others, [&](pid_t tid) { return !holds_.is_late(tid); });
+    }
+  }
+
+  /// `others` run no Python; with native states only.
+  void read_held(std::vector<std::size_t> indices, std::span<const pid_t> others) {
+    std::erase_if(indices, [&](std::size_t i) {
+      return (native_ == nullptr && reading(i).proof != Proof::None) || tid(i) == 0;
+    });
+    const std::vector<std::size_t> wanted = indices;
+    std::vector<pid_t> tids;
+    for (const std::size_t i : indices)
+      tids.push_back(tid(i));
+    tids.insert(tids.end(), others.begin(), others.end());
+    // One with states in several interpreters is one thread.
+    std::sort(tids.begin(), tids.end());
+    tids.erase(std::unique(tids.begin(), tids.end()), tids.end());
+    // Of a recording, nothing needs to be held.
+    if (living_ != nullptr || native_ == nullptr) holds_.hold(tids, native_ != nullptr, log_);
+    std::erase_if(indices, [&](std::size_t i) { return !holds_.holds(tid(i)); });
+    auto walks = read_again(indices);
+    std::vector<std::size_t> walked;
+    for (std::size_t n = 0; n < indices.size(); ++n) {
+      if (!walks[n].error.empty()) continue;
+      reading(indices[n]).walk = std::move(walks[n]);
+      reading(indices[n]).proof = Proof::None;
+      walked.push_back(indices[n]);
+    }
+    if (native_ != nullptr) take_native_states(wanted, others);
+    load_code();
+    reload_code(walked);
+    const bool in_time = holds_.release();
+    if (!in_time && native_ != nullptr) drop_native_states(tids);
+    for (std::size_t n = 0; n < indices.size(); ++n) {
+      StackReading& reading = threads_[indices[n]].stack;
+      if (!walks[n].error.empty()) {
+        if (reading.proof != Proof::None) continue;
+        reading.doubt += ", and paused it could not be read: " + walks[n].error;
+      } else if (!in_time) {
+        reading.moving = reading.walk.frames.size();
+        reading.doubt += ", and reading it took longer than it was paused";
+      } else {
+        reading.proof = Proof::Paused;
+        reading.code_proven = true;
+        reading.moving = 0;
+        reading.doubt.clear();
+      }
+    }
+  }
+
+  /// Copies what the native stacks take, while their threads stand.
+  void take_native_states(std::span<const std::size_t> indices, std::span<const pid_t> others) {
+    StackCopier copier(native_->maps, stack_budget_);
+    for (const std::size_t i : indices) {
+      if (tid(i) != 0) take_native_state(tid(i), reading(i).walk, copier);
+    }
+    for (const pid_t tid : others)
+      take_native_state(tid, {}, copier);
+    copier.copy(memory_);
+  }
+
+  /// The threads went on while their states were taken.
+  void drop_native_states(std::span<const pid_t> tids) {
+    for (const pid_t tid : tids) {
+      if (native_->states.erase(tid) != 0) {
+        native_->refusals[tid] = "not for long enough to copy its stack";
+      }
+    }
+  }
+
+  void take_native_state(pid_t tid, const FrameWalk& walk, StackCopier& copier) const {
+    const Registers* registers = draft_.target.registers(tid);
+    if (registers == nullptr) registers = holds_.registers(tid);
+    if (registers == nullptr) {
+      std::string& why = native_->refusals[tid];
+      why = living_ == nullptr ? "" : holds_.refusal(tid);
+      if (why.empty()) {
+        why = living_ == nullptr ? "its registers were not recorded"
+                                 : "its registers could not be read";
+      }
+      return;
+    }
+    NativeState& state = native_->states[tid];
+    state.registers = *registers;
+    std::vector<RemoteAddr> entries;
+    for (const RawFrame& frame : walk.frames) {
+      if (frame.is_entry()) entries.push_back(frame.at);
+    }
+    copier.add(state, entries);
+  }
+
+  Draft& draft_;
+  const Memory& memory_;
+  const DebugOffsets& offsets_;
+  std::span<ThreadDraft> threads_;
+  CodeTable& codes_;
+  const LivingProcess* living_;  // null: nothing moves
+  const StackOptions& options_;
+  ThreadHolds& holds_;
+  const Log& log_;
+  NativeStates* native_;  // null: no native frames
+  std::uint64_t stack_budget_ = StackCopier::kMaxBytes;
+  std::unordered_map<std::uint64_t, CodeIdentity> codes_then_;  // when their stacks were proven
+  std::vector<StackStart> starts_;
+};
+
+}  // namespace
+
+void prove_stacks(Draft& draft, std::span<ThreadDraft> threads, const StackOptions& options) {
+  StackProver(draft, threads, options).prove();
+}
+
+}  // namespace pyscope

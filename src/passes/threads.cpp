@@ -1,0 +1,353 @@
+#include "passes/threads.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include "memory/page_cache.hpp"
+#include "passes/locks.hpp"
+#include "python/reader.hpp"
+
+namespace pyscope {
+namespace {
+
+#if defined(__x86_64__)
+constexpr std::int64_t kFutex = 202;
+#elif defined(__aarch64__)
+constexpr std::int64_t kFutex = 98;
+#else
+#error "the number of the futex system call on this machine is needed"
+#endif
+
+using Names = std::unordered_map<std::uint64_t, std::string>;
+
+/// The lists of interpreters and threads, and the GILs before them: in this order, and the thread
+/// states from a copy of their own. What is read between this look at the GILs and the next one
+/// held still for every thread that hadn't the GIL in between.
+Result<void> read_lists(Draft& draft) {
+  // A list can change while it is followed, above all where threads come and go. One that was
+  // followed to its end without a contradiction is taken; after some tries, what there is of it.
+  constexpr int kMaxAttempts = 30;
+  for (int attempt = 1;; ++attempt) {
+    const PageCache cache(draft.memory);
+    auto raw = read_interpreters(Reader(cache, draft.offsets()), draft.runtime.at);
+    if (raw) {
+      draft.gils = read_gils(draft.memory, draft.offsets().layout(), *raw);
+      const PageCache thread_cache(draft.memory);
+      read_threads(Reader(thread_cache, draft.offsets()), draft.memory, *raw);
+    }
+    const bool settled =
+        raw ? raw->warnings.empty()
+            : raw.error().kind != ErrorKind::Fault && raw.error().kind != ErrorKind::Malformed;
+    if (settled || attempt == kMaxAttempts || draft.deadline.has_passed()) {
+      if (!raw) return fail(std::move(raw).error());
+      draft.raw = *std::move(raw);
+      return {};
+    }
+    draft.log("the lists of threads changed while they were followed, try {}", attempt);
+  }
+}
+
+/// Holds all Python threads, and lists them again now that they can't come and go.
+Result<void> hold_all_threads(Draft& draft) {
+  Result<void> read = read_lists(draft);
+  bool first = true;
+  draft.holds.hold_all(
+      [&] {
+        if (!first) {
+          draft.listed_again = false;
+          read = read_lists(draft);
+        }
+        std::vector<pid_t> tids;
+        if (!read) return tids;
+        for (const RawInterpreter& interpreter : draft.raw.interpreters) {
+          for (const RawThread& thread : interpreter.threads) {
+            if (const Task* task = find_task(draft, thread.native_id)) tids.push_back(task->tid);
+          }
+        }
+        if (draft.options.native == Native::All) {
+          // Which of them run Python is known only when they stand.
+          for (const Task& task : draft.tasks)
+            tids.push_back(task.tid);
+        }
+        first = false;
+        return tids;
+      },
+      draft.native.has_value(), draft.log);
+  return read;
+}
+
+void copy_task(const Task& task, Thread& thread) {
+  thread.tid = task.tid;
+  thread.namespace_tid = task.namespace_tid;
+  thread.os_name = task.os_name;
+  thread.os_state = task.state;
+  thread.cpu_time_us = task.cpu_time_us;
+  thread.run_delay_us = task.run_delay_us;
+  if (task.system_call) thread.system_call = task.system_call->number;
+}
+
+bool is_asleep(char os_state) {
+  return std::string_view("SDITt").find(os_state) != std::string_view::npos;
+}
+
+RemoteRange gil_place(const Draft& draft, const RawInterpreter& interpreter) {
+  const PythonLayout& layout = draft.offsets().layout();
+  return {interpreter.gil + layout.gil_condition, layout.gil_conditions_end - layout.gil_condition};
+}
+
+// A waiter sleeps on a futex inside of the GIL's condition variable or mutex. Before 3.15 it shows
+// only there. Empty if it isn't known what the thread sleeps on.
+std::optional<bool> sleeps_on_gil(const Draft& draft, const RawInterpreter& interpreter,
+                                  const Task* task) {
+  if (task != nullptr && task->state == 'R') return false;
+  if (task == nullptr || !task->system_call || !interpreter.gil) return std::nullopt;
+  return task->system_call->number == kFutex &&
+         gil_place(draft, interpreter).contains(RemoteAddr{task->system_call->arguments[0]});
+}
+
+void describe_gil(const Draft& draft, const RawThread& raw, const RawInterpreter& interpreter,
+                  const Task* task, Thread& thread) {
+  const auto gil = draft.gils.find(interpreter.gil.raw());
+  if (gil == draft.gils.end()) return;
+  const GilMoment& moment = gil->second;
+  thread.holds_gil = moment.locked == 1 && moment.last_holder == raw.at;
+  const auto slept_on_gil = sleeps_on_gil(draft, interpreter, task);
+  if (*thread.holds_gil) {
+    thread.waits_for_gil = false;
+  } else if (slept_on_gil.value_or(false)) {
+    // Whatever the GIL is at this other moment: only who waits for it sleeps there.
+    thread.waits_for_gil = true;
+  } else if (raw.gil_requested) {
+    thread.waits_for_gil = *raw.gil_requested;
+  } else {
+    // Nobody waits for a GIL that nobody has, other than asleep.
+    thread.waits_for_gil = moment.locked == 1 ? slept_on_gil : false;
+  }
+}
+
+// The facts of a thread other than its name and its frames.
+void describe_thread(Draft& draft, ThreadDraft& entry) {
+  const RawThread& raw = *entry.raw;
+  const RawInterpreter& interpreter = *entry.interpreter;
+  Thread& thread = entry.thread;
+  thread.ident = raw.ident;
+  thread.interpreter = interpreter.id;
+  const Task* task = find_task(draft, raw.native_id);
+  if (task != nullptr) {
+    copy_task(*task, thread);
+  } else {
+    // The record outlives the thread for a moment when it ends, and for longer in the child of a
+    // fork.
+    thread.namespace_tid = static_cast<pid_t>(raw.native_id);
+    thread.os_state = 'X';
+  }
+  if (interpreter.id == 0) {
+    thread.main = interpreter.threads_main ? raw.at == interpreter.threads_main
+                                           : thread.namespace_tid == draft.facts.namespace_pid;
+  }
+  describe_gil(draft, raw, interpreter, task, thread);
+  const char os_state = thread.os_state.value_or('?');
+  const bool asleep = is_asleep(os_state);
+  if (os_state != 'R' && !asleep) {
+    thread.state = ThreadState::Unknown;  // ended, or a state that no kernel had so far
+  } else if (thread.waits_for_gil.value_or(false)) {
+    thread.state = ThreadState::WaitingForGil;
+  } else if (thread.holds_gil.value_or(false) &&
+             sleeps_on_gil(draft, interpreter, task).value_or(false)) {
+    thread.state = ThreadState::Running;  // it has got the GIL since it was seen asleep
+  } else {
+    thread.state = asleep ? ThreadState::Blocked : ThreadState::Running;
+  }
+}
+
+void collect_threads(Draft& draft) {
+  for (const RawInterpreter& interpreter : draft.raw.interpreters) {
+    // Linked newest first; shown in the order of their creation.
+    for (auto raw = interpreter.threads.rbegin(); raw != interpreter.threads.rend(); ++raw) {
+      ThreadDraft& thread = draft.threads.emplace_back();
+      thread.interpreter = &interpreter;
+      thread.raw = &*raw;
+      describe_thread(draft, thread);
+      draft.tid_of_state.emplace(raw->at.raw(), thread.thread.tid);
+    }
+  }
+  draft.wanted = draft.threads.size();
+}
+
+/// The threads that Python knows nothing of, if they are wanted.
+void list_bare_threads(Draft& draft) {
+  if (draft.options.native != Native::All) return;
+  std::unordered_set<pid_t> known;
+  for (const ThreadDraft& thread : draft.threads)
+    known.insert(thread.thread.tid);
+  for (const Task& task : draft.tasks) {
+    if (known.contains(task.tid)) continue;
+    Thread thread;
+    copy_task(task, thread);
+    thread.state = is_asleep(task.state) ? ThreadState::Blocked
+                   : task.state == 'R'   ? ThreadState::Running
+                                         : ThreadState::Unknown;
+    thread.python = false;
+    draft.bare_threads.push_back(std::move(thread));
+  }
+}
+
+void tell_names_missing(Draft& draft, const RawInterpreter& interpreter, std::string_view reason) {
+  draft.snapshot.capture.complete = false;
+  draft.snapshot.warnings.push_back(fmt::format(
+      "interpreter {}: names of threads could not be read: {}", interpreter.id, reason));
+}
+
+// The dict of threads is rebuilt now and then while they come and go.
+Result<Names> read_names(Draft& draft, const RawInterpreter& interpreter) {
+  constexpr int kMaxAttempts = 8;
+  for (int attempt = 1;; ++attempt) {
+    const PageCache cache(draft.memory);
+    auto names = read_thread_names(Reader(cache, draft.offsets()), draft.memory, interpreter);
+    if (names && cache.failures() == 0) return names;
+    if (attempt < kMaxAttempts) continue;
+    if (names) tell_names_missing(draft, interpreter, "some of their memory can't be read");
+    return names;
+  }
+}
+
+bool matches(const Thread& thread, const std::string& wanted) {
+  const auto& name = thread.python ? thread.name : thread.os_name;
+  return name == wanted || (thread.tid != 0 && fmt::to_string(thread.tid) == wanted);
+}
+
+}  // namespace
+
+const Task* find_task(Draft& draft, std::uint64_t native_id) {
+  if (native_id > static_cast<std::uint64_t>(std::numeric_limits<pid_t>::max())) return nullptr;
+  const auto key = static_cast<pid_t>(native_id);
+  auto found = draft.task_of.find(key);
+  if (found == draft.task_of.end() && !draft.listed_again) {
+    draft.listed_again = true;  // a thread that was started after the first listing
+    for (const Task& task : draft.target.threads(ThreadDetail::SystemCalls))
+      draft.task_of.emplace(task.namespace_tid, task);
+    found = draft.task_of.find(key);
+  }
+  return found == draft.task_of.end() ? nullptr : &found->second;
+}
+
+std::optional<FutexWait> futex_of(Draft& draft, const ThreadDraft& thread) {
+  if (thread.thread.state != ThreadState::Blocked) return std::nullopt;
+  const Task* task = find_task(draft, thread.raw->native_id);
+  if (task == nullptr || !task->system_call) return std::nullopt;
+  auto wait = futex_wait(*task->system_call);
+  if (wait && gil_place(draft, *thread.interpreter).contains(wait->word)) return std::nullopt;
+  return wait;
+}
+
+Result<void> list_threads(Draft& draft) {
+  for (const Task& task : draft.tasks)
+    draft.task_of.emplace(task.namespace_tid, task);
+  auto read = draft.options.pause == Pause::All ? hold_all_threads(draft) : read_lists(draft);
+  if (!read) return read;
+  draft.snapshot.finalizing = draft.raw.finalizing;
+  draft.snapshot.warnings = draft.raw.warnings;
+  draft.snapshot.capture.complete = draft.raw.warnings.empty();
+  collect_threads(draft);
+  list_bare_threads(draft);
+  return {};
+}
+
+void name_threads(Draft& draft) {
+  const PageCache cache(draft.memory);
+  const Reader reader(cache, draft.offsets());
+  for (const RawInterpreter& interpreter : draft.raw.interpreters) {
+    if (!draft.snapshot.python.debug_build) {
+      draft.snapshot.python.debug_build = read_debug_build(reader, interpreter);
+    }
+    if (interpreter.threads.empty()) continue;
+    const auto names = read_names(draft, interpreter);
+    if (!names) {
+      tell_names_missing(draft, interpreter, names.error().message);
+      continue;
+    }
+    for (ThreadDraft& thread : draft.threads) {
+      if (thread.interpreter != &interpreter) continue;
+      const auto name = names->find(thread.thread.ident);
+      if (name != names->end()) thread.thread.name = name->second;
+    }
+  }
+}
+
+Result<void> select_threads(Draft& draft) {
+  const auto& names = draft.options.threads;
+  if (names.empty()) return {};
+  std::string unknown;
+  for (const std::string& wanted : names) {
+    const bool known =
+        std::any_of(draft.threads.begin(), draft.threads.end(),
+                    [&](const ThreadDraft& thread) { return matches(thread.thread, wanted); }) ||
+        std::any_of(draft.bare_threads.begin(), draft.bare_threads.end(),
+                    [&](const Thread& thread) { return matches(thread, wanted); });
+    if (!known) unknown += (unknown.empty() ? "" : ", ") + wanted;
+  }
+  if (!unknown.empty() && !draft.snapshot.capture.complete) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("process {}: {} can't be found: not all threads and their names could "
+                            "be read",
+                            draft.facts.pid, unknown),
+                "give the thread's tid instead of its name");
+  }
+  if (!unknown.empty()) {
+    return fail(ErrorKind::Usage,
+                fmt::format("process {} has no Python thread {}", draft.facts.pid, unknown),
+                fmt::format("list its threads: pyscope dump {} --frames 1", draft.facts.pid));
+  }
+  const auto is_wanted = [&](const Thread& thread) {
+    return std::any_of(names.begin(), names.end(),
+                       [&](const std::string& wanted) { return matches(thread, wanted); });
+  };
+  std::erase_if(draft.bare_threads, [&](const Thread& thread) { return !is_wanted(thread); });
+  const auto others =
+      std::stable_partition(draft.threads.begin(), draft.threads.end(),
+                            [&](const ThreadDraft& thread) { return is_wanted(thread.thread); });
+  draft.wanted = static_cast<std::size_t>(others - draft.threads.begin());
+  return {};
+}
+
+// One that had ended before, and whose record still stands, is shown as ended.
+void drop_ended_threads(Draft& draft) {
+  const auto wanted_end = draft.threads.begin() + static_cast<std::ptrdiff_t>(draft.wanted);
+  const bool all_stood = std::all_of(draft.threads.begin(), wanted_end,
+                                     [](const ThreadDraft& t) { return t.thread.consistent; });
+  if (all_stood) return;
+  std::unordered_set<pid_t> alive;
+  for (const Task& task : draft.target.threads(ThreadDetail::Scheduling))
+    alive.insert(task.namespace_tid);
+  const auto kept = std::remove_if(draft.threads.begin(), wanted_end, [&](const ThreadDraft& t) {
+    if (t.thread.consistent || alive.contains(t.thread.namespace_tid)) return false;
+    draft.snapshot.warnings.push_back(
+        fmt::format("thread {} ended while it was read", t.thread.namespace_tid));
+    return true;
+  });
+  draft.wanted = static_cast<std::size_t>(kept - draft.threads.begin());
+  draft.threads.erase(kept, wanted_end);
+}
+
+std::vector<Interpreter> describe_interpreters(const Draft& draft) {
+  std::vector<Interpreter> interpreters;
+  for (const RawInterpreter& raw : draft.raw.interpreters) {
+    Interpreter& interpreter = interpreters.emplace_back();
+    interpreter.id = raw.id;
+    interpreter.collecting_garbage = raw.collecting_garbage;
+    const auto gil = draft.gils.find(raw.gil.raw());
+    if (gil == draft.gils.end() || gil->second.locked != 1) continue;
+    const auto holder = draft.tid_of_state.find(gil->second.last_holder.raw());
+    if (holder != draft.tid_of_state.end() && holder->second != 0)
+      interpreter.gil_held_by = holder->second;
+  }
+  return interpreters;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,89 @@
+#include "passes/variables.hpp"
+
+#include <utility>
+#include <vector>
+
+#include "frames/locals.hpp"
+#include "memory/page_cache.hpp"
+#include "values/repr.hpp"
+
+namespace pyscope {
+namespace {
+
+/// A frame whose variables are wanted.
+struct WantedFrame {
+  ThreadDraft* thread;
+  std::size_t frame;  // of the model
+
+  [[nodiscard]] const RawFrame& raw() const {
+    return thread->stack.walk.frames[thread->raw_frames[frame]];
+  }
+  [[nodiscard]] Frame& model() const { return thread->thread.frames[frame]; }
+};
+
+/// Whether a frame that was part of a stack still is one of that function, called by the same
+/// frame: what lies there may be another function's by the time its variables are read.
+bool is_there(const Reader& reader, const RawFrame& frame) {
+  const auto previous = reader.field<std::uint64_t>(frame.at, Field::FramePrevious);
+  const auto executable = reader.field<std::uint64_t>(frame.at, Field::FrameExecutable);
+  return previous && executable && *previous == frame.previous.raw() &&
+         reader.layout().untagged(*executable) == frame.executable.raw();
+}
+
+/// Hands each frame's variables, and whether the frame is still there, to `take`.
+template <class Take>
+void read_each(const Draft& draft, const std::vector<WantedFrame>& frames, const Take& take) {
+  constexpr std::size_t kMostMemory = std::size_t{128} << 20U;
+  const PageCache cache(draft.memory, kMostMemory);
+  const Reader reader(cache, draft.offsets());
+  ObjectReader objects(reader);
+  ReprBudget budget;
+  ReprWriter values(objects, draft.options.values, budget);
+  for (const WantedFrame& frame : frames) {
+    const std::size_t failures = cache.failures();
+    Locals locals = read_locals(reader, frame.raw(), values, draft.options.values);
+    // An attribute that wasn't found may be where nothing could be read.
+    locals.complete = locals.complete && cache.failures() == failures;
+    take(frame.model(), std::move(locals), is_there(reader, frame.raw()));
+  }
+}
+
+/// Whether nobody can have changed an object since the threads were listed. Whoever has the GIL may
+/// change any object, and who had it last may do so without a trace.
+bool nobody_had_the_gil(const ThreadDraft& thread, const Gils& before, const Gils& after) {
+  const std::uint64_t gil = thread.interpreter->gil.raw();
+  const auto then = before.find(gil);
+  const auto now = after.find(gil);
+  return then != before.end() && now != after.end() && then->second == now->second &&
+         then->second.locked == 0;
+}
+
+}  // namespace
+
+void read_variables(Draft& draft) {
+  std::vector<WantedFrame> frames;
+  for (std::size_t t = 0; t < draft.wanted; ++t) {
+    ThreadDraft& thread = draft.threads[t];
+    for (std::size_t i = 0; i < thread.thread.frames.size(); ++i) {
+      if (thread.thread.frames[i].code) frames.push_back({&thread, i});
+    }
+  }
+  auto& all = draft.snapshot.locals;
+  read_each(draft, frames, [&](Frame& frame, Locals locals, bool) {
+    frame.locals = static_cast<std::uint32_t>(all.size());
+    all.push_back(std::move(locals));
+  });
+  // While all threads stand, nothing changes; end_hold() says whether they did.
+  if (draft.holds.holds_all()) return;
+  const Gils gils_after = read_gils(draft.memory, draft.offsets().layout(), draft.raw);
+  std::erase_if(frames, [&](const WantedFrame& frame) {
+    return nobody_had_the_gil(*frame.thread, draft.gils, gils_after);
+  });
+  if (frames.empty()) return;
+  read_each(draft, frames, [&](const Frame& frame, const Locals& again, bool there) {
+    Locals& locals = all[*frame.locals];
+    locals.consistent = there && locals.variables == again.variables && locals.error.empty();
+  });
+}
+
+}  // namespace pyscope
