@@ -28,7 +28,8 @@ bool is_unit(std::string_view part) {
   return part.ends_with(".service") || part.ends_with(".scope");
 }
 
-/// Of one group's path, from the outermost part on: what is deeper is nearer to the process.
+/// Takes the parts of one group's path from the outermost inwards: a deeper part is nearer to the
+/// process, and wins.
 void look_at(std::string_view path, Confinement& found) {
   std::string_view before;
   while (!path.empty()) {
@@ -61,7 +62,7 @@ Confinement parse_cgroup(std::string_view text) {
     if (second == std::string_view::npos) continue;
     Confinement found;
     look_at(line.substr(second + 1), found);
-    // On hybrid systems some controllers know less than others.
+    // On hybrid systems the paths of some controllers tell less than those of others.
     if (best.container.empty()) best.container = std::move(found.container);
     if (best.unit.empty()) best.unit = std::move(found.unit);
   }

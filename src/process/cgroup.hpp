@@ -1,4 +1,4 @@
-// What a process's control group says of who manages it: a container's runtime, systemd.
+// A process's control group names its manager: a container's runtime, or systemd.
 #pragma once
 
 #include <string>
@@ -7,11 +7,11 @@
 namespace pyscope {
 
 struct Confinement {
-  std::string container;  // its id or name; empty: none that is told
-  std::string unit;       // of systemd; empty: likewise
+  std::string container;  // the container's id or name; empty: none is named
+  std::string unit;       // the systemd unit; empty: none is named
 };
 
-/// By the text of /proc/PID/cgroup. Known are the names that Docker, containerd, CRI-O, Podman,
+/// Parses the text of /proc/PID/cgroup. It knows the names that Docker, containerd, CRI-O, Podman,
 /// Kubernetes and LXC give to their groups, with both drivers (cgroupfs and systemd) and both
 /// versions of control groups.
 [[nodiscard]] Confinement parse_cgroup(std::string_view text);

@@ -41,13 +41,13 @@ void for_each_line(std::string_view text, const Take& take) {
   }
 }
 
-/// What stands between "socket:[" and "]"; empty for another text.
+/// The text between "socket:[" and "]"; empty for another text.
 std::optional<std::string_view> in_brackets(std::string_view link, std::string_view prefix) {
   if (!link.starts_with(prefix) || !link.ends_with(']')) return std::nullopt;
   return link.substr(prefix.size(), link.size() - prefix.size() - 1);
 }
 
-/// When a timer goes off by its text in fdinfo: "it_value: (12, 345678901)".
+/// The words for the moment when a timer goes off. fdinfo has "it_value: (12, 345678901)".
 std::string describe_timer(std::string_view fdinfo) {
   std::string_view value = fdinfo_value(fdinfo, "it_value");
   if (!value.starts_with('(') || !value.ends_with(')')) return {};
@@ -87,7 +87,7 @@ std::string name_processes(const std::vector<pid_t>& pids) {
   return text;
 }
 
-/// Who is at the other end; empty if nobody was found.
+/// Names the processes at the other end; empty if none was found.
 std::string name_holders(const std::vector<Holder>& holders, pid_t target,
                          bool (*fits)(const Holder&)) {
   std::vector<pid_t> others;
@@ -169,7 +169,8 @@ void Descriptors::want(int fd) {
   entry->second.direct = true;
   if (!is_new) return;
   look_at(fd, entry->second);
-  // One instance may watch another; those are told as such, not followed.
+  // An epoll instance may watch another one. The inner one is named, but its own descriptors aren't
+  // listed.
   const std::vector<int> watched = entry->second.watched;  // the map may grow meanwhile
   for (std::size_t i = 0; i < std::min(watched.size(), kMostNamed); ++i) {
     const auto [other, is_other_new] = entries_.try_emplace(watched[i]);
@@ -243,8 +244,8 @@ void Descriptors::look_at_path(int fd, Entry& entry) {
   Descriptor& descriptor = entry.descriptor;
   descriptor.target = inside_root(entry.link);
   descriptor.kind = "file";
-  // Only what the kernel knows already: a server of a network file system may be just what the
-  // target waits for.
+  // Asks only for what the kernel knows already. A server of a network file system would have to
+  // answer anything else, and the target may be waiting for that very server.
   struct statx info {};
   if (::statx(process_.directory(), fmt::format("fd/{}", fd).c_str(), AT_STATX_DONT_SYNC,
               STATX_TYPE, &info) != 0) {
@@ -268,8 +269,8 @@ void Descriptors::resolve() {
   resolve_other_ends();
 }
 
-/// What the kernel calls the protocol of a socket: "TCP", "UNIX-STREAM", "NETLINK"; empty where it
-/// doesn't say.
+/// The kernel's name for the protocol of a socket: "TCP", "UNIX-STREAM", "NETLINK"; empty where the
+/// kernel doesn't say.
 std::string Descriptors::protocol_of(int fd) const {
   const std::string path = fmt::format("/proc/self/fd/{}/fd/{}", process_.directory(), fd);
   std::array<char, 64> name{};
@@ -282,7 +283,8 @@ void Descriptors::resolve_sockets() {
   for (auto& [fd, entry] : entries_) {
     if (entry.inode == 0) continue;
     const std::string protocol = protocol_of(fd);
-    // What stands there if it is in no table: one that isn't bound or connected, or of a rare kind.
+    // The words for a socket that is in no table: it isn't bound or connected, or is of a rare
+    // kind.
     entry.descriptor.target = "socket";
     if (!protocol.empty()) entry.descriptor.target = lower_case(protocol) + " socket";
     if (const auto table = table_of(protocol)) wanted[*table].insert(entry.inode);
@@ -316,7 +318,8 @@ void Descriptors::resolve_other_ends() {
   };
   std::unordered_set<std::string> links;
   for (const auto& [fd, entry] : entries_) {
-    // To look into all processes is too much for what most event loops watch: a pipe to themselves.
+    // Most event loops watch a pipe to themselves. Looking through all processes costs too much for
+    // that.
     if (!entry.direct) continue;
     if (entry.is_pipe) links.insert(entry.link);
     if (std::string link = peer_link(entry); !link.empty()) links.insert(std::move(link));
@@ -326,7 +329,8 @@ void Descriptors::resolve_other_ends() {
   for (auto& [fd, entry] : entries_) {
     const auto found = holders.find(entry.is_pipe ? entry.link : peer_link(entry));
     if (found == holders.end()) continue;
-    // Whoever has the other end: of a socket anybody, of a pipe who writes what is read here.
+    // The other end of a socket is anybody's who has it open. The other end of a pipe that is read
+    // here belongs to its writers.
     const char* preposition = "to";
     bool (*fits)(const Holder&) = [](const Holder&) { return true; };
     if (entry.is_pipe && entry.reads && entry.writes) {

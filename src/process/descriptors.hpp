@@ -1,5 +1,5 @@
-// What the descriptors of a process are, in words: the socket with its addresses, the pipe with who
-// is at its other end, the path of a file.
+// The descriptors of a process in words: a socket with its addresses, a pipe with the processes at
+// its other end, a file with its path.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ struct Descriptor {
   std::string kind;    // "socket", "pipe", "file", "device", "epoll", "eventfd", "timerfd",
                        // "inotify", "signal", "child" (a pidfd), "io_uring" or "other"; empty: it
                        // isn't open, or can't be read
-  std::string target;  // which one, in words; any bytes; empty: not known
+  std::string target;  // which one, in words; may hold any bytes; empty: not known
 };
 
 /// The descriptors that an epoll instance watches, by its text in /proc/PID/fdinfo.
@@ -28,35 +28,35 @@ struct Descriptor {
 /// the key isn't there.
 [[nodiscard]] std::string_view fdinfo_value(std::string_view fdinfo, std::string_view key);
 
-/// The signals of a set as the kernel has it, bit 0 for signal 1: "SIGINT, SIGTERM"; a set that
-/// holds nearly all is told by what it lacks.
+/// Names the signals of a set in the kernel's form (bit 0 is signal 1): "SIGINT, SIGTERM". A set of
+/// nearly all signals is described by those that it lacks.
 [[nodiscard]] std::string name_signals(std::uint64_t set);
 
 /// "fd 3 (tcp …), fd 4 (pipe …) and 12 more", for up to four.
 [[nodiscard]] std::string list_descriptors(const std::vector<std::string>& named,
                                            std::size_t count);
 
-/// Looks descriptors up: first all that are wanted are named by want(), then resolve() asks, once
-/// for all of them, what is costly to know.
+/// Looks descriptors up in two steps. want() names each descriptor that is needed; then one
+/// resolve() gathers for all of them together what is costly to find out.
 class Descriptors {
  public:
-  /// So many of several are named.
+  /// A list of descriptors names so many of them, and counts the rest.
   static constexpr std::size_t kMostNamed = 4;
 
-  /// Both must outlive it.
+  /// Process and log must outlive this object.
   Descriptors(const Process& process, const Log& log);
 
   void want(int fd);
   void resolve();
 
-  /// Empty for one that wasn't wanted.
+  /// Empty for a descriptor that wasn't wanted.
   [[nodiscard]] Descriptor describe(int fd) const;
   /// "fd 5 (tcp …)", for a list of several.
   [[nodiscard]] std::string name(int fd) const;
   /// The process that holds the lock on the file for which the target waits; empty: not known.
   [[nodiscard]] std::string lock_holder(int fd) const;
 
-  /// A path of the kernel's as the target itself would write it.
+  /// Turns a path that the kernel gave into the path that the target itself would write.
   [[nodiscard]] std::string inside_root(std::string path) const;
 
  private:

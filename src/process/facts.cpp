@@ -87,12 +87,12 @@ std::optional<std::int64_t> restarted_call(std::string_view wchan) {
   const auto is_in = [&](std::string_view function) {
     return wchan.find(function) != std::string_view::npos;
   };
-  // poll_schedule_timeout, hrtimer_nanosleep, futex_do_wait; older kernels have other names around
-  // these words.
+  // Newer kernels say poll_schedule_timeout, hrtimer_nanosleep, futex_do_wait. Older kernels have
+  // other names with the same words in them.
 #ifdef SYS_poll
   if (is_in("poll")) return SYS_poll;
 #endif
-  if (is_in("nanosleep")) return SYS_clock_nanosleep;  // which the C library makes of both
+  if (is_in("nanosleep")) return SYS_clock_nanosleep;  // the C library uses it for both
   if (is_in("futex")) return SYS_futex;
   return std::nullopt;
 }

@@ -1,5 +1,5 @@
-// What the kernel says about a process and its threads, as plain data: the part of a capture that
-// doesn't come from the target's memory. A recording holds it beside the memory.
+// The kernel's facts about a process and its threads, as plain data. They are the part of a capture
+// that doesn't come from the target's memory; a recording holds them beside the memory.
 #pragma once
 
 #include <sys/types.h>
@@ -25,7 +25,7 @@ struct Task {
   std::string os_name;      // comm; at most 15 bytes, any bytes
   char state = '?';
   std::uint64_t cpu_time_us = 0;
-  /// For how long it could have run and had no processor; asked of running threads only.
+  /// For how long the thread could have run but had no processor. Asked for running threads only.
   std::optional<std::uint64_t> run_delay_us = {};
   std::optional<SystemCall> system_call;  // empty: running, or not read
 };
@@ -41,7 +41,7 @@ struct ProcessFacts {
   std::vector<Task> tasks;
 };
 
-/// The fields that pyscope uses of /proc/PID/stat or /proc/PID/task/TID/stat.
+/// The fields of /proc/PID/stat or /proc/PID/task/TID/stat that pyscope uses.
 struct ProcStat {
   std::string comm;
   char state = '?';
@@ -57,19 +57,19 @@ struct ProcStat {
 /// The run delay in /proc/PID/task/TID/schedstat, which some kernels are built without.
 [[nodiscard]] std::optional<std::uint64_t> parse_run_delay_us(std::string_view text);
 
-/// /proc/PID/task/TID/syscall: empty for "running" and for what can't be parsed.
+/// Parses /proc/PID/task/TID/syscall. Empty for "running" and for text that can't be parsed.
 [[nodiscard]] std::optional<SystemCall> parse_system_call(std::string_view text);
 
-/// The number of the system call that goes on as restart_syscall after its thread was stopped, by
-/// where it sleeps: the text of /proc/PID/task/TID/wchan. Empty if that doesn't tell; only poll,
-/// futex and the sleeps for a time are restarted so.
+/// A stopped thread's system call goes on as restart_syscall afterwards. This is the number of the
+/// original call, found by where the thread sleeps: the text of /proc/PID/task/TID/wchan. Empty if
+/// that text doesn't tell. Only poll, futex and timed sleeps are restarted so.
 [[nodiscard]] std::optional<std::int64_t> restarted_call(std::string_view wchan);
 
-/// How often a thread was switched away from, of its own will or not, by the text of
-/// /proc/PID/task/TID/status; empty if that doesn't say.
+/// How often a thread was switched off a CPU, voluntarily or not, by the text of
+/// /proc/PID/task/TID/status; empty if that text doesn't say.
 [[nodiscard]] std::optional<std::uint64_t> count_switches(std::string_view status);
 
-/// The words after `key:` in /proc/PID/status, where the key is there.
+/// The words after `key:` in the text of /proc/PID/status; empty if the key isn't there.
 [[nodiscard]] std::vector<std::string_view> status_words(std::string_view status,
                                                          std::string_view key);
 

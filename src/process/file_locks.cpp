@@ -5,9 +5,10 @@
 namespace pyscope {
 namespace {
 
-/// "12: -> FLOCK  ADVISORY  WRITE 4711 fd:01:393243 0 EOF"; without the arrow: who has it.
+/// "12: -> FLOCK  ADVISORY  WRITE 4711 fd:01:393243 0 EOF" is a waiter. A line without the arrow is
+/// the lock's holder.
 struct LockLine {
-  std::string_view number;  // the same for a lock and those who wait for it
+  std::string_view number;  // a lock and its waiters have the same number
   bool waits = false;
   pid_t pid = 0;
   std::string_view file;  // "major:minor:inode"
@@ -41,7 +42,8 @@ void for_each_line(std::string_view text, const Take& take) {
 }  // namespace
 
 std::optional<pid_t> find_lock_holder(std::string_view locks, pid_t waiter, std::uint64_t inode) {
-  // The device isn't compared: on some file systems stat(2) gives another than this table.
+  // The device number isn't compared: on some file systems stat(2) gives another one than this
+  // table.
   std::string_view number;
   std::string_view file;
   bool is_unique = true;

@@ -41,7 +41,7 @@ std::string shell_quote(std::string_view word) {
     if (!controls) {
       quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
     } else if (byte < kFirstPrintable || byte == kDelete) {
-      // In octal, of which a shell takes three digits at most; \x takes as many as there are.
+      // Octal, since a shell takes at most three octal digits, but any number of digits after \x.
       quoted += fmt::format("\\{:03o}", byte);
     } else {
       if (c == '\'' || c == '\\') quoted += '\\';
@@ -63,8 +63,8 @@ std::string shell_command(std::span<const std::string> words) {
 std::vector<std::string> invocation_for(const std::vector<std::string>& words, pid_t pid,
                                         pid_t replacement) {
   const std::string wanted = std::to_string(pid);
-  // The number may be an option's value as well: what follows an option counts only if there is no
-  // other.
+  // The PID's digits may be an option's value as well. A word after an option counts as the PID
+  // only if no other word does.
   std::vector<std::size_t> sure;
   std::vector<std::size_t> all;
   for (std::size_t i = 1; i < words.size(); ++i) {
@@ -74,7 +74,8 @@ std::vector<std::string> invocation_for(const std::vector<std::string>& words, p
   }
   const std::vector<std::size_t>& places = sure.empty() ? all : sure;
   if (places.size() != 1) {
-    // --all and the like have no PID at all: the same again takes it in.
+    // With --all and the like there is no PID to replace: the same command again covers the
+    // process.
     if (pid == replacement && !words.empty()) return words;
     return {"dump", std::to_string(replacement)};
   }

@@ -28,11 +28,11 @@ struct Mapping {
   }
 };
 
-/// The mapping that an address lies in, of mappings in the order of their addresses, which is that
-/// of the kernel; null: none.
+/// The mapping that holds an address; null: none. The mappings must be in the order of their
+/// addresses, as the kernel lists them.
 [[nodiscard]] const Mapping* find_mapping(std::span<const Mapping> maps, RemoteAddr at);
 
-/// Lines that don't parse are left out: a newer kernel may add some that we need not understand.
+/// Leaves out lines that don't parse: a newer kernel may add lines of another form.
 [[nodiscard]] std::vector<Mapping> parse_maps(std::string_view text);
 
 }  // namespace pyscope

@@ -27,7 +27,7 @@ std::string read_start(const std::string& path) {
 }  // namespace
 
 std::string name_container(const std::string& container) {
-  // As much of an id as its own tools show.
+  // A container's id has so many hexadecimal digits.
   constexpr std::size_t kIdDigits = 64;
   constexpr std::size_t kShownDigits = 12;
   return "container " +
@@ -57,7 +57,7 @@ std::vector<InnerProcess> find_inner_pid(pid_t inner) {
 
 Error with_inner_processes(Error error, pid_t pid, const std::vector<InnerProcess>& found) {
   if (found.empty()) return error;
-  // Each container has a PID 1: of many, the first few show what is meant.
+  // Every container has a PID 1. A few of them are enough to show which processes are meant.
   constexpr std::size_t kMostNamed = 3;
   error.message += fmt::format("; PID {} exists inside ", pid);
   for (std::size_t i = 0; i < std::min(found.size(), kMostNamed); ++i) {

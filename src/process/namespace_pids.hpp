@@ -1,5 +1,5 @@
-// Who has a PID in a pid namespace below ours: whoever looks from outside of a container is often
-// given the PID that a process has inside.
+// Finds processes by their PID in a pid namespace below ours. A person outside of a container is
+// often given the PID that a process has inside.
 #pragma once
 
 #include <sys/types.h>
@@ -16,18 +16,18 @@ namespace pyscope {
 struct InnerProcess {
   pid_t pid = 0;  // as we see it
   std::string name;
-  std::string container;  // its id or name; empty: it is in none that its control group tells
+  std::string container;  // its id or name; empty: its control group names none
 };
 
-/// Whether a process has this PID in one of the namespaces below ours, by the text of its
+/// Whether a process has this PID in a pid namespace below ours, by the text of its
 /// /proc/PID/status.
 [[nodiscard]] bool has_inner_pid(std::string_view status, pid_t inner);
 
-/// All processes that have it, by their pids.
+/// All processes that have this PID in a namespace below ours, ordered by their pids here.
 [[nodiscard]] std::vector<InnerProcess> find_inner_pid(pid_t inner);
 
-/// Adds to an error about `pid` who has it inside of which container, and the command for that one.
-/// As it is if there are none.
+/// Adds to an error about `pid` the processes that have this PID inside of a container, and the
+/// command that reads such a process. Without such processes the error stays as it is.
 [[nodiscard]] Error with_inner_processes(Error error, pid_t pid,
                                          const std::vector<InnerProcess>& found);
 

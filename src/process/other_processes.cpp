@@ -25,7 +25,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kMostTime{50};
-// So many are looked at in any case: on a busy machine the time may be up before it was ours.
+// So many processes are looked at even when the time is up: on a busy machine our own turn may come
+// later than that.
 constexpr std::size_t kLeastProcesses = 256;
 constexpr std::size_t kMostProcesses = 32768;
 constexpr std::size_t kMostDescriptors = 4096;            // of one process
@@ -45,10 +46,10 @@ std::string read_small(const std::string& path) {
   return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string{};
 }
 
-/// The same of any size, up to a bound; nothing if it can't be read whole.
+/// The text of a file of any size up to a bound; nothing if the file can't be read whole.
 std::optional<std::string> read_whole(const std::string& path) {
   const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  // ESRCH: it has ended, or is the kernel's own and has none of this (Linux 6.11 on).
+  // ESRCH: the process has ended, or is a kernel thread, which has no such file (Linux 6.11 on).
   if (!fd) return errno == ESRCH ? std::optional(std::string{}) : std::nullopt;
   std::string text;
   std::array<char, 16384> buffer;
@@ -68,7 +69,7 @@ std::optional<pid_t> to_pid(std::string_view word) {
   return pid;
 }
 
-/// All processes, those first whose pids are nearest to `near`.
+/// All processes, ordered by how near their pids are to `near`.
 std::vector<pid_t> list_nearest(pid_t near) {
   std::vector<pid_t> pids = list_pids();
   std::sort(pids.begin(), pids.end(),
@@ -80,8 +81,8 @@ bool exists(pid_t pid) {
   return ::access(fmt::format("/proc/{}", pid).c_str(), F_OK) == 0;
 }
 
-/// Asks `look` about one process after the other, nearest first, within the bounds; false if not
-/// all were asked about, or it said so of one that is still there.
+/// Calls `look` for one process after the other, nearest first, within the bounds. False if a
+/// process was left out, or if `look` failed for a process that still exists.
 template <class Look>
 bool for_each_process(pid_t near, const Look& look) {
   const auto deadline = Clock::now() + kMostTime;
@@ -90,15 +91,16 @@ bool for_each_process(pid_t near, const Look& look) {
   std::size_t looked_at = 0;
   for (const pid_t pid : pids) {
     if (++looked_at > kLeastProcesses && Clock::now() > deadline) return false;
-    // Init may not let itself be looked into even by root; where it is part of a service, as in
-    // containers, it is read like the rest of that.
+    // Init may refuse even root, so its refusal doesn't count. Where init is part of a service, as
+    // in containers, it is read like the rest of that service.
     constexpr pid_t kInit = 1;
     if (!look(pid) && pid != kInit && exists(pid)) complete = false;
   }
   return complete;
 }
 
-/// The descriptors of one process that are among `links`; false if it doesn't let them be seen.
+/// Hands on the descriptors of one process that are among `links`; false if the process doesn't let
+/// its descriptors be seen.
 template <class Take>
 bool for_each_descriptor(pid_t pid, const std::unordered_set<std::string>& links,
                          const Take& take) {

@@ -1,6 +1,6 @@
-// What is asked of processes other than the target: their names, whose children they are, and which
-// of them have a pipe or a socket open. Only what the caller may read is seen, and only so much as
-// bounds allow: the other end of a pipe isn't worth waiting for.
+// Facts about processes other than the target: their names, their parents, and which of them have a
+// pipe or a socket open. Only processes that the caller may read are seen, and only within bounds:
+// the other end of a pipe isn't worth a long wait.
 #pragma once
 
 #include <sys/types.h>
@@ -17,14 +17,14 @@
 
 namespace pyscope {
 
-/// "sort (pid 4711)", with its command name, which may hold any byte; "process 4711" where that
+/// "sort (pid 4711)", with the command name, which may hold any byte; "process 4711" if the name
 /// can't be read.
 [[nodiscard]] std::string name_process(pid_t pid);
 
-/// All processes that /proc shows, by their pids; of more than some ten thousand, not all.
+/// All processes in /proc, ordered by their pids. Of more than some ten thousand, not all.
 [[nodiscard]] std::vector<pid_t> list_pids();
 
-/// Each of them with its parent, 0 where that is in another pid namespace.
+/// Each process with its parent, which is 0 if the parent is in another pid namespace.
 [[nodiscard]] std::vector<std::pair<pid_t, pid_t>> list_parents();
 
 struct ChildProcess {
@@ -47,9 +47,10 @@ struct OpenFiles {
   bool complete = true;  // all processes were looked at, and none refused
 };
 
-/// Which processes have the files open whose links in /proc/PID/fd are in `links` ("pipe:[123]").
-/// Processes are looked at in the order of how near their pids are to `near`, as those that share
-/// a pipe were mostly started together: some hundred, and then more until the time is up.
+/// The processes that have open the files whose links in /proc/PID/fd are in `links`
+/// ("pipe:[123]"). Processes with pids near to `near` come first, since processes that share a pipe
+/// were mostly started together. Some hundred are looked at in any case, further ones until the
+/// time is up.
 [[nodiscard]] OpenFiles find_holders(const std::unordered_set<std::string>& links, pid_t near,
                                      const Log& log);
 
@@ -58,7 +59,8 @@ struct Sharers {
   bool complete = true;
 };
 
-/// Which processes have the file of this mapping mapped, looked at in the same order and bounds.
+/// The processes that have the file of this mapping mapped, in the same order and within the same
+/// bounds.
 [[nodiscard]] Sharers find_sharers_of(const Mapping& mapping, pid_t near, const Log& log);
 
 }  // namespace pyscope

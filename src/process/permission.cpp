@@ -89,7 +89,7 @@ std::string read_small_file(const char* path) {
   return n > 0 ? std::string(text.data(), static_cast<std::size_t>(n)) : std::string{};
 }
 
-/// What may be longer, up to a bound.
+/// Reads a file that may be long, up to a bound.
 std::string read_long_file(const char* path) {
   constexpr std::size_t kMost = std::size_t{1} << 20U;
   const UniqueFd fd{::open(path, O_RDONLY | O_CLOEXEC)};
@@ -135,8 +135,8 @@ bool is_on_path(std::string_view program) {
   return false;
 }
 
-/// Docker's own files are mounted into a container from a folder with its id, which also tells it
-/// where the control group is hidden by a namespace.
+/// Docker mounts files of its own into a container, from a folder named by the container's id. So
+/// the id is known even where a namespace hides the control group.
 std::string container_in_mounts(std::string_view mounts) {
   constexpr std::size_t kIdDigits = 64;
   constexpr std::string_view kFolder = "/containers/";
@@ -151,7 +151,7 @@ std::string container_in_mounts(std::string_view mounts) {
   return {};
 }
 
-/// Docker names a container's host by the beginning of its id, if it isn't told otherwise.
+/// By default Docker uses the beginning of a container's id as its host name.
 std::string container_by_host(std::string_view host) {
   constexpr std::size_t kShortIdDigits = 12;
   const bool is_id = host.size() == kShortIdDigits &&
@@ -220,7 +220,8 @@ RefusalFacts gather_own_facts() {
   const std::string map = read_small_file("/proc/self/uid_map");
   std::string_view map_text = map;
   map_text = map_text.substr(0, map_text.find('\n'));
-  // All of the numbers there are, each as itself. A kernel without such namespaces has no file.
+  // In the initial namespace every number maps to itself. A kernel without user namespaces has no
+  // such file.
   facts.in_initial_user_namespace =
       map.empty() || (next_word(map_text) == "0" && next_word(map_text) == "0" &&
                       next_word(map_text) == "4294967295");
@@ -228,7 +229,7 @@ RefusalFacts gather_own_facts() {
   facts.profile = first_line(read_small_file("/proc/self/attr/current"));
   if (facts.profile.starts_with("unconfined")) facts.profile.clear();
   facts.has_sudo = is_on_path("sudo");
-  // We may have set the flag for ourselves.
+  // This process may have set the flag for itself, so its parent's flag is read.
   const std::string parent = read_small_file(fmt::format("/proc/{}/status", ::getppid()).c_str());
   const auto flag = status_words(parent, "NoNewPrivs");
   facts.no_new_privileges = !flag.empty() && flag[0] == "1";
@@ -242,8 +243,8 @@ RefusalFacts gather_own_facts() {
   return facts;
 }
 
-/// They don't change while this program runs, and a list of processes may have hundreds that
-/// refuse.
+/// The facts about this program don't change while it runs, and a list of processes may have
+/// hundreds that refuse. So these facts are gathered once.
 RefusalFacts own_facts(pid_t pid) {
   static const RefusalFacts own = gather_own_facts();
   RefusalFacts facts = own;
@@ -259,7 +260,7 @@ std::string name_user(std::uint32_t uid, const std::string& name) {
   return name.empty() ? fmt::format("user {}", uid) : fmt::format("user {} ({})", uid, name);
 }
 
-/// Whether the kernel takes them for the same: all three must be ours.
+/// Whether the kernel takes the ids for the same: all three of theirs must be ours.
 bool same(const std::optional<Ids>& theirs, std::uint32_t own) {
   return !theirs || (theirs->real == own && theirs->effective == own && theirs->saved == own);
 }
@@ -274,13 +275,13 @@ class Explanation {
                    "only a reboot lifts it: set kernel.yama.ptrace_scope to 1 in /etc/sysctl.d/ "
                    "before");
     }
-    // Whatever rights are gained in a namespace, they don't count outside of it.
+    // Rights that are gained in a namespace don't count outside of it.
     if (facts_.same_user_namespace == false && !facts_.in_initial_user_namespace)
       return outside_namespace();
     if (has_capability(facts_.own_effective, kCapSysPtrace)) return by_module();
     const std::string ownership = ownership_rule();
     const std::string rule = ownership.empty() ? yama_rule() : ownership;
-    // Of a container's root one expects that it may do everything.
+    // People expect that a container's root may do everything, so the message says why not.
     if (facts_.own_uids.effective == 0) {
       return error(
           "root here lacks CAP_SYS_PTRACE" + (rule.empty() ? std::string() : ", and " + rule),
@@ -323,10 +324,10 @@ class Explanation {
     return shell_command(words);
   }
 
-  /// What those ask for who aren't privileged: the ids, "dumpable", and the capabilities. Empty: it
-  /// is none of these.
+  /// The conditions for callers without privileges: the ids, "dumpable", and the capabilities.
+  /// Empty: none of these refused.
   [[nodiscard]] std::string ownership_rule() const {
-    // What is in /proc is asked for with the file system's ids, memory with the real ones.
+    // The kernel checks the file system's ids for files of /proc, and the real ids for memory.
     const bool listing = facts_.step == RefusedStep::Listing;
     const auto uid = listing ? facts_.own_uids.effective : facts_.own_uids.real;
     const auto gid = listing ? facts_.own_gids.effective : facts_.own_gids.real;
@@ -357,7 +358,8 @@ class Explanation {
     return {};
   }
 
-  /// Yama's, below 3. It has a say only where memory is read. Empty: it isn't that.
+  /// Yama's rule, for a setting below 3. Yama is asked only when memory is read. Empty: Yama didn't
+  /// refuse.
   [[nodiscard]] std::string yama_rule() const {
     if (facts_.step != RefusedStep::Reading) return {};
     if (facts_.ptrace_scope == 2)
@@ -369,7 +371,7 @@ class Explanation {
     return {};
   }
 
-  /// What the program can do for itself, for the rule that it isn't dumpable.
+  /// What the target's program can do itself if it isn't dumpable.
   [[nodiscard]] std::string own_consent() const {
     const bool only_dumpable = same(facts_.uids, facts_.own_uids.effective) &&
                                same(facts_.gids, facts_.own_gids.effective) &&
@@ -382,7 +384,7 @@ class Explanation {
     return facts_.container.empty() ? "CONTAINER" : shell_quote(facts_.container);
   }
 
-  /// For a user who isn't root.
+  /// The command for a user who isn't root.
   [[nodiscard]] std::string with_more_rights() const {
     const bool root_would_do = has_capability(facts_.own_bounding, kCapSysPtrace);
     if (facts_.own_uids.effective == 0 || !root_would_do) return how_to_get_capability();
@@ -408,7 +410,7 @@ class Explanation {
   }
 
   [[nodiscard]] bool is_service() const {
-    // Sessions are units as well, and nobody sets capabilities for these.
+    // Sessions are units as well, but nobody sets capabilities for a session.
     return facts_.unit.ends_with(".service") && !facts_.unit.starts_with("user@");
   }
 
@@ -453,7 +455,7 @@ class Explanation {
         "by: pyscope ps");
   }
 
-  /// None of the rules that can be checked.
+  /// The error if none of the rules that can be checked refused: a security module may have.
   [[nodiscard]] Error by_module() const {
     const bool docker =
         facts_.runtime == ContainerRuntime::Docker || facts_.runtime == ContainerRuntime::Podman;
@@ -487,7 +489,7 @@ class Explanation {
   const RefusalFacts& facts_;
 };
 
-/// The words of mountinfo's line for /proc: "hidepid=2" or "hidepid=invisible", and gid.
+/// The options "hidepid=2" or "hidepid=invisible", and gid, of mountinfo's line for /proc.
 struct HiddenBy {
   std::string_view option;
   std::string_view group;
@@ -504,9 +506,9 @@ HiddenBy find_hidepid(std::string_view mounts) {
     for (int i = 0; i < kMountPoint; ++i)
       point = next_word(rest);
     if (point != "/proc") continue;
-    // Behind the dash: the type, the source, and the options of the file system.
+    // After the dash come the type, the source, and the options of the file system.
     rest = line.substr(std::min(line.find(" - "), line.size()));
-    found = {};  // what is mounted later lies above
+    found = {};  // a later mount hides an earlier one
     for (std::string_view word = next_word(rest); !word.empty(); word = next_word(rest)) {
       while (!word.empty()) {
         const std::string_view option = word.substr(0, word.find(','));
@@ -533,14 +535,15 @@ RefusalFacts gather_refusal_facts(const Process& process, RefusedStep step) {
   }
   if (facts.uids) {
     facts.user = UserNames().name(facts.uids->effective);
-    // What isn't dumpable belongs to root in /proc, but for the folder itself.
+    // The files of a process that isn't dumpable belong to root in /proc, but the folder itself
+    // doesn't.
     struct stat info {};
     if (facts.uids->effective != 0 && ::fstatat(process.directory(), "maps", &info, 0) == 0) {
       facts.dumpable = info.st_uid == facts.uids->effective;
     }
   }
-  // The link ns/user may not be read either. The map is shown as seen from us: that of our own
-  // namespace reads as ours does, others seldom.
+  // The link ns/user may not be readable either. uid_map is shown as seen from our own namespace:
+  // only a process in the same namespace is likely to show the same map as ours.
   const auto map = process.read_file("uid_map");
   const std::string own_map = read_small_file("/proc/self/uid_map");
   if (map && !own_map.empty()) facts.same_user_namespace = *map == own_map;

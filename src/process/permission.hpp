@@ -1,4 +1,4 @@
-// Why the kernel refuses to let us read a process: facts that are read, and what follows from them.
+// Explains why the kernel refuses to let us read a process: gathers facts, and concludes from them.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +14,7 @@
 
 namespace pyscope {
 
-/// Where it was refused. The first asks for less: Yama has no say in it.
+/// The step that was refused. Listing needs less: Yama has no say in it.
 enum class RefusedStep : std::uint8_t {
   Listing,  // of what the process has mapped (/proc/PID/maps)
   Reading,  // of its memory
@@ -27,15 +27,15 @@ struct Ids {
   friend bool operator==(const Ids&, const Ids&) = default;
 };
 
-/// Who runs the container that we are in.
+/// The runtime of the container that we are in.
 enum class ContainerRuntime : std::uint8_t { None, Docker, Podman, Kubernetes, Unknown };
 
-/// What can be found out about a refusal. Empty, where it's optional: it can't.
+/// The facts that can be found out about a refusal. An optional fact that is empty isn't known.
 struct RefusalFacts {
   // The process.
   std::string name;
   std::string user;                // the name of its effective user; empty: not known
-  std::uint64_t capabilities = 0;  // that it is permitted
+  std::uint64_t capabilities = 0;  // its permitted capabilities
   std::optional<Ids> uids;
   std::optional<Ids> gids;
   pid_t pid = 0;
@@ -48,11 +48,11 @@ struct RefusalFacts {
   std::uint64_t own_permitted = 0;
   std::uint64_t own_bounding = 0;  // what a setuid program such as sudo can gain at most
   std::string own_user;
-  std::string profile;                  // of AppArmor or SELinux; empty: none that is told
+  std::string profile;                  // of AppArmor or SELinux; empty: none is named
   std::string program = "pyscope";      // our executable
   std::vector<std::string> invocation;  // verb and arguments as typed; empty: not known
 
-  // Where it runs.
+  // Where this program runs.
   std::string container;      // its id; empty: not known
   std::string pod;            // of Kubernetes
   std::string pod_namespace;  // likewise
@@ -63,7 +63,7 @@ struct RefusalFacts {
   bool has_sudo = false;
   bool no_new_privileges = false;  // of who started us: sudo gives no rights then
 
-  // Between the two.
+  // Between this program and the process.
   RefusedStep step = RefusedStep::Listing;
   bool descends_from_us = false;
   std::optional<bool> dumpable;             // whether its own user may read it (PR_SET_DUMPABLE)
@@ -72,18 +72,18 @@ struct RefusalFacts {
 
 [[nodiscard]] RefusalFacts gather_refusal_facts(const Process& process, RefusedStep step);
 
-/// The first rule of the kernel's, in the order in which it asks, that refuses by these facts, and
-/// the command that would do.
+/// The first of the kernel's rules that refuses by these facts, in the order in which the kernel
+/// checks them, with the command that would work.
 [[nodiscard]] Error explain_refusal(const RefusalFacts& facts);
 
 [[nodiscard]] inline Error explain_refusal(const Process& process, RefusedStep step) {
   return explain_refusal(gather_refusal_facts(process, step));
 }
 
-/// The same for a process that /proc hides, as it is mounted with hidepid. `mounts` is the text of
-/// /proc/self/mountinfo; of `facts`, what is about us is looked at.
+/// The same for a process that /proc hides because /proc is mounted with hidepid. `mounts` is the
+/// text of /proc/self/mountinfo. Of `facts`, only those about this program are used.
 [[nodiscard]] Error explain_hidden(const RefusalFacts& facts, std::string_view mounts);
-/// Gathers that.
+/// Gathers the facts and the mounts, and explains.
 [[nodiscard]] Error explain_hidden(pid_t pid);
 
 }  // namespace pyscope

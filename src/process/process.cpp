@@ -56,7 +56,7 @@ Result<std::string> read_at(int directory, const char* name, std::size_t limit) 
   return read_all(fd.get(), name, limit);
 }
 
-/// What the kernel tells in one piece: files of /proc that are never as large as this.
+/// A file of /proc that the kernel gives in one read, and that is never as large as this buffer.
 class SmallFile {
  public:
   SmallFile(int directory, const char* name) {
@@ -67,7 +67,7 @@ class SmallFile {
       size_ = ::read(fd.get(), buffer_.data(), buffer_.size());
     } while (size_ < 0 && errno == EINTR);
     error_ = errno;
-    // One that fills the buffer may go on.
+    // A file that fills the buffer may go on, and so isn't whole.
     if (size_ == static_cast<ssize_t>(buffer_.size())) size_ = -1;
   }
   [[nodiscard]] explicit operator bool() const { return size_ > 0; }
@@ -83,8 +83,8 @@ class SmallFile {
   int error_ = 0;
 };
 
-/// Puts the number of the call that goes on in the place of restart_syscall's, where `wchan`, the
-/// path of that file of the thread below `directory`, tells it.
+/// Replaces the number of restart_syscall by that of the original call, if the thread's file
+/// `wchan` (a path below `directory`) tells which call that is.
 void find_restarted_call(int directory, const char* wchan, SystemCall& call) {
   call.number = restarted_call(SmallFile(directory, wchan).text()).value_or(call.number);
 }
@@ -127,8 +127,8 @@ bool same_bytes_at_start(int fd, const std::vector<std::byte>& head) {
 
 namespace {
 
-/// There, but not in /proc. What is in /proc now is another process that got the PID of the one
-/// that wasn't found.
+/// Whether the process exists but isn't visible in /proc. A process that is visible now is another
+/// one, which got the PID after the first look-up failed.
 bool is_hidden(pid_t pid) {
   if (::kill(pid, 0) != 0 && errno != EPERM) return false;
   return ::access(fmt::format("/proc/{}/stat", pid).c_str(), F_OK) != 0;
@@ -154,8 +154,8 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
 
   process.address_space_ = UniqueFd{::openat(process.directory(), "mem", O_RDONLY | O_CLOEXEC)};
 
-  // These are read after the pidfd was opened and through the directory that was opened before it:
-  // if they can be read, then all three mean the same process.
+  // These files are read after the pidfd was opened, through a directory that was opened before. So
+  // if they can be read, pidfd, directory and files all mean the same process.
   const SmallFile stat_text(process.directory(), "stat");
   const SmallFile status(process.directory(), "status");
   if (!stat_text || !status) {
@@ -203,8 +203,9 @@ bool Process::ended() const {
 
 bool Process::replaced_program() const {
   if (!address_space_) return false;
-  // A descriptor of mem keeps to the address space that the process had when it was opened. Once
-  // that is nobody's any more, it is at its end; before, there is no memory at 0 and so an error.
+  // A descriptor of mem stays with the address space that the process had when mem was opened. Once
+  // nobody uses that address space, a read finds the end of the file. Before, a read at address 0
+  // fails, since nothing is mapped there.
   std::array<char, 1> byte{};
   return ::pread(address_space_.get(), byte.data(), byte.size(), 0) == 0;
 }
@@ -244,8 +245,9 @@ Result<std::vector<Mapping>> Process::maps() const {
 Result<UniqueFd> Process::open_mapped_file(const Mapping& mapping,
                                            const std::vector<std::byte>& head,
                                            const Log& log) const {
-  // The order: what is mapped itself, which needs privileges on some kernels; then names, which can
-  // mean another file by now, or in our mount namespace, and are therefore compared.
+  // First the mapped file itself is tried, which needs privileges on some kernels. Then come names.
+  // A name may mean another file by now, or another one in our mount namespace, so the file is
+  // compared.
   const std::string map_file = fmt::format("map_files/{:x}-{:x}", mapping.range.start.raw(),
                                            mapping.range.start.raw() + mapping.range.size);
   std::string path = mapping.path;
@@ -314,7 +316,7 @@ ProcessFacts Process::facts() const {
 }
 
 std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) const {
-  // Without an allocation for each: there may be thousands.
+  // The buffer avoids an allocation for each thread: there may be thousands.
   std::array<char, 32> path{};
   const auto name = [&](std::string_view file) {
     *fmt::format_to_n(path.data(), path.size() - 1, "{}/{}", tid, file).out = '\0';
@@ -366,8 +368,8 @@ std::vector<Task> Process::tasks(bool system_calls) const {
     if (const pid_t tid = to_pid(entry->d_name); tid != 0) tids.push_back(tid);
   }
 
-  // The kernel takes some ten microseconds for each thread: hundreds are read by several threads of
-  // ours.
+  // The kernel needs some ten microseconds for each thread, so hundreds are read by several threads
+  // of ours.
   constexpr std::size_t kEach = 128;
   constexpr std::size_t kMostReaders = 4;
   const std::size_t readers = std::clamp<std::size_t>(

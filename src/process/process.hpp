@@ -1,5 +1,5 @@
-// One live process, pinned so that a PID which is used again is never read in its place. Knows
-// nothing of Python.
+// One live process, pinned: a process that gets the same PID later is never read in its place.
+// Nothing here knows of Python.
 #pragma once
 
 #include <sys/stat.h>
@@ -34,45 +34,46 @@ class Process {
   /// When it was forked, by the wall clock (good to a clock tick of 10 ms).
   [[nodiscard]] std::chrono::system_clock::time_point started_at() const { return started_at_; }
 
-  /// True once the process has ended (a zombie has), so that what was read from its PID before is
-  /// known to be from this process while it is false.
+  /// True once the process has ended (a zombie has). While this is false, everything that was read
+  /// by its PID before came from this process.
   [[nodiscard]] bool ended() const;
 
-  /// True once an execve has put another program in the place of the one that was pinned: the
-  /// process goes on, and all that was read of its memory and /proc before is the old program's.
-  /// True, too, in the last moments of a process, which is without memory before it has ended.
-  /// False where the kernel doesn't let us look.
+  /// True once an execve has replaced the program of the pinned process. The process goes on, but
+  /// everything read from its memory and /proc before belongs to the old program. Also true in the
+  /// last moments of a process, which loses its memory before it has ended. False if the kernel
+  /// doesn't let us look.
   [[nodiscard]] bool replaced_program() const;
 
-  /// A file below /proc/PID, whole; fails when it is larger than `limit`.
+  /// Reads a whole file below /proc/PID; fails if the file is larger than `limit`.
   [[nodiscard]] Result<std::string> read_file(const char* name,
                                               std::size_t limit = 1U << 26U) const;
   [[nodiscard]] Result<std::string> read_link(const char* name) const;
   [[nodiscard]] Result<std::vector<Mapping>> maps() const;
-  /// Whether it lives in the same namespace as we do, of a kind that /proc/PID/ns has: "net",
-  /// "pid", "time". True where the kernel doesn't tell, which is one without such namespaces.
+  /// Whether the process is in our namespace of this kind, as /proc/PID/ns names them: "net",
+  /// "pid", "time". True if the kernel doesn't tell, as a kernel without such namespaces does.
   [[nodiscard]] bool shares_namespace(const char* kind) const;
 
-  /// Opens the file behind a mapping, by every way there is, and only if it is the very file that
-  /// is mapped. `head` is what the target's memory holds at the start of the file, which settles it
-  /// where device numbers differ for one file (overlay and btrfs file systems).
+  /// Opens the file behind a mapping, in every way there is, and only if the file is the very one
+  /// that is mapped. `head` is the target's memory at the start of the file. It decides where
+  /// device numbers differ for one file (overlay and btrfs file systems).
   [[nodiscard]] Result<UniqueFd> open_mapped_file(const Mapping& mapping,
                                                   const std::vector<std::byte>& head,
                                                   const Log& log) const;
 
   /// Everything but the tasks.
   [[nodiscard]] ProcessFacts facts() const;
-  /// All threads as they are now; threads that end meanwhile are left out. With system calls only
-  /// where `system_calls` says so, since that costs as much again.
+  /// All threads as they are now; leaves out threads that end meanwhile. Reads system calls only if
+  /// `system_calls` is set, since they cost as much again.
   [[nodiscard]] std::vector<Task> tasks(bool system_calls) const;
 
-  /// The system call that a thread is in; empty if it runs, has ended or can't be looked at.
+  /// The system call that a thread is in; empty if the thread runs, has ended or can't be looked
+  /// at.
   [[nodiscard]] std::optional<SystemCall> system_call(pid_t tid) const;
 
-  /// How often a thread was switched away from, if it is off the CPU now, blocked or stopped. A
-  /// thread for which this gives the same number twice hasn't run in between: the kernel answers
-  /// /proc/PID/task/TID/syscall only of a thread that is really off the CPU, and counts each time
-  /// that one is taken off it.
+  /// How often a thread was switched off a CPU; known only while it is off, blocked or stopped. A
+  /// thread that gives the same number twice hasn't run in between: the kernel answers
+  /// /proc/PID/task/TID/syscall only for a thread that is off the CPU, and counts each time that a
+  /// thread is taken off.
   [[nodiscard]] std::optional<std::uint64_t> switches_at_rest(pid_t tid) const;
 
  private:

@@ -24,7 +24,8 @@ namespace {
 constexpr auto kInterval = std::chrono::milliseconds(10);
 constexpr std::size_t kMostProcesses = 64;
 constexpr std::size_t kMostThreads = 1024;  // of one process
-// 32 and 33 are the C library's own. A Python process catches SIGINT, and faulthandler the faults.
+// 32 and 33 are the C library's own signals. Python itself catches SIGINT, and faulthandler catches
+// the faults.
 constexpr int kHarmlessSignals[] = {2, 4, 6, 7, 8, 11, 17, 32, 33};
 
 int to_int(std::uint64_t argument) {
@@ -33,7 +34,7 @@ int to_int(std::uint64_t argument) {
 
 enum class End : std::uint8_t { Reads, Writes };  // what the waiting thread does
 
-/// What one thread waits for, before it is known who could give it.
+/// What one thread waits for, before the processes that could end the wait are known.
 struct Want {
   enum class Kind : std::uint8_t { OwnThreads, Child, Descriptor, Shared };
   Kind kind = Kind::OwnThreads;
@@ -43,7 +44,7 @@ struct Want {
   RemoteAddr word = {};  // of a futex in memory that may be shared
 };
 
-/// Nothing if something outside could end the wait: time, the network, a terminal.
+/// The wait of a system call; nothing if time, the network or a terminal could end it.
 std::optional<Want> want_of(const SystemCall& call) {
   const auto& arguments = call.arguments;
   switch (call.number) {
@@ -58,7 +59,7 @@ std::optional<Want> want_of(const SystemCall& call) {
     case SYS_sendmsg:
       return Want{.kind = Want::Kind::Descriptor, .fd = to_int(arguments[0]), .end = End::Writes};
     case SYS_wait4:
-      // 0 and below -1: a child of a process group.
+      // 0 and numbers below -1 mean a child of a process group.
       if (const int pid = to_int(arguments[0]); pid > 0 || pid == -1) {
         return Want{.kind = Want::Kind::Child, .child = std::max(pid, 0)};
       }
@@ -115,7 +116,8 @@ class Search {
  public:
   explicit Search(const Log& log) : log_(log) {}
 
-  /// False as soon as anything is found that could go on by itself.
+  /// Explores all processes from the first one on. False as soon as one of them could go on by
+  /// itself.
   bool explore(const Process& first, std::span<const Task> tasks) {
     StuckProcess& root = processes_[first.pid()];
     root.process = &first;
@@ -137,7 +139,7 @@ class Search {
     return true;
   }
 
-  /// Whether nothing has run since it was first looked at.
+  /// Whether no thread of any of these processes has run since the thread was first looked at.
   [[nodiscard]] bool stands_still() const {
     return std::all_of(processes_.begin(), processes_.end(), [](const auto& entry) {
       const StuckProcess& stuck = entry.second;
@@ -149,7 +151,7 @@ class Search {
     });
   }
 
-  /// From the first process along what each waits for, until a process comes up again.
+  /// Follows the waits from the first process on, until a process comes up again.
   [[nodiscard]] std::vector<ProcessWait> cycle(pid_t first) const {
     std::vector<ProcessWait> way;
     pid_t at = first;
@@ -179,7 +181,7 @@ class Search {
     return look_at(stuck, stuck.process->tasks(true));
   }
 
-  /// What its threads wait for; false if one of them may go on.
+  /// Reads what the threads of a process wait for; false if one of them may go on.
   bool look_at(StuckProcess& stuck, std::span<const Task> tasks) {
     if (tasks.empty() || tasks.size() > kMostThreads) return false;
     for (const Task& task : tasks) {
@@ -191,8 +193,8 @@ class Search {
     const bool asks_others =
         std::any_of(stuck.threads.begin(), stuck.threads.end(),
                     [](const StuckThread& t) { return t.want.kind != Want::Kind::OwnThreads; });
-    // A child whose threads wait for each other ends a cycle; the process that was asked for has
-    // been searched for those already.
+    // A child whose threads wait for each other ends a cycle. In the process that was asked for,
+    // such threads have been searched for already.
     if (!asks_others && !stuck.opened) return false;
     if (handles_signals(*stuck.process)) return false;
     for (StuckThread& thread : stuck.threads) {
@@ -239,7 +241,7 @@ class Search {
     return links.empty() || find_ends(level, links);
   }
 
-  /// Names what whoever can end the wait has open.
+  /// Finds the link of the other end: the processes that can end the wait have it open.
   bool find_other_end(const Process& process, StuckThread& thread) {
     const auto link = process.read_link(fmt::format("fd/{}", thread.want.fd).c_str());
     if (!link) return false;
@@ -299,9 +301,9 @@ class Search {
     return sharers.complete && !thread.wakers.empty();
   }
 
-  /// The wait of this process that leads to another one. Of those who share a semaphore, one that
-  /// waits for another semaphore is likelier to have taken this one than one that waits for a
-  /// child.
+  /// The wait of this process that leads to another one. Of several processes that share a
+  /// semaphore, one that waits for another semaphore is likelier to have taken this one than one
+  /// that waits for a child.
   [[nodiscard]] std::optional<ProcessWait> next_step(pid_t pid) const {
     const StuckProcess& stuck = processes_.at(pid);
     for (const StuckThread& thread : stuck.threads) {
@@ -371,8 +373,8 @@ std::optional<std::vector<ProcessWait>> find_process_deadlock(const Process& pro
   if (!search.explore(process, tasks)) return std::nullopt;
   auto cycle = search.cycle(process.pid());
   if (cycle.empty()) return std::nullopt;
-  // Who hasn't run since it was first looked at has opened, closed and started nothing either: what
-  // was read in between was all true at one moment, and is so for good.
+  // A process that hasn't run since it was first looked at has opened, closed and started nothing
+  // either. So all that was read in between was true at one moment, and stays true.
   std::this_thread::sleep_for(kInterval);
   if (!search.stands_still()) {
     log("processes that seemed to wait for each other have gone on");

@@ -1,6 +1,6 @@
-// Processes that wait for each other for ever: a parent for its child to end, and the child to
-// write into a pipe that only the parent reads. Told by what the kernel shows alone, so that the
-// others need not be Python.
+// Finds processes that wait for each other for ever: a parent for its child to end, and the child
+// to write into a pipe that only the parent reads. The kernel's facts alone tell, so the other
+// processes need not be Python.
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@
 
 namespace pyscope {
 
-/// What a thread waits for that other processes could give it.
+/// The things that one process waits for and another one could give.
 enum class ProcessWaitKind : std::uint8_t { Child, Pipe, Socket, Semaphore };
 
 /// A thread of one process that waits for another process.
@@ -30,16 +30,17 @@ struct ProcessWait {
   pid_t waits_for = 0;  // the next process of the cycle
 };
 
-/// A cycle of processes in which no thread can go on unless one of another process of the cycle
-/// does, seen twice with none of them running in between. Empty if there is none, if it can't be
-/// known (a process that must not be looked into may have the other end), or if one of them handles
-/// a signal, which may wake it. Costs nothing unless each of `tasks`, the threads of `process`, is
-/// blocked for good.
+/// A cycle of processes in which no thread can go on unless a thread of another process of the
+/// cycle does. All were looked at twice, and none ran in between. Empty if there is no cycle; if it
+/// can't be known (a process that must not be looked into may have the other end); or if one of the
+/// processes handles a signal, which may wake it. Costs nothing unless each of `tasks`, the threads
+/// of `process`, is blocked for good.
 ///
-/// What counts as blocked for good: read, write and their like on a pipe or a unix socket, a wait
-/// for a child, a futex without a timeout. Of all who could end such a wait, each must be so
-/// blocked, too: of a pipe those who have its other end open, of a child all its threads, of a
-/// futex in shared memory those who have that mapped, of any other futex the process's own threads.
+/// Blocked for good means: read, write and their like on a pipe or a unix socket, a wait for a
+/// child, or a futex without a timeout. Everybody who could end such a wait must be blocked in the
+/// same way. For a pipe these are the processes that have its other end open; for a child all its
+/// threads; for a futex in shared memory the processes that have that memory mapped; for any other
+/// futex the threads of the process itself.
 [[nodiscard]] std::optional<std::vector<ProcessWait>> find_process_deadlock(
     const Process& process, std::span<const Task> tasks, const Log& log);
 

@@ -18,7 +18,8 @@ struct Registers {
   static constexpr std::size_t kWords = sizeof(user_regs_struct) / sizeof(std::uint64_t);
 
 #if defined(__x86_64__)
-  /// As it is called in a recording, which only the same kind of processor can unwind.
+  /// The name of the architecture in a recording. Only the same kind of processor can unwind a
+  /// recording's native stacks.
   static constexpr const char* kArchitecture = "x86_64";
   [[nodiscard]] RemoteAddr pc() const {
     return RemoteAddr{raw.rip};
@@ -38,7 +39,7 @@ struct Registers {
     return {RemoteAddr{raw.rbp}, RemoteAddr{raw.rbx}, RemoteAddr{raw.r12},
             RemoteAddr{raw.r13}, RemoteAddr{raw.r14}, RemoteAddr{raw.r15}};
   }
-  /// What a function without calls may use below its stack pointer (System V ABI).
+  /// A function without calls may use so many bytes below its stack pointer (System V ABI).
   static constexpr std::uint64_t kRedZone = 128;
 #elif defined(__aarch64__)
   static constexpr const char* kArchitecture = "aarch64";

@@ -31,21 +31,22 @@ std::string read_link(int directory, const char* name) {
   return n < 0 ? std::string{} : std::string(target.data(), static_cast<std::size_t>(n));
 }
 
-/// Links in /proc may lead to what no path names.
+/// Whether the file is in /proc, where a link may lead to something that no path names.
 bool is_of_proc(int fd) {
   struct statfs info {};
   return ::fstatfs(fd, &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
 }
 
-/// Kernels without openat2: what RESOLVE_IN_ROOT does with O_PATH, name by name. No name is ever
-/// given to the kernel to follow, so none can lead out of the root, whatever is renamed meanwhile.
+/// Does what RESOLVE_IN_ROOT does with O_PATH on kernels without openat2, name by name. The kernel
+/// never follows a name here, so no name can lead out of the root, whatever is renamed meanwhile.
 UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder) {
   constexpr int kMostLinks = 40;  // as in the kernel
   if (rest.empty()) {
     errno = ENOENT;
     return {};
   }
-  // The folders on the way, the root first: ".." is the one before, whatever lies there by now.
+  // The folders on the way, the root first. ".." goes back to the folder before, even if that was
+  // moved meanwhile.
   std::vector<UniqueFd> folders;
   folders.emplace_back(::openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   int links = 0;
@@ -105,7 +106,7 @@ UniqueFd open_if_regular(const UniqueFd& peek) {
     errno = EINVAL;
     return {};
   }
-  // By its descriptor and not by its name, which could be another file's by now.
+  // Opens the file by its descriptor: its name could be another file's by now.
   return UniqueFd{::open(fmt::format("/proc/self/fd/{}", peek.get()).c_str(),
                          O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
 }
@@ -120,8 +121,8 @@ UniqueFd open_from_working_directory(int proc_directory, const std::string& path
   if (path.starts_with('/')) return open_below_root(proc_directory, path);
   const UniqueFd root{::openat(proc_directory, "root", O_PATH | O_DIRECTORY | O_CLOEXEC)};
   if (!root) return {};
-  // The kernel prints the working directory as we would see it, root included, where target and
-  // reader share a mount namespace; and as the target sees it where they don't.
+  // The kernel prints the working directory as the reader would see it, root included, if target
+  // and reader share a mount namespace. Otherwise it prints the directory as the target sees it.
   std::string directory = read_link(proc_directory, "cwd");
   const std::string prefix = read_link(proc_directory, "root");
   if (prefix != "/" && directory.starts_with(prefix)) directory.erase(0, prefix.size());

@@ -29,7 +29,7 @@ std::string_view word_at(std::string_view line, std::size_t index) {
   return word;
 }
 
-/// The kernel prints each 32 bits of an address as the number that they are on this machine.
+/// The kernel prints each 32 bits of an address as one number in this machine's byte order.
 template <std::size_t Words>
 std::optional<std::array<std::uint32_t, Words>> parse_address(std::string_view digits) {
   constexpr std::size_t kDigits = 8;
@@ -87,7 +87,7 @@ std::optional<Socket> parse_internet_socket(bool is_tcp, std::string_view line) 
   socket.protocol = is_tcp ? "tcp" : "udp";
   socket.local = local->text;
   if (remote->is_set) socket.remote = remote->text;
-  // For UDP the states are "has a peer" and "has none", which the addresses say.
+  // For UDP the states only mean "has a peer" and "has none", which the addresses already say.
   if (is_tcp) socket.state = tcp_state(*state);
   return socket;
 }
@@ -151,12 +151,12 @@ void read_table(const Process& process, SocketTable table, std::unordered_set<st
     if (auto socket = parse_socket(table, line)) found.emplace(*inode, *std::move(socket));
     wanted.erase(*inode);
   };
-  // The kernel looks for as many sockets as fit into what is asked for. So it is asked for little
-  // at first: what is wanted may be found long before the end.
+  // The kernel fills the buffer before it returns, so the first reads are small: the wanted socket
+  // may come long before the end.
   constexpr std::size_t kLeast = 256;
   constexpr std::size_t kMost = 65536;
   std::vector<char> buffer(kMost);
-  std::size_t kept = 0;  // of a line that isn't whole yet
+  std::size_t kept = 0;  // bytes of a line that isn't whole yet
   for (std::size_t total = 0; total < kMostBytes && !wanted.empty() && Clock::now() < deadline;) {
     const std::size_t size = std::min(std::max(kLeast, total), buffer.size() - kept);
     const ssize_t n = ::read(fd.get(), buffer.data() + kept, size);

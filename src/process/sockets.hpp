@@ -29,21 +29,22 @@ struct Socket {
 
 enum class SocketTable : std::uint8_t { Tcp, Tcp6, Udp, Udp6, Unix };
 
-/// The inode of the socket on a line of a table; empty for a heading and for what isn't a line.
+/// The inode of the socket on a line of a table; empty for a heading and for a line that can't be
+/// understood.
 [[nodiscard]] std::optional<std::uint64_t> socket_inode(SocketTable table, std::string_view line);
 
 /// The socket on a line; empty if it can't be understood.
 [[nodiscard]] std::optional<Socket> parse_socket(SocketTable table, std::string_view line);
 
-/// The table for what the kernel calls a socket's protocol (system.sockprotoname): "TCPv6"; empty
-/// if there is none that is read here.
+/// The table for the kernel's name of a socket's protocol (system.sockprotoname): "TCPv6"; empty if
+/// no table is read for that protocol.
 [[nodiscard]] std::optional<SocketTable> table_of(std::string_view protocol);
 
 using WantedSockets = std::map<SocketTable, std::unordered_set<std::uint64_t>>;
 
-/// Looks sockets up by their inodes, each in its table, in bounded time; those that aren't found
-/// are left out. A table is read no further than it takes: even an empty one of TCP costs ten
-/// milliseconds to the end on a large machine.
+/// Looks sockets up by their inodes, each in its table, in bounded time, and leaves out those that
+/// it doesn't find. Reads each table only as far as needed: even an empty table of TCP takes ten
+/// milliseconds to read to its end on a large machine.
 [[nodiscard]] std::unordered_map<std::uint64_t, Socket> find_sockets(const Process& process,
                                                                      const WantedSockets& wanted,
                                                                      const Log& log);

@@ -11,8 +11,8 @@ namespace {
 
 using enum Subject;
 
-// In the order of their numbers on x86-64. Most of those without a subject wait for a disk, or for
-// a lock of the kernel's own such as that of the address space.
+// In the order of their numbers on x86-64. Most calls without a subject wait for a disk, or for a
+// lock of the kernel's own such as that of the address space.
 constexpr auto kBlockingCalls = std::to_array<BlockingCall>({
     {SYS_read, "read", "other", Descriptor},
     {SYS_write, "write", "other", Descriptor},
@@ -69,7 +69,7 @@ constexpr auto kBlockingCalls = std::to_array<BlockingCall>({
     {SYS_io_getevents, "io_getevents", "file", None, TimeoutForm::Timespec, 4},
     {SYS_io_submit, "io_submit", "file"},
     {SYS_getdents64, "getdents64", "file", Descriptor},
-    // A wait that goes on after the process was stopped or traced, where it isn't known which.
+    // A wait that goes on after the process was stopped or traced. Which call began it isn't known.
     {SYS_restart_syscall, "restart_syscall", "other"},
     {SYS_semtimedop, "semtimedop", "semaphore", None, TimeoutForm::Timespec, 3},
     {SYS_clock_nanosleep, "clock_nanosleep", "sleep", Clock, TimeoutForm::ClockTimespec, 2},

@@ -1,6 +1,5 @@
-// The system calls that a thread can be blocked in, as data: their names, and which of their
-// arguments tell what the thread waits for. The numbers are those of this machine, which are the
-// target's too.
+// The system calls that a thread can be blocked in, as data: their names, and the arguments that
+// tell what the thread waits for. The numbers are those of this machine, and so the target's.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +8,7 @@
 
 namespace pyscope {
 
-/// Where a system call says what it waits for.
+/// The place in a system call's arguments that tells what the call waits for.
 enum class Subject : std::uint8_t {
   None,            // nowhere
   Descriptor,      // in its first argument, a descriptor
@@ -27,7 +26,7 @@ enum class Subject : std::uint8_t {
   Clock,           // in time: the timeout is all there is to it
 };
 
-/// How a system call is told how long it may take at most.
+/// The form of the timeout among a system call's arguments.
 enum class TimeoutForm : std::uint8_t {
   None,
   Milliseconds,  // the argument itself, an int; negative: for ever

@@ -53,7 +53,7 @@ std::int64_t now_us() {
   return std::int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
 }
 
-/// Who traces a thread; 0: nobody, or it isn't known.
+/// The process that traces a thread; 0 if there is none, or if it isn't known.
 pid_t tracer_of(pid_t tid) {
   std::ifstream status(fmt::format("/proc/{}/status", tid));
   constexpr std::string_view kKey = "TracerPid:";
@@ -71,7 +71,7 @@ constexpr int kEventStop = 128;
 
 }  // namespace
 
-/// What the holder tells, in memory shared with it. The threads follow it.
+/// The holder's messages, in memory shared with it. The threads' entries follow the board.
 struct ThreadHold::Board {
   std::size_t count = 0;
   std::size_t bytes = 0;
@@ -115,7 +115,8 @@ void wait_until_all_stand(std::span<HeldThread> threads, const Find& find,
                           std::int64_t deadline_us) {
   auto missing = std::count_if(threads.begin(), threads.end(),
                                [](const HeldThread& thread) { return thread.hold == Hold::Asked; });
-  // Wakes waitpid at the deadline, and again and again after it, so that no wake-up is lost.
+  // The timer wakes waitpid at the deadline, and again and again afterwards, so that no wake-up is
+  // lost.
   struct sigaction quiet {};
   quiet.sa_handler = [](int) {};
   ::sigaction(SIGALRM, &quiet, nullptr);
@@ -221,8 +222,8 @@ Result<ThreadHold> ThreadHold::stop(std::span<const pid_t> tids, const HoldLimit
     ::_exit(0);
   }
 
-  // Its word that they stand. If it ends first, there is none, but an end: if its side of the line
-  // isn't open here as well.
+  // Waits for the holder's word that the threads stand. If the holder ends first, the read ends,
+  // too, provided that no descriptor of the holder's end is open in this process.
   holders_end = UniqueFd{};
   char ready = 0;
   ssize_t n = 0;
@@ -281,7 +282,8 @@ bool ThreadHold::is_late(pid_t tid) const {
 
 ThreadHold::Release ThreadHold::release() {
   if (holder_ == 0) return release_;
-  // Said, and not only hung up: a process that was forked meanwhile may have the line too.
+  // Sends an order, since closing the line may not reach the holder: a process that was forked
+  // meanwhile may have the line, too.
   constexpr char kLetGo = 'g';
   (void)::send(line_.get(), &kLetGo, 1, MSG_NOSIGNAL);
   line_ = UniqueFd{};
@@ -289,7 +291,7 @@ ThreadHold::Release ThreadHold::release() {
   }
   holder_ = 0;
   const std::int64_t asked = board_->asked_us;
-  // A holder that was killed didn't say when.
+  // A holder that was killed left no time of release.
   const std::int64_t released = board_->released_us != 0 ? board_->released_us.load() : now_us();
   release_.held = std::chrono::microseconds(asked == 0 ? 0 : released - asked);
   release_.in_time = board_->released_us != 0 && !board_->expired;

@@ -1,10 +1,11 @@
 // Holds threads of a process still for a moment, by ptrace. Nothing is written to the target, no
 // signal is sent, and no register is touched: a held thread goes on where it was.
 //
-// The threads are held by a process of our own that does nothing else (the holder). It lets them go
-// when it is told to, when its time is up, and when whoever started it ends, however that ends; and
-// the kernel lets them go if the holder itself is killed. So nothing that happens to the reader,
-// not even a read of the target's memory that never returns, can leave the target standing.
+// The threads are held by a process of our own that does nothing else (the holder). The holder lets
+// the threads go when it is told to, when its time is up, and when the process that started it
+// ends, however that ends. If the holder itself is killed, the kernel lets the threads go. So
+// nothing that happens to the reader, not even a read of the target's memory that never returns,
+// can leave the target standing.
 #pragma once
 
 #include <sys/types.h>
@@ -22,12 +23,12 @@
 namespace pyscope {
 
 struct HoldLimits {
-  /// How long to wait until all threads stand; those that don't by then (one in an uninterruptible
-  /// sleep) are given up.
+  /// How long to wait until all threads stand. A thread that doesn't stand by then, such as one in
+  /// an uninterruptible sleep, is given up.
   std::chrono::microseconds until_stopped{20'000};
   /// How long any thread may stand.
   std::chrono::microseconds until_released{250'000};
-  /// Whether their registers are to be taken as well.
+  /// Whether to take the threads' registers as well.
   bool registers = false;
 };
 
@@ -44,14 +45,16 @@ class ThreadHold {
   ThreadHold& operator=(const ThreadHold&) = delete;
   ~ThreadHold();
 
-  /// Whether the thread stands. It does until release(), if that says that it was in time.
+  /// Whether the thread stands. It stands until release(), provided that release() says that it was
+  /// in time.
   [[nodiscard]] bool holds(pid_t tid) const;
-  /// Why it doesn't: "it is traced by process 4711"; empty if it does or was never asked for.
+  /// Why the thread doesn't stand: "it is traced by process 4711"; empty if it stands or was never
+  /// asked for.
   [[nodiscard]] std::string refusal(pid_t tid) const;
-  /// Whether it was asked to stand and didn't in time.
+  /// Whether the thread was asked to stand and didn't in time.
   [[nodiscard]] bool is_late(pid_t tid) const;
 
-  /// Its registers, if they were to be taken and it stands; else null.
+  /// The thread's registers, if they were to be taken and the thread stands; else null.
   [[nodiscard]] const Registers* registers(pid_t tid) const;
 
   struct Release {
@@ -60,7 +63,7 @@ class ThreadHold {
     /// False if the time was up and they had been let go before this call.
     bool in_time = false;
   };
-  /// Lets all of them go on. Called again, it returns the same.
+  /// Lets all threads go on. Called again, it returns the same.
   Release release();
 
  private:

@@ -33,8 +33,8 @@ std::span<const std::byte> after(std::span<const std::byte> message, std::size_t
   return message.subspan(std::min(aligned, message.size()));
 }
 
-/// As /proc/net/unix shows it: an abstract name begins with a zero byte and may hold more of them,
-/// a path ends at the first.
+/// The name as /proc/net/unix shows it. An abstract name begins with a zero byte and may hold more
+/// of them; a path ends at the first one.
 std::string name_of(std::span<const std::byte> value) {
   std::string name;
   const bool is_abstract = !value.empty() && value.front() == std::byte{0};
@@ -95,7 +95,7 @@ std::optional<UnixDiagnosis> parse_unix_diagnosis(std::span<const std::byte> mes
 
 UnixPeers::UnixPeers()
     : netlink_(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG)) {
-  // The kernel answers within the request; this is for one that doesn't.
+  // The kernel answers within the request. The timeout is for a kernel that doesn't.
   const timeval most{.tv_sec = 0, .tv_usec = 50'000};
   if (netlink_) ::setsockopt(netlink_.get(), SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
 }

@@ -1,5 +1,5 @@
-// Who is at the other end of a unix socket. /proc doesn't tell; the kernel does by netlink
-// (sock_diag(7)), of the sockets of the asker's own network namespace.
+// Finds the other end of a unix socket. /proc doesn't tell it; the kernel does by netlink
+// (sock_diag(7)), for the sockets of the asker's own network namespace.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ class UnixPeers {
  public:
   UnixPeers();
 
-  /// The peer of the socket with this inode; empty if it has none, or where the kernel doesn't say.
+  /// The peer of the socket with this inode; empty if the socket has none, or if the kernel doesn't
+  /// say.
   [[nodiscard]] std::optional<UnixPeer> of(std::uint64_t inode);
 
  private:
@@ -28,14 +29,14 @@ class UnixPeers {
   std::uint32_t sequence_ = 0;
 };
 
-/// What the kernel answers of one socket.
+/// The kernel's answer about one socket.
 struct UnixDiagnosis {
   std::uint32_t peer = 0;  // its inode; 0: none
   std::string name;
 };
 
-/// Parses the kernel's answer to the question with this sequence number; empty for an error, for
-/// the answer to another question, and for what isn't one.
+/// Parses the kernel's answer to the question with this sequence number. Empty for an error, for
+/// the answer to another question, and for anything that isn't an answer.
 [[nodiscard]] std::optional<UnixDiagnosis> parse_unix_diagnosis(std::span<const std::byte> message,
                                                                 std::uint32_t sequence);
 

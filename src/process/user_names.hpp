@@ -1,5 +1,5 @@
-// Names of users by /etc/passwd. The C library's own functions load code at run time, which a
-// static program had better not.
+// Names of users, from /etc/passwd. The C library's own functions load code at run time, which a
+// static program should avoid.
 #pragma once
 
 #include <sys/types.h>
@@ -15,12 +15,12 @@ class UserNames {
  public:
   /// Reads /etc/passwd.
   UserNames();
-  /// For tests: from such a text.
+  /// For tests: reads the text of such a file.
   explicit UserNames(std::string_view passwd);
 
-  /// Empty: not known.
+  /// The name of a user; empty: not known.
   [[nodiscard]] std::string name(uid_t uid) const;
-  /// By a name or a number.
+  /// The uid of a user who is given by name or number; empty: not known.
   [[nodiscard]] std::optional<uid_t> uid(std::string_view user) const;
 
  private:

@@ -1,4 +1,4 @@
-// What the files of /proc are taken apart with: words between spaces, and numbers.
+// Splits the files of /proc into words between spaces, and parses numbers.
 #pragma once
 
 #include <charconv>
@@ -18,7 +18,7 @@ inline std::string_view next_word(std::string_view& text) {
   return word;
 }
 
-/// A word that is a number from its begin to its end, and fits.
+/// Parses a word that is a number from its begin to its end, and fits into the type.
 template <class T>
 [[nodiscard]] std::optional<T> to_number(std::string_view word, int base = 10) {
   T number = 0;
