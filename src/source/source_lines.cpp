@@ -15,10 +15,10 @@ namespace {
 
 constexpr std::size_t kMaxFileSize = std::size_t{16} << 20U;
 constexpr std::size_t kMaxTotal = std::size_t{128} << 20U;
-constexpr std::size_t kMaxLineLength = 4096;  // of a generated line, the start is enough
+constexpr std::size_t kMaxLineLength = 4096;  // the start of a generated line is enough
 
-// A path as the target's file system has it. In names that weren't valid UTF-8 Python keeps the
-// bytes as lone surrogates U+DC80 to U+DCFF (PEP 383), here three bytes ED B2/B3 xx.
+// The bytes of a path in the target's file system. For bytes that aren't valid UTF-8, Python keeps
+// lone surrogates U+DC80 to U+DCFF (PEP 383), here as three bytes ED B2/B3 xx.
 std::string file_system_path(const std::string& name) {
   std::string path;
   for (std::size_t i = 0; i < name.size(); ++i) {
@@ -67,8 +67,8 @@ SourceReader::File SourceReader::read(const std::string& name) {
     log_("source {}: {}", name, std::strerror(errno));
     return file;
   }
-  // A process's start is known to a clock tick. Both times count: a deployment may keep the old
-  // time of modification, but it can't keep the time of the change.
+  // A process's start is known to a clock tick. Both times of the file count: a deployment may keep
+  // the old time of modification, but can't keep the time of the change.
   constexpr auto kClockTick = std::chrono::milliseconds(20);
   file.changed = std::max(to_time_point(info.st_mtim), to_time_point(info.st_ctim)) >
                  process_start_ + kClockTick;

@@ -17,7 +17,8 @@ namespace pyscope {
 
 class SourceReader {
  public:
-  /// Opens a file by a path as the target's code has it; invalid, with errno set, if it can't.
+  /// Opens a file by a path as the target's code has it; invalid, with errno set, if the file can't
+  /// be opened.
   using Open = std::function<UniqueFd(const std::string& path)>;
 
   /// A file that is newer than `process_start` may hold other lines than those that were compiled,
@@ -25,7 +26,7 @@ class SourceReader {
   SourceReader(Open open, std::chrono::system_clock::time_point process_start, const Log& log)
       : open_(std::move(open)), process_start_(process_start), log_(log) {}
 
-  /// Nothing where there is no such file or line, or it can't be read safely.
+  /// The line of a file; nothing if there is no such file or line, or if it can't be read safely.
   [[nodiscard]] std::optional<SourceLine> line(const std::string& file, std::int32_t number);
 
  private:
@@ -42,7 +43,7 @@ class SourceReader {
   std::size_t bytes_read_ = 0;
 };
 
-/// Gives every frame that has a line its source line, where there is one.
+/// Gives every frame with a line number its source line, where the line can be read.
 void add_source_lines(Snapshot& snapshot, SourceReader& sources);
 
 }  // namespace pyscope
