@@ -1,5 +1,5 @@
-// What fmt's own src/format.cc compiles, for a static link: Debian's libfmt-dev has no libfmt.a. fmt's
-// header-only form would compile the same in each file that formats anything.
+// What fmt's own src/format.cc compiles, for a static link: Debian's libfmt-dev has no libfmt.a.
+// fmt's header-only form would compile the same in each file that formats anything.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

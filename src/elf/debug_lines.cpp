@@ -20,7 +20,7 @@ constexpr int kMaxAttributes = 128;  // of an entry; real ones have twenty
 constexpr std::uint64_t kLastRemoved = 1;
 constexpr std::uint64_t kMaxFolderBytes = std::uint64_t{16} << 20U;  // of all units of a file
 constexpr std::size_t kMaxFormats = 16;  // of a table of files; real ones have three
-constexpr int kMostSteps = 64;           // ranges that begin below an address and don't reach it
+constexpr int kMostRangesPassed = 64;    // ranges that begin below an address and don't reach it
 
 void spend(std::uint64_t& budget, std::uint64_t amount) {
   budget -= std::min(budget, amount);
@@ -49,7 +49,7 @@ class DebugLines::Reader {
     has_units_ = true;
     auto at = std::upper_bound(ranges_.begin(), ranges_.end(), address,
                                [](std::uint64_t a, const Range& range) { return a < range.begin; });
-    for (int steps = 0; at != ranges_.begin() && steps < kMostSteps; ++steps) {
+    for (int steps = 0; at != ranges_.begin() && steps < kMostRangesPassed; ++steps) {
       --at;
       if (address >= at->end) continue;
       if (auto line = find_in(units_[at->unit], address)) return line;

@@ -10,7 +10,7 @@
 namespace pyscope {
 namespace {
 
-constexpr std::uint64_t kMaxTableBytes = std::uint64_t{128} << 20U;  // 5.6 million symbols
+constexpr std::uint64_t kMaxSymbolBytes = std::uint64_t{128} << 20U;  // 5.6 million symbols
 constexpr std::size_t kMaxNameBytes = 16384;
 // Of functions that begin below an address and don't reach it: gaps between nested ones.
 constexpr int kMostSteps = 1024;
@@ -131,7 +131,7 @@ std::optional<std::uint64_t> find_variable(const ElfFile& file, std::uint32_t ty
   whole.append(name).push_back('\0');
   const std::size_t before = all.find(whole);
   if (before == std::string_view::npos) return std::nullopt;
-  const auto symbols = file.contents(*section, kMaxTableBytes);
+  const auto symbols = file.contents(*section, kMaxSymbolBytes);
   for (std::size_t at = 0; at + sizeof(Elf64_Sym) <= symbols.size(); at += sizeof(Elf64_Sym)) {
     Elf64_Sym symbol{};
     std::memcpy(&symbol, symbols.data() + at, sizeof symbol);
@@ -149,7 +149,7 @@ SymbolTable read_symbol_table(const ElfFile& file, std::uint32_t type, std::uint
       section == nullptr ? nullptr : strings_of(file, *section);
   if (strings_section == nullptr) return {};
   const ElfSectionHeader strings = *strings_section;
-  const auto symbols = file.contents(*section, std::min(kMaxTableBytes, budget));
+  const auto symbols = file.contents(*section, std::min(kMaxSymbolBytes, budget));
   budget -= symbols.size();
   // The strings of a large library are some hundred megabytes, of which a handful is asked for.
   const auto name_at = [&file, strings](std::uint64_t offset) -> std::string {

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kMaxGroups = 8;
 constexpr std::size_t kMaxColumns = 220;
-constexpr std::size_t kMaxNameColumns = 48;
+constexpr std::size_t kMaxSummaryNameColumns = 48;
 
 /// Threads that do the same.
 struct Group {
@@ -122,7 +122,7 @@ std::string_view short_path(std::string_view path) {
 /// The function's name alone.
 std::string function_of(const Snapshot& snapshot, const Frame* frame) {
   if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
-  return clip(escape(snapshot.codes[*frame->code].qualified_name), kMaxNameColumns);
+  return clip(escape(snapshot.codes[*frame->code].qualified_name), kMaxSummaryNameColumns);
 }
 
 /// "get_user (app/views.py:88)"; empty if the frame doesn't tell.
@@ -130,7 +130,7 @@ std::string place_of(const Snapshot& snapshot, const Frame* frame) {
   if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
   const Code& code = snapshot.codes[*frame->code];
   const std::string name = function_of(snapshot, frame);
-  const std::string path = clip(escape(short_path(code.file)), kMaxNameColumns);
+  const std::string path = clip(escape(short_path(code.file)), kMaxSummaryNameColumns);
   if (!frame->position.line) return fmt::format("{} ({})", name, path);
   return fmt::format("{} ({}:{})", name, path, *frame->position.line);
 }

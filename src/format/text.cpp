@@ -39,7 +39,7 @@ namespace {
 
 constexpr std::size_t kGroupAbove = 16;  // threads, for Grouping::Automatic
 constexpr std::size_t kMaxCommandColumns = 120;
-constexpr std::size_t kMaxNameColumns = 80;
+constexpr std::size_t kMaxThreadNameColumns = 80;
 constexpr std::size_t kMaxMemberColumns = 100;
 constexpr std::size_t kCommBytes = 15;           // what the kernel keeps of a thread's name
 constexpr std::uint64_t kMinCpuTimeUs = 10'000;  // one clock tick, the unit in which it is counted
@@ -420,7 +420,7 @@ void TextRenderer::append_thread_heading(const ThreadGroup& group) {
   std::string line = fmt::format("Thread {} ({}", thread_label(thread), heading_words(group));
   const auto to = std::back_inserter(line);
   if (is_os_name_news(thread)) {
-    fmt::format_to(to, ", os name \"{}\"", clip(escape(*thread.os_name), kMaxNameColumns));
+    fmt::format_to(to, ", os name \"{}\"", clip(escape(*thread.os_name), kMaxThreadNameColumns));
   }
   if (thread.namespace_tid != 0 && thread.namespace_tid != thread.tid) {
     fmt::format_to(to, ", native id {}", thread.namespace_tid);

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::uint64_t kMaxBytes = std::uint64_t{64} << 20U;
 constexpr std::size_t kMaxLines = std::size_t{1} << 21U;
-constexpr std::size_t kMaxNameBytes = 4096;
+constexpr std::size_t kMaxFunctionNameBytes = 4096;
 constexpr int kMostSteps = 256;  // lines that begin below an address and don't reach it
 
 /// Takes a number and the space behind it off the front.
@@ -43,7 +43,7 @@ PerfMap::PerfMap(std::string text) : text_(std::move(text)) {
     const auto size = start ? take_number(line) : std::nullopt;
     if (!size || *size == 0 || *start + *size < *start || line.empty()) continue;
     lines_.push_back({*start, *size, static_cast<std::uint32_t>(line.data() - all.data()),
-                      static_cast<std::uint32_t>(std::min(line.size(), kMaxNameBytes))});
+                      static_cast<std::uint32_t>(std::min(line.size(), kMaxFunctionNameBytes))});
   }
   std::stable_sort(lines_.begin(), lines_.end(),
                    [](const Line& a, const Line& b) { return a.start < b.start; });

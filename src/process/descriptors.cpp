@@ -73,7 +73,7 @@ std::string name_signal(int number) {
   return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", number);
 }
 
-std::string lower_case(std::string text) {
+std::string protocol_words(std::string text) {
   for (char& c : text)
     c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c == '-' ? ' ' : c;
   return text;
@@ -286,7 +286,7 @@ void Descriptors::resolve_sockets() {
     // The words for a socket that is in no table: it isn't bound or connected, or is of a rare
     // kind.
     entry.descriptor.target = "socket";
-    if (!protocol.empty()) entry.descriptor.target = lower_case(protocol) + " socket";
+    if (!protocol.empty()) entry.descriptor.target = protocol_words(protocol) + " socket";
     if (const auto table = table_of(protocol)) wanted[*table].insert(entry.inode);
   }
   if (wanted.empty()) return;

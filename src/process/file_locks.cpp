@@ -14,7 +14,7 @@ struct LockLine {
   std::string_view file;  // "major:minor:inode"
 };
 
-std::optional<LockLine> parse_line(std::string_view text) {
+std::optional<LockLine> parse_lock(std::string_view text) {
   LockLine line;
   line.number = next_word(text);
   std::string_view kind = next_word(text);
@@ -31,10 +31,10 @@ std::optional<LockLine> parse_line(std::string_view text) {
 }
 
 template <class Take>
-void for_each_line(std::string_view text, const Take& take) {
+void for_each_lock(std::string_view text, const Take& take) {
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
-    if (const auto line = parse_line(text.substr(0, end))) take(*line);
+    if (const auto line = parse_lock(text.substr(0, end))) take(*line);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
 }
@@ -47,7 +47,7 @@ std::optional<pid_t> find_lock_holder(std::string_view locks, pid_t waiter, std:
   std::string_view number;
   std::string_view file;
   bool is_unique = true;
-  for_each_line(locks, [&](const LockLine& line) {
+  for_each_lock(locks, [&](const LockLine& line) {
     const auto line_inode = to_number<std::uint64_t>(line.file.substr(line.file.rfind(':') + 1));
     if (!line.waits || line.pid != waiter || line_inode != inode) return;
     if (!number.empty() && line.file != file) is_unique = false;
@@ -56,7 +56,7 @@ std::optional<pid_t> find_lock_holder(std::string_view locks, pid_t waiter, std:
   });
   if (number.empty() || !is_unique) return std::nullopt;
   std::optional<pid_t> holder;
-  for_each_line(locks, [&](const LockLine& line) {
+  for_each_lock(locks, [&](const LockLine& line) {
     if (!line.waits && line.number == number && line.pid > 0 && !holder) holder = line.pid;
   });
   return holder;

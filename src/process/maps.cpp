@@ -34,7 +34,7 @@ std::string unescape_path(std::string_view path) {
   return plain;
 }
 
-std::optional<Mapping> parse_line(std::string_view line) {
+std::optional<Mapping> parse_mapping(std::string_view line) {
   Mapping mapping;
   std::uint64_t start = 0;
   std::uint64_t end = 0;
@@ -77,7 +77,7 @@ std::vector<Mapping> parse_maps(std::string_view text) {
   std::vector<Mapping> mappings;
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
-    if (auto mapping = parse_line(text.substr(0, end))) mappings.push_back(*std::move(mapping));
+    if (auto mapping = parse_mapping(text.substr(0, end))) mappings.push_back(*std::move(mapping));
     if (end == std::string_view::npos) break;
     text.remove_prefix(end + 1);
   }

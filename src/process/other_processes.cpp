@@ -24,11 +24,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kMostTime{50};
+constexpr std::chrono::milliseconds kMostScanTime{50};
 // So many processes are looked at even when the time is up: on a busy machine our own turn may come
 // later than that.
 constexpr std::size_t kLeastProcesses = 256;
-constexpr std::size_t kMostProcesses = 32768;
+constexpr std::size_t kMostProcessesScanned = 32768;
 constexpr std::size_t kMostDescriptors = 4096;            // of one process
 constexpr std::size_t kMostMaps = std::size_t{1} << 24U;  // bytes of one process's maps
 
@@ -62,7 +62,7 @@ std::optional<std::string> read_whole(const std::string& path) {
   return std::nullopt;
 }
 
-std::optional<pid_t> to_pid(std::string_view word) {
+std::optional<pid_t> parse_pid(std::string_view word) {
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), pid);
   if (error != std::errc{} || end != word.data() + word.size() || pid <= 0) return std::nullopt;
@@ -85,9 +85,9 @@ bool exists(pid_t pid) {
 /// process was left out, or if `look` failed for a process that still exists.
 template <class Look>
 bool for_each_process(pid_t near, const Look& look) {
-  const auto deadline = Clock::now() + kMostTime;
+  const auto deadline = Clock::now() + kMostScanTime;
   const std::vector<pid_t> pids = list_nearest(near);
-  bool complete = pids.size() < kMostProcesses;
+  bool complete = pids.size() < kMostProcessesScanned;
   std::size_t looked_at = 0;
   for (const pid_t pid : pids) {
     if (++looked_at > kLeastProcesses && Clock::now() > deadline) return false;
@@ -130,8 +130,8 @@ std::vector<pid_t> list_pids() {
   std::vector<pid_t> pids;
   const Folder proc = open_folder("/proc");
   while (const dirent* entry = proc ? ::readdir(proc.get()) : nullptr) {
-    if (const auto pid = to_pid(entry->d_name)) pids.push_back(*pid);
-    if (pids.size() == kMostProcesses) break;
+    if (const auto pid = parse_pid(entry->d_name)) pids.push_back(*pid);
+    if (pids.size() == kMostProcessesScanned) break;
   }
   std::sort(pids.begin(), pids.end());
   return pids;
@@ -159,7 +159,7 @@ std::vector<ChildProcess> find_children(pid_t parent) {
     if (!stat || stat->parent != parent) return true;
     const std::string status = read_small(fmt::format("/proc/{}/status", pid));
     const auto ids = status_words(status, "NSpid");
-    children.push_back({pid, ids.empty() ? pid : to_pid(ids.back()).value_or(pid)});
+    children.push_back({pid, ids.empty() ? pid : parse_pid(ids.back()).value_or(pid)});
     return true;
   });
   return children;

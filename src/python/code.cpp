@@ -12,7 +12,7 @@ namespace {
 // Far above real code: a function of a million lines has a table of a few MiB.
 constexpr std::size_t kMaxLocationTable = std::size_t{16} << 20U;
 constexpr std::uint64_t kMaxCodeUnits = std::uint64_t{1} << 28U;
-constexpr std::uint64_t kStrPrefetch = 160;
+constexpr std::uint64_t kCodeStringPrefetch = 160;
 
 }  // namespace
 
@@ -93,7 +93,7 @@ void CodeTable::load(std::vector<RemoteAddr> codes) {
       if (const auto part = reader.pointer(code, field)) parts.push_back(*part);
     }
   }
-  reader.prefetch(parts, kStrPrefetch);
+  reader.prefetch(parts, kCodeStringPrefetch);
   for (const RemoteAddr code : codes) {
     entries_[code.raw()] = loaded_.size();
     auto loaded = read(reader, code);

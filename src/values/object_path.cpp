@@ -9,6 +9,8 @@
 #include <limits>
 #include <numeric>
 
+#include "base/lower_case.hpp"
+
 namespace pyscope {
 namespace {
 
@@ -177,13 +179,6 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return row.back();
-}
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return lower;
 }
 
 /// Classes that stand in a class's dict for what code computes or does.

@@ -2,18 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
+
+#include "base/lower_case.hpp"
 
 namespace pyscope {
 namespace {
-
-std::string lower_case(std::string_view text) {
-  std::string lower;
-  std::transform(text.begin(), text.end(), std::back_inserter(lower), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return lower;
-}
 
 template <class String>
 bool mask_users(String& text, bool cut) {
