@@ -138,7 +138,9 @@ RemoteRange FrameWalker::range_to_read(const FrameBytes& bytes) {
   if (!in_chunk(chunk_)) {
     // The walk may have come to an older chunk, which the header of the last one names.
     std::array<std::byte, 8> previous{};
-    if (!chunk_ || bytes.try_read(chunk_, previous) != ReadStatus::Ok) return just_this;
+    if (!chunk_ ||
+        bytes.try_read(chunk_ + offsets_[Field::StackChunkPrevious], previous) != ReadStatus::Ok)
+      return just_this;
     const RemoteAddr older{value_in<std::uint64_t>(previous, 0)};
     if (!in_chunk(older)) return just_this;
     chunk_ = older;

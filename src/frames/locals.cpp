@@ -7,19 +7,10 @@
 namespace pyscope {
 namespace {
 
-// PyCodeObject (Include/cpython/code.h), what the table doesn't publish; the same in all supported
-// versions.
-constexpr std::uint64_t kFlags = 48;
-constexpr std::uint64_t kPositionalOnlyCount = 56;
-constexpr std::uint64_t kKeywordOnlyCount = 60;
-constexpr std::uint64_t kSlotCount = 72;  // co_nlocalsplus
+// co_flags
 constexpr std::uint32_t kOptimized = 1;
 constexpr std::uint32_t kVarArgs = 4;
 constexpr std::uint32_t kVarKeywords = 8;
-// _PyInterpreterFrame: the dict of its globals, and the mapping of a frame whose variables are
-// looked up by name.
-constexpr std::uint64_t kFrameGlobals = 24;
-constexpr std::uint64_t kFrameLocalsMapping = 40;
 
 // co_localspluskinds
 constexpr unsigned kHidden = 0x10;
@@ -35,7 +26,7 @@ class VariablesReader {
   Result<FrameVariables> read() {
     if (auto ok = read_code(); !ok) return fail(ok.error());
     found_.is_namespace = (flags_ & kOptimized) == 0;
-    found_.globals = reader_.pointer(frame_.at, kFrameGlobals).value_or(RemoteAddr{});
+    found_.globals = reader_.pointer(frame_.at, Field::FrameGlobals).value_or(RemoteAddr{});
     auto ok = found_.is_namespace ? read_mapping() : read_slots();
     if (!ok) return fail(std::move(ok).error());
     return std::move(found_);
@@ -44,11 +35,11 @@ class VariablesReader {
  private:
   Result<void> read_code() {
     const RemoteAddr code = frame_.executable;
-    const auto flags = reader_.value<std::uint32_t>(code, kFlags);
+    const auto flags = reader_.field<std::uint32_t>(code, Field::CodeFlags);
     const auto arguments = reader_.field<std::uint32_t>(code, Field::CodeArgcount);
-    const auto positional_only = reader_.value<std::uint32_t>(code, kPositionalOnlyCount);
-    const auto keyword_only = reader_.value<std::uint32_t>(code, kKeywordOnlyCount);
-    const auto slots = reader_.value<std::uint32_t>(code, kSlotCount);
+    const auto positional_only = reader_.field<std::uint32_t>(code, Field::CodePosonlyargcount);
+    const auto keyword_only = reader_.field<std::uint32_t>(code, Field::CodeKwonlyargcount);
+    const auto slots = reader_.field<std::uint32_t>(code, Field::CodeNlocalsplus);
     for (const auto* number : {&flags, &arguments, &positional_only, &keyword_only, &slots}) {
       if (!*number) return fail("code object", number->error());
     }
@@ -105,8 +96,7 @@ class VariablesReader {
                       : (kind & kCell) != 0                   ? LocalKind::Cell
                                                               : LocalKind::Local;
       if ((kind & (kCell | kFree)) != 0 && is_cell(value)) {
-        constexpr std::uint64_t kContent = 16;
-        const auto content = reader_.pointer(value, kContent);
+        const auto content = reader_.pointer(value, Field::CellObRef);
         if (content && !*content) continue;
         if (content) value = *content;
       }
@@ -134,7 +124,7 @@ class VariablesReader {
   }
 
   Result<void> read_mapping() {
-    const auto mapping = reader_.pointer(frame_.at, kFrameLocalsMapping);
+    const auto mapping = reader_.pointer(frame_.at, Field::FrameLocals);
     if (!mapping) return fail("the frame's namespace", mapping.error());
     if (!*mapping) return {};
     const auto type = reader_.type_of(*mapping);

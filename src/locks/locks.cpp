@@ -246,7 +246,7 @@ class LockFinder {
     if (codes_.knows(code)) facts.wait = find_standard_wait(codes_.at(code).code);
     const auto slots = reader_.value<std::uint32_t>(code, kCodeSlots);
     const auto stack_size = reader_.value<std::uint32_t>(code, kCodeStackSize);
-    const auto units = reader_.value<std::uint64_t>(code, reader_.layout().code_units);
+    const auto units = reader_.field<std::uint64_t>(code, Field::CodeObSize);
     constexpr std::uint64_t kMostUnits = std::uint64_t{1} << 28U;
     if (!slots || !stack_size || !units || *slots > kMostSlots || *stack_size > kMostSlots ||
         *units > kMostUnits) {
@@ -846,7 +846,7 @@ class LockFinder {
         if (known->second.size() == kMostModules) break;
         const RemoteAddr module{value};
         if (c_type_name(module) != "module") continue;
-        const auto dict = reader_.pointer(module, reader_.layout().module_dict);
+        const auto dict = reader_.pointer(module, Field::ModuleMdDict);
         if (dict && *dict) known->second.push_back(*dict);
       }
     }
@@ -1120,7 +1120,7 @@ class LockFinder {
   [[nodiscard]] std::vector<std::pair<RemoteAddr, std::uint64_t>> managers_of_generator(
       RemoteAddr generator) {
     if (c_type_name(generator) != "generator") return {};
-    const RemoteAddr frame = generator + reader_.layout().generator.frame;
+    const RemoteAddr frame = generator + reader_.offsets()[Field::GenGiIframe];
     const auto executable = reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
     if (!executable) return {};
     const RemoteAddr code{reader_.layout().untagged(*executable)};

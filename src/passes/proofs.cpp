@@ -47,7 +47,7 @@ class StackProver {
     }
     // Before the second look at the GILs, so that it is proven with the stacks.
     load_code();
-    const Gils gils_after = read_gils(memory_, offsets_.layout(), draft_.raw);
+    const Gils gils_after = read_gils(memory_, offsets_, draft_.raw);
     std::vector<std::size_t> unproven;
     std::vector<std::size_t> held;
     for (std::size_t i = 0; i < threads_.size(); ++i) {

@@ -37,7 +37,7 @@ Result<void> read_lists(Draft& draft) {
     const PageCache cache(draft.memory);
     auto raw = read_interpreters(Reader(cache, draft.offsets()), draft.runtime.at);
     if (raw) {
-      draft.gils = read_gils(draft.memory, draft.offsets().layout(), *raw);
+      draft.gils = read_gils(draft.memory, draft.offsets(), *raw);
       const PageCache thread_cache(draft.memory);
       read_threads(Reader(thread_cache, draft.offsets()), draft.memory, *raw);
     }
@@ -97,8 +97,9 @@ bool is_asleep(char os_state) {
 }
 
 RemoteRange gil_place(const Draft& draft, const RawInterpreter& interpreter) {
-  const PythonLayout& layout = draft.offsets().layout();
-  return {interpreter.gil + layout.gil_condition, layout.gil_conditions_end - layout.gil_condition};
+  const DebugOffsets& offsets = draft.offsets();
+  const std::uint64_t begin = offsets[Field::GilCond];
+  return {interpreter.gil + begin, offsets[Field::GilSize] - begin};
 }
 
 // A waiter sleeps on a futex inside of the GIL's condition variable or mutex. Before 3.15 it shows

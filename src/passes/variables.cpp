@@ -75,7 +75,7 @@ void read_variables(Draft& draft) {
   });
   // While all threads stand, nothing changes; end_hold() says whether they did.
   if (draft.holds.holds_all()) return;
-  const Gils gils_after = read_gils(draft.memory, draft.offsets().layout(), draft.raw);
+  const Gils gils_after = read_gils(draft.memory, draft.offsets(), draft.raw);
   std::erase_if(frames, [&](const WantedFrame& frame) {
     return nobody_had_the_gil(*frame.thread, draft.gils, gils_after);
   });

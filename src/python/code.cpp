@@ -17,9 +17,10 @@ constexpr std::uint64_t kCodeStringPrefetch = 160;
 }  // namespace
 
 std::uint64_t CodeIdentity::size(const DebugOffsets& offsets) {
-  std::uint64_t end = std::max(offsets.layout().code_units, offsets.layout().code_version) + 8;
-  for (const Field field : {Field::CodeFilename, Field::CodeName, Field::CodeQualname,
-                            Field::CodeLinetable, Field::CodeFirstlineno}) {
+  std::uint64_t end = 0;
+  for (const Field field :
+       {Field::CodeObSize, Field::CodeVersion, Field::CodeFilename, Field::CodeName,
+        Field::CodeQualname, Field::CodeLinetable, Field::CodeFirstlineno}) {
     end = std::max(end, offsets[field] + 8);
   }
   return end;
@@ -30,13 +31,13 @@ CodeIdentity CodeIdentity::decode(const DebugOffsets& offsets, std::span<const s
     return RemoteAddr{value_in<std::uint64_t>(bytes, offsets[field])};
   };
   return {.type = pointer(Field::ObjectObType),
-          .units = value_in<std::uint64_t>(bytes, offsets.layout().code_units),
+          .units = value_in<std::uint64_t>(bytes, offsets[Field::CodeObSize]),
           .file = pointer(Field::CodeFilename),
           .name = pointer(Field::CodeName),
           .qualified_name = pointer(Field::CodeQualname),
           .location_table = pointer(Field::CodeLinetable),
           .first_line = value_in<std::int32_t>(bytes, offsets[Field::CodeFirstlineno]),
-          .version = value_in<std::uint32_t>(bytes, offsets.layout().code_version)};
+          .version = value_in<std::uint32_t>(bytes, offsets[Field::CodeVersion])};
 }
 
 bool CodeTable::knows(RemoteAddr code) const {
@@ -171,8 +172,7 @@ Result<CodeTable::Loaded> CodeTable::read(const Reader& reader, RemoteAddr code)
   if (auto ok = read_name("co_filename", identity.file, entry.code.file); !ok) {
     return fail(std::move(ok).error());
   }
-  const auto first_traceable =
-      reader.value<std::int32_t>(code, reader.layout().code_first_traceable);
+  const auto first_traceable = reader.field<std::int32_t>(code, Field::CodeFirsttraceable);
   if (!first_traceable) return fail("code object", first_traceable.error());
   if (!identity.location_table.is_plausible_pointer()) {
     return fail(ErrorKind::Malformed,

@@ -1,5 +1,3 @@
-// The layouts are those of builds with a GIL, and the same in 3.13, 3.14 and 3.15, unless
-// PythonLayout has them.
 #include "python/objects.hpp"
 
 #include <fmt/core.h>
@@ -9,17 +7,7 @@
 namespace pyscope {
 namespace {
 
-// PyTypeObject (Include/cpython/object.h).
-constexpr std::uint64_t kTypeMembers = 240;
-constexpr std::uint64_t kTypeBase = 256;
-constexpr std::uint64_t kTypeDict = 264;
-constexpr std::uint64_t kTypeDictOffset = 288;
-constexpr std::uint64_t kTypeMro = 344;
-// PyHeapTypeObject: ht_qualname lies before ht_cached_keys.
-constexpr std::uint64_t kQualifiedNameBeforeKeys = 8;
-
-// PyMemberDef: name, type, offset, flags, doc; and the types that are objects.
-constexpr std::uint64_t kMemberSize = 40;
+// The types of a PyMemberDef that are objects.
 constexpr std::int32_t kObjectMember = 16;  // Py_T_OBJECT_EX
 constexpr std::int32_t kOldObjectMember = 6;
 
@@ -41,23 +29,22 @@ Result<DictPrefix> read_instance_items(const Reader& reader, RemoteAddr object, 
   const auto flags = reader.type_flags(type);
   if (!flags) return fail(flags.error());
   if ((*flags & kTypeManagedDict) != 0) {
-    const auto before = static_cast<std::uint64_t>(-reader.layout().managed_dict);
+    const auto before = reader.offsets()[Field::PreHeaderDict];
     const auto dict = reader.pointer(RemoteAddr{object.raw() - before}, 0);
     if (!dict) return fail(dict.error());
     if (*dict) return read_dict_prefix(reader, *dict, limit);
     if ((*flags & kTypeInlineValues) == 0) return DictPrefix{};
-    constexpr std::uint64_t kValid = 3;
     constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
-    const auto size = reader.value<std::uint64_t>(type, reader.layout().type_basicsize);
-    const auto keys = reader.pointer(type, reader.layout().type_cached_keys);
+    const auto size = reader.field<std::uint64_t>(type, Field::TypeTpBasicsize);
+    const auto keys = reader.pointer(type, Field::HeapTypeHtCachedKeys);
     if (!size || *size >= kMaxBasicSize || !keys || !*keys ||
-        reader.value<std::uint8_t>(object + *size, kValid).value_or(0) != 1) {
+        reader.field<std::uint8_t>(object + *size, Field::DictValuesValid).value_or(0) != 1) {
       return DictPrefix{};
     }
     return read_inline_values(reader, object + *size, *keys, limit);
   }
   constexpr std::int64_t kMaxOffset = 1U << 20U;
-  const auto offset = reader.value<std::int64_t>(type, kTypeDictOffset);
+  const auto offset = reader.field<std::int64_t>(type, Field::TypeTpDictoffset);
   if (!offset || *offset <= 0 || *offset >= kMaxOffset) return DictPrefix{};
   const auto dict = reader.pointer(object, static_cast<std::uint64_t>(*offset));
   if (!dict) return fail(dict.error());
@@ -88,7 +75,7 @@ Result<const ObjectType*> ObjectReader::describe_type(RemoteAddr at) {
     return fail(ErrorKind::Malformed, fmt::format("{:#x} is not a type", at.raw()));
   }
   const auto flags = reader_.type_flags(at);
-  const auto basic_size = reader_.value<std::uint64_t>(at, reader_.layout().type_basicsize);
+  const auto basic_size = reader_.field<std::uint64_t>(at, Field::TypeTpBasicsize);
   const auto repr = reader_.field<std::uint64_t>(at, Field::TypeTpRepr);
   auto name = reader_.type_name(at);
   if (!flags || !basic_size || !repr || !name) {
@@ -101,8 +88,7 @@ Result<const ObjectType*> ObjectReader::describe_type(RemoteAddr at) {
   type.full_name = *name;
   if (!type.exact) {
     // ht_qualname, and the module from the class's own dict.
-    const auto qualified =
-        reader_.pointer(at, reader_.layout().type_cached_keys - kQualifiedNameBeforeKeys);
+    const auto qualified = reader_.pointer(at, Field::HeapTypeHtQualname);
     if (qualified && *qualified) {
       if (std::string text = text_of(*qualified); !text.empty()) type.full_name = std::move(text);
     }
@@ -126,11 +112,11 @@ void ObjectReader::read_bases(ObjectType& type) {
       type.builtin_repr =
           RemoteAddr{reader_.field<std::uint64_t>(base, Field::TypeTpRepr).value_or(0)};
     }
-    const auto next = reader_.pointer(base, kTypeBase);
+    const auto next = reader_.pointer(base, Field::TypeTpBase);
     if (!next) break;
     base = *next;
   }
-  const auto mro = reader_.pointer(type.at, kTypeMro);
+  const auto mro = reader_.pointer(type.at, Field::TypeTpMro);
   const auto count = mro && *mro ? reader_.field<std::uint64_t>(*mro, Field::TupleObSize)
                                  : Result<std::uint64_t>(0U);
   if (mro && count && *count > 0 && *count <= kMostBases) {
@@ -146,7 +132,7 @@ void ObjectReader::read_bases(ObjectType& type) {
 }
 
 RemoteAddr ObjectReader::class_dict(RemoteAddr type) {
-  return reader_.pointer(type, kTypeDict).value_or(RemoteAddr{});
+  return reader_.pointer(type, Field::TypeTpDict).value_or(RemoteAddr{});
 }
 
 RemoteAddr ObjectReader::class_attribute(RemoteAddr type, std::string_view name) {
@@ -155,7 +141,7 @@ RemoteAddr ObjectReader::class_attribute(RemoteAddr type, std::string_view name)
 }
 
 Result<RemoteAddr> ObjectReader::module_dict(RemoteAddr module) {
-  return reader_.pointer(module, reader_.layout().module_dict);
+  return reader_.pointer(module, Field::ModuleMdDict);
 }
 
 std::vector<NamedObject> ObjectReader::attributes(RemoteAddr object, const ObjectType& type,
@@ -166,19 +152,18 @@ std::vector<NamedObject> ObjectReader::attributes(RemoteAddr object, const Objec
     const auto flags = reader_.type_flags(*base);
     if (!flags || (*flags & kTypeHeap) == 0 || (*flags & kTypeImmutable) != 0) continue;
     const auto metatype = reader_.type_of(*base);
-    const auto meta_size =
-        metatype ? reader_.value<std::uint64_t>(*metatype, reader_.layout().type_basicsize)
-                 : Result<std::uint64_t>(0U);
-    constexpr std::uint64_t kObjectSize = 16;
-    const auto count = reader_.value<std::uint64_t>(*base, kObjectSize);  // ob_size
+    const auto meta_size = metatype
+                               ? reader_.field<std::uint64_t>(*metatype, Field::TypeTpBasicsize)
+                               : Result<std::uint64_t>(0U);
+    const auto count = reader_.field<std::uint64_t>(*base, Field::VarObjectObSize);
     constexpr std::uint64_t kMostSlots = 256;
     constexpr std::uint64_t kMaxTypeSize = 1U << 16U;
     if (!meta_size || !count || *count > kMostSlots || *meta_size > kMaxTypeSize) continue;
     for (std::uint64_t i = 0; i < *count && found.size() < most; ++i) {
-      const RemoteAddr member = *base + *meta_size + i * kMemberSize;
-      const auto name_at = reader_.value<std::uint64_t>(member, 0);
-      const auto kind = reader_.value<std::int32_t>(member, 8);
-      const auto offset = reader_.value<std::uint64_t>(member, 16);
+      const RemoteAddr member = *base + *meta_size + i * reader_.offsets()[Field::MemberDefSize];
+      const auto name_at = reader_.field<std::uint64_t>(member, Field::MemberDefName);
+      const auto kind = reader_.field<std::int32_t>(member, Field::MemberDefType);
+      const auto offset = reader_.field<std::uint64_t>(member, Field::MemberDefOffset);
       if (!name_at || !kind || !offset || (*kind != kObjectMember && *kind != kOldObjectMember) ||
           *offset > type.basic_size) {
         continue;
@@ -210,22 +195,21 @@ RemoteAddr ObjectReader::attribute(RemoteAddr object, const ObjectType& type,
 
 RemoteAddr ObjectReader::member(RemoteAddr object, const ObjectType& type, std::string_view name) {
   constexpr std::uint64_t kMostMembers = 64;
-  constexpr std::uint64_t kExceptionArgs = 24;
   // An attribute of the C structure that is behind a function only because it may be set.
   if (name == "args" && (type.flags & kTypeExceptionSubclass) != 0) {
-    return reader_.pointer(object, kExceptionArgs).value_or(RemoteAddr{});
+    return reader_.pointer(object, Field::ExceptionArgs).value_or(RemoteAddr{});
   }
   for (const RemoteAddr base : type.mro) {
-    const auto members = reader_.value<std::uint64_t>(base, kTypeMembers);
+    const auto members = reader_.field<std::uint64_t>(base, Field::TypeTpMembers);
     if (!members || *members == 0) continue;
     for (std::uint64_t i = 0; i < kMostMembers; ++i) {
-      const RemoteAddr definition{*members + i * kMemberSize};
-      const auto name_at = reader_.value<std::uint64_t>(definition, 0);
+      const RemoteAddr definition{*members + i * reader_.offsets()[Field::MemberDefSize]};
+      const auto name_at = reader_.field<std::uint64_t>(definition, Field::MemberDefName);
       if (!name_at || *name_at == 0) break;
       const auto text = reader_.c_string(RemoteAddr{*name_at});
       if (!text || *text != name) continue;
-      const auto kind = reader_.value<std::int32_t>(definition, 8);
-      const auto offset = reader_.value<std::uint64_t>(definition, 16);
+      const auto kind = reader_.field<std::int32_t>(definition, Field::MemberDefType);
+      const auto offset = reader_.field<std::uint64_t>(definition, Field::MemberDefOffset);
       if (!kind || !offset || (*kind != kObjectMember && *kind != kOldObjectMember) ||
           *offset >= type.basic_size) {
         return {};

@@ -9,40 +9,39 @@
 namespace pyscope {
 namespace {
 
-// str: state bits of the compact object on builds with a GIL (Include/cpython/unicodeobject.h).
 struct StrState {
   unsigned kind;
   bool compact;
   bool ascii;
 
-  static StrState from_word(std::uint32_t word) {
-    return {(word >> 2U) & 7U, ((word >> 5U) & 1U) != 0, ((word >> 6U) & 1U) != 0};
+  static StrState decode(const StrStateBits& bits, std::uint32_t word) {
+    return {(word >> bits.kind) & 7U, ((word >> bits.compact) & 1U) != 0,
+            ((word >> bits.ascii) & 1U) != 0};
   }
 };
 
-// dict: PyDictKeysObject (Include/internal/pycore_dict.h), the same in all supported versions.
+/// The entries of a dict, and where the parts of an entry lie.
 struct DictKeys {
   RemoteAddr entries;
   std::uint8_t kind = 0;  // 0: any keys, 1: str keys, 2: keys shared by the instances of a class
   std::uint64_t count = 0;
-
-  [[nodiscard]] std::uint64_t entry_size() const { return kind == 0 ? 24 : 16; }
-  [[nodiscard]] std::uint64_t key_offset() const { return kind == 0 ? 8 : 0; }
+  std::uint64_t entry_size = 0;
+  std::uint64_t key_offset = 0;
+  std::uint64_t value_offset = 0;
 };
 
 Result<DictKeys> read_dict_keys(const Reader& reader, RemoteAddr at) {
-  constexpr std::uint64_t kLog2Size = 8;
-  constexpr std::uint64_t kLog2IndexBytes = 9;
-  constexpr std::uint64_t kKind = 10;
-  constexpr std::uint64_t kEntryCount = 24;
-  constexpr std::uint64_t kIndices = 32;
-  std::array<std::byte, kIndices> header{};
+  const DebugOffsets& offsets = reader.offsets();
+  std::array<std::byte, 64> buffer{};
+  const auto header =
+      std::span{buffer}.first(std::min<std::uint64_t>(offsets[Field::DictKeysSize], buffer.size()));
   if (auto ok = reader.memory().read(at, header); !ok) return fail("dict keys", ok.error());
-  const auto log2_size = static_cast<unsigned>(header[kLog2Size]);
-  const auto log2_index_bytes = static_cast<unsigned>(header[kLog2IndexBytes]);
+  const unsigned log2_size = value_in<std::uint8_t>(header, offsets[Field::DictKeysLog2Size]);
+  const unsigned log2_index_bytes =
+      value_in<std::uint8_t>(header, offsets[Field::DictKeysLog2IndexBytes]);
   DictKeys keys;
-  keys.kind = static_cast<std::uint8_t>(header[kKind]);
-  std::memcpy(&keys.count, header.data() + kEntryCount, sizeof keys.count);
+  keys.kind = value_in<std::uint8_t>(header, offsets[Field::DictKeysKind]);
+  keys.count = value_in<std::uint64_t>(header, offsets[Field::DictKeysNentries]);
   constexpr unsigned kMaxLog2 = 40;
   if (log2_size > kMaxLog2 || log2_index_bytes > kMaxLog2 + 3 || keys.kind > 2 ||
       keys.count > (std::uint64_t{1} << log2_size)) {
@@ -50,16 +49,13 @@ Result<DictKeys> read_dict_keys(const Reader& reader, RemoteAddr at) {
                 fmt::format("dict keys at {:#x} of kind {} with {} entries in 2^{} slots", at.raw(),
                             keys.kind, keys.count, log2_size));
   }
-  keys.entries = at + kIndices + (std::uint64_t{1} << log2_index_bytes);
+  const bool any = keys.kind == 0;
+  keys.entry_size = offsets[any ? Field::DictEntrySize : Field::DictStrEntrySize];
+  keys.key_offset = offsets[any ? Field::DictEntryKey : Field::DictStrEntryKey];
+  keys.value_offset = offsets[any ? Field::DictEntryValue : Field::DictStrEntryValue];
+  keys.entries = at + header.size() + (std::uint64_t{1} << log2_index_bytes);
   return keys;
 }
-
-// The values of a split dict or inside an instance (struct _dictvalues): four bytes of counts,
-// padding, then one pointer for each key.
-constexpr std::uint64_t kValuesCapacity = 0;
-constexpr std::uint64_t kValuesSize = 1;
-constexpr std::uint64_t kValuesValid = 3;  // inline values only: whether they are in use
-constexpr std::uint64_t kValuesItems = 8;
 
 Result<std::vector<std::byte>> read_block(const Reader& reader, RemoteAddr at, std::uint64_t size) {
   std::vector<std::byte> block(size);
@@ -93,11 +89,11 @@ Result<std::optional<std::uint64_t>> find_key(const Reader& reader, const DictKe
   for (std::uint64_t first = 0; first < count; first += kBatch) {
     const std::uint64_t n = std::min(kBatch, count - first);
     const auto entries =
-        read_block(reader, keys.entries + first * keys.entry_size(), n * keys.entry_size());
+        read_block(reader, keys.entries + first * keys.entry_size, n * keys.entry_size);
     if (!entries) return fail("dict entries", entries.error());
     batch.clear();
     for (std::uint64_t i = 0; i < n; ++i) {
-      batch.push_back(pointer_in(*entries, i * keys.entry_size() + keys.key_offset()));
+      batch.push_back(pointer_in(*entries, i * keys.entry_size + keys.key_offset));
     }
     reader.prefetch(batch, kStrPrefetch);
     for (std::uint64_t i = 0; i < n; ++i) {
@@ -208,7 +204,7 @@ Result<StrPrefix> read_str_prefix(const Reader& reader, RemoteAddr object, std::
   const auto word = reader.field<std::uint32_t>(object, Field::UnicodeState);
   if (!length) return fail("str", length.error());
   if (!word) return fail("str", word.error());
-  const StrState state = StrState::from_word(*word);
+  const StrState state = StrState::decode(reader.layout().str_state, *word);
   if ((state.kind != 1 && state.kind != 2 && state.kind != 4) || (state.ascii && state.kind != 1)) {
     return fail(ErrorKind::Malformed,
                 fmt::format("the str at {:#x} has the state {:#x}", object.raw(), *word));
@@ -216,9 +212,7 @@ Result<StrPrefix> read_str_prefix(const Reader& reader, RemoteAddr object, std::
   // Compact strings are followed by their characters. The others have a pointer to them there, and
   // the compact header that isn't ASCII is two words longer (utf8_length and utf8).
   const std::uint64_t ascii_data = offsets[Field::UnicodeAsciiobjectSize];
-  const std::uint64_t other_data = offsets.publishes(Field::UnicodeCompactunicodeobjectSize)
-                                       ? offsets[Field::UnicodeCompactunicodeobjectSize]
-                                       : ascii_data + 16;
+  const std::uint64_t other_data = offsets[Field::UnicodeCompactunicodeobjectSize];
   RemoteAddr data = object + (state.ascii && state.compact ? ascii_data : other_data);
   if (!state.compact) {
     const auto pointer = reader.value<std::uint64_t>(object, other_data);
@@ -324,27 +318,28 @@ Result<std::vector<std::pair<RemoteAddr, RemoteAddr>>> read_dict(const Reader& r
     return fail(ErrorKind::Malformed,
                 fmt::format("the dict at {:#x} has {} entries", object.raw(), keys->count));
   }
-  const auto entries = read_block(reader, keys->entries, keys->count * keys->entry_size());
+  const auto entries = read_block(reader, keys->entries, keys->count * keys->entry_size);
   if (!entries) return fail("dict entries", entries.error());
   std::vector<std::byte> values;
   if (*values_at) {
-    const auto capacity = reader.value<std::uint8_t>(*values_at, kValuesCapacity);
+    const auto capacity = reader.field<std::uint8_t>(*values_at, Field::DictValuesCapacity);
     if (!capacity) return fail("dict values", capacity.error());
     if (*capacity < keys->count) {
       return fail(ErrorKind::Malformed, fmt::format("the dict at {:#x} has {} keys and {} values",
                                                     object.raw(), keys->count, *capacity));
     }
-    auto block = read_block(reader, *values_at + kValuesItems, keys->count * 8);
+    auto block =
+        read_block(reader, *values_at + reader.offsets()[Field::DictValuesValues], keys->count * 8);
     if (!block) return fail("dict values", block.error());
     values = *std::move(block);
   }
   std::vector<std::pair<RemoteAddr, RemoteAddr>> items;
   items.reserve(keys->count);
   for (std::uint64_t i = 0; i < keys->count; ++i) {
-    const std::uint64_t entry = i * keys->entry_size();
-    const RemoteAddr value = *values_at ? pointer_in(values, i * 8)
-                                        : pointer_in(*entries, entry + keys->key_offset() + 8);
-    if (value) items.emplace_back(pointer_in(*entries, entry + keys->key_offset()), value);
+    const std::uint64_t entry = i * keys->entry_size;
+    const RemoteAddr value =
+        *values_at ? pointer_in(values, i * 8) : pointer_in(*entries, entry + keys->value_offset);
+    if (value) items.emplace_back(pointer_in(*entries, entry + keys->key_offset), value);
   }
   return items;
 }
@@ -353,8 +348,8 @@ Result<DictPrefix> read_inline_values(const Reader& reader, RemoteAddr values, R
                                       std::size_t limit) {
   const auto keys = read_dict_keys(reader, keys_at);
   if (!keys) return fail(keys.error());
-  const auto capacity = reader.value<std::uint8_t>(values, kValuesCapacity);
-  const auto size = reader.value<std::uint8_t>(values, kValuesSize);
+  const auto capacity = reader.field<std::uint8_t>(values, Field::DictValuesCapacity);
+  const auto size = reader.field<std::uint8_t>(values, Field::DictValuesUsed);
   if (!capacity) return fail("values", capacity.error());
   if (!size) return fail("values", size.error());
   if (*size > *capacity || keys->kind != 2) {
@@ -362,10 +357,10 @@ Result<DictPrefix> read_inline_values(const Reader& reader, RemoteAddr values, R
                 fmt::format("values at {:#x}: {} of {}", values.raw(), *size, *capacity));
   }
   // Behind the values stand the indices of those that are set, in the order in which they were.
-  const auto block =
-      read_block(reader, values + kValuesItems, *capacity * std::uint64_t{8} + *size);
+  const auto block = read_block(reader, values + reader.offsets()[Field::DictValuesValues],
+                                *capacity * std::uint64_t{8} + *size);
   if (!block) return fail("values", block.error());
-  const auto entries = read_block(reader, keys->entries, keys->count * keys->entry_size());
+  const auto entries = read_block(reader, keys->entries, keys->count * keys->entry_size);
   if (!entries) return fail("keys", entries.error());
   DictPrefix prefix;
   for (std::uint64_t i = 0; i < *size; ++i) {
@@ -378,14 +373,14 @@ Result<DictPrefix> read_inline_values(const Reader& reader, RemoteAddr values, R
     if (!value) continue;
     ++prefix.count;
     if (prefix.items.size() < limit) {
-      prefix.items.emplace_back(pointer_in(*entries, index * keys->entry_size()), value);
+      prefix.items.emplace_back(pointer_in(*entries, index * keys->entry_size + keys->key_offset),
+                                value);
     }
   }
   return prefix;
 }
 
 Result<DictPrefix> read_dict_prefix(const Reader& reader, RemoteAddr object, std::size_t limit) {
-  constexpr std::uint64_t kUsed = 16;
   const auto keys_at = reader.pointer(object, Field::DictMaKeys);
   if (!keys_at) return fail("dict", keys_at.error());
   const auto values_at = reader.pointer(object, Field::DictMaValues);
@@ -393,7 +388,7 @@ Result<DictPrefix> read_dict_prefix(const Reader& reader, RemoteAddr object, std
   if (*values_at) return read_inline_values(reader, *values_at, *keys_at, limit);
   const auto keys = read_dict_keys(reader, *keys_at);
   if (!keys) return fail("dict", keys.error());
-  const auto used = reader.value<std::uint64_t>(object, kUsed);
+  const auto used = reader.field<std::uint64_t>(object, Field::DictMaUsed);
   if (!used) return fail("dict", used.error());
   if (*used > keys->count) {
     return fail(ErrorKind::Malformed, fmt::format("the dict at {:#x} has {} items in {} entries",
@@ -410,12 +405,14 @@ Result<DictPrefix> read_dict_prefix(const Reader& reader, RemoteAddr object, std
     if (first > kMostEntries) break;
     const std::uint64_t n = std::min(kBatch, keys->count - first);
     const auto entries =
-        read_block(reader, keys->entries + first * keys->entry_size(), n * keys->entry_size());
+        read_block(reader, keys->entries + first * keys->entry_size, n * keys->entry_size);
     if (!entries) return fail("dict entries", entries.error());
     for (std::uint64_t i = 0; i < n && prefix.items.size() < wanted; ++i) {
-      const std::uint64_t entry = i * keys->entry_size() + keys->key_offset();
-      const RemoteAddr value = pointer_in(*entries, entry + 8);
-      if (value) prefix.items.emplace_back(pointer_in(*entries, entry), value);
+      const std::uint64_t entry = i * keys->entry_size;
+      const RemoteAddr value = pointer_in(*entries, entry + keys->value_offset);
+      if (value) {
+        prefix.items.emplace_back(pointer_in(*entries, entry + keys->key_offset), value);
+      }
     }
   }
   return prefix;
@@ -433,18 +430,18 @@ Result<RemoteAddr> dict_item(const Reader& reader, RemoteAddr dict, std::string_
   if (!index) return fail("dict", index.error());
   if (!index->has_value()) return RemoteAddr{};
   if (*values_at) {
-    const auto capacity = reader.value<std::uint8_t>(*values_at, kValuesCapacity);
+    const auto capacity = reader.field<std::uint8_t>(*values_at, Field::DictValuesCapacity);
     if (!capacity) return fail("dict values", capacity.error());
     if (**index >= *capacity) return RemoteAddr{};
-    return reader.pointer(*values_at, kValuesItems + **index * 8);
+    return reader.pointer(*values_at, reader.offsets()[Field::DictValuesValues] + **index * 8);
   }
-  return reader.pointer(keys->entries, **index * keys->entry_size() + keys->key_offset() + 8);
+  return reader.pointer(keys->entries, **index * keys->entry_size + keys->value_offset);
 }
 
 std::vector<RemoteAddr> instance_attributes(const Reader& reader,
                                             const std::vector<RemoteAddr>& objects,
                                             std::string_view name) {
-  const auto managed_dict = static_cast<std::uint64_t>(-reader.layout().managed_dict);
+  const auto managed_dict = reader.offsets()[Field::PreHeaderDict];
   std::vector<RemoteAddr> words_before;
   for (const RemoteAddr object : objects) {
     if (object.raw() > managed_dict) words_before.emplace_back(object.raw() - managed_dict);
@@ -476,20 +473,20 @@ std::vector<RemoteAddr> instance_attributes(const Reader& reader,
     if (!dict) return fail(dict.error());
     if (*dict) return dict_item(reader, *dict, name);
     if ((*flags & kTypeInlineValues) == 0) return RemoteAddr{};
-    const auto basic_size = reader.value<std::uint64_t>(*type, reader.layout().type_basicsize);
+    const auto basic_size = reader.field<std::uint64_t>(*type, Field::TypeTpBasicsize);
     if (!basic_size) return fail(basic_size.error());
     constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
     if (*basic_size > kMaxBasicSize) return RemoteAddr{};
     const RemoteAddr values = object + *basic_size;
-    const auto valid = reader.value<std::uint8_t>(values, kValuesValid);
+    const auto valid = reader.field<std::uint8_t>(values, Field::DictValuesValid);
     if (!valid || *valid == 0) return RemoteAddr{};
-    const auto keys = reader.pointer(*type, reader.layout().type_cached_keys);
+    const auto keys = reader.pointer(*type, Field::HeapTypeHtCachedKeys);
     if (!keys) return fail(keys.error());
     if (!*keys) return RemoteAddr{};
     const auto index = index_in(*keys);
-    const auto capacity = reader.value<std::uint8_t>(values, kValuesCapacity);
+    const auto capacity = reader.field<std::uint8_t>(values, Field::DictValuesCapacity);
     if (!index || !capacity || *index >= *capacity) return RemoteAddr{};
-    return reader.pointer(values, kValuesItems + *index * 8);
+    return reader.pointer(values, reader.offsets()[Field::DictValuesValues] + *index * 8);
   };
   std::vector<RemoteAddr> found;
   found.reserve(objects.size());

@@ -41,7 +41,7 @@ Result<RawInterpreter> read_interpreter(const Reader& reader, RemoteAddr at) {
   if (auto ok = read_pointer(Field::InterpreterSysdict, interpreter.sys_dict); !ok) {
     return fail(ok.error());
   }
-  if (reader.offsets().publishes(Field::InterpreterThreadsMain)) {
+  if (reader.offsets().has(Field::InterpreterThreadsMain)) {
     if (auto ok = read_pointer(Field::InterpreterThreadsMain, interpreter.threads_main); !ok) {
       return fail(ok.error());
     }
@@ -86,12 +86,12 @@ Result<ListedThread> read_thread(const Reader& reader, RemoteAddr at, RemoteAddr
   thread.ident = *ident;
   thread.stack.current_frame = RemoteAddr{*frame};
   thread.stack.chunk = RemoteAddr{*chunk};
-  if (offsets.publishes(Field::ThreadBaseFrame)) {
+  if (offsets.has(Field::ThreadBaseFrame)) {
     const auto base = reader.field<std::uint64_t>(at, Field::ThreadBaseFrame);
     if (!base) return fail(base.error());
     thread.stack.base_frame = RemoteAddr{*base};
   }
-  if (offsets.publishes(Field::ThreadGilRequested)) {
+  if (offsets.has(Field::ThreadGilRequested)) {
     const auto requested = reader.field<std::int32_t>(at, Field::ThreadGilRequested);
     const auto holds = reader.field<std::int32_t>(at, Field::ThreadHoldsGil);
     if (requested && holds) thread.gil_requested = *requested == 1 && *holds == 0;
@@ -212,10 +212,12 @@ void read_threads(const Reader& reader, const Memory& memory, RawRuntime& runtim
 }
 
 std::unordered_map<std::uint64_t, GilMoment> read_gils(const Memory& memory,
-                                                       const PythonLayout& layout,
+                                                       const DebugOffsets& offsets,
                                                        const RawRuntime& runtime) {
   // last_holder, locked and switch_number lie side by side: one read, in ascending order, each.
-  const std::uint64_t size = layout.gil_switch_number + 8 - layout.gil_last_holder;
+  const auto [begin, last] = std::minmax(
+      {offsets[Field::GilLastHolder], offsets[Field::GilLocked], offsets[Field::GilSwitchNumber]});
+  const std::uint64_t size = last + 8 - begin;
   std::vector<std::uint64_t> addresses;
   for (const RawInterpreter& interpreter : runtime.interpreters) {
     if (interpreter.gil) addresses.push_back(interpreter.gil.raw());
@@ -225,22 +227,19 @@ std::unordered_map<std::uint64_t, GilMoment> read_gils(const Memory& memory,
   std::vector<std::byte> bytes(addresses.size() * size);
   std::vector<ReadRequest> requests;
   for (std::size_t i = 0; i < addresses.size(); ++i) {
-    requests.push_back({RemoteAddr{addresses[i] + layout.gil_last_holder},
-                        std::span{bytes}.subspan(i * size, size)});
+    requests.push_back(
+        {RemoteAddr{addresses[i] + begin}, std::span{bytes}.subspan(i * size, size)});
   }
   memory.read_many(requests);
   std::unordered_map<std::uint64_t, GilMoment> moments;
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     if (requests[i].status != ReadStatus::Ok) continue;
-    const auto value = [&]<class T>(std::uint64_t offset, T& into) {
-      std::memcpy(&into, requests[i].out.data() + (offset - layout.gil_last_holder), sizeof into);
-    };
+    const std::span<const std::byte> read = requests[i].out;
     GilMoment moment;
-    std::uint64_t holder = 0;
-    value(layout.gil_last_holder, holder);
-    value(layout.gil_locked, moment.locked);
-    value(layout.gil_switch_number, moment.switch_number);
-    moment.last_holder = RemoteAddr{holder};
+    moment.last_holder =
+        RemoteAddr{value_in<std::uint64_t>(read, offsets[Field::GilLastHolder] - begin)};
+    moment.locked = value_in<std::int32_t>(read, offsets[Field::GilLocked] - begin);
+    moment.switch_number = value_in<std::uint64_t>(read, offsets[Field::GilSwitchNumber] - begin);
     moments.emplace(addresses[i], moment);
   }
   return moments;
@@ -253,7 +252,7 @@ Result<std::unordered_map<std::uint64_t, std::string>> read_thread_names(
   const auto threading = dict_item(reader, interpreter.modules, "threading");
   if (!threading) return fail("sys.modules", threading.error());
   if (!*threading) return names;  // never imported: no thread has a name
-  const auto module_dict = reader.pointer(*threading, reader.layout().module_dict);
+  const auto module_dict = reader.pointer(*threading, Field::ModuleMdDict);
   if (!module_dict) return fail("the module threading", module_dict.error());
   if (!*module_dict) return names;
   const auto active = dict_item(reader, *module_dict, "_active");

@@ -58,7 +58,7 @@ void read_threads(const Reader& reader, const Memory& memory, RawRuntime& runtim
 
 /// The present moment of each GIL, by its address, read straight from the target.
 [[nodiscard]] std::unordered_map<std::uint64_t, GilMoment> read_gils(const Memory& memory,
-                                                                     const PythonLayout& layout,
+                                                                     const DebugOffsets& offsets,
                                                                      const RawRuntime& runtime);
 
 /// Python's names of an interpreter's threads (threading._active), by ident. `memory` is what the

@@ -101,7 +101,7 @@ class Reading {
   static constexpr std::uint64_t kMostText = std::uint64_t{512} << 20U;
 
   [[nodiscard]] Gils gils() const {
-    return read_gils(session_.memory(), session_.runtime().offsets.layout(), runtime_);
+    return read_gils(session_.memory(), session_.runtime().offsets, runtime_);
   }
 
   Result<void> read_runtime() {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "structures/layouts.hpp"
 
@@ -32,6 +33,58 @@ enum class Group : std::uint8_t {
   Gen,
   ListNode,
   Debugger,
+  Gil,
+  StackChunk,
+  VarObject,
+  PreHeader,
+  MemberDef,
+  MethodDef,
+  DictKeys,
+  DictEntry,
+  DictStrEntry,
+  DictValues,
+  SetEntry,
+  DefaultDict,
+  OrderedDict,
+  OrderedDictNode,
+  Deque,
+  DequeBlock,
+  DictView,
+  MappingProxy,
+  ByteArray,
+  Complex,
+  Range,
+  Slice,
+  Array,
+  ArrayDescr,
+  MemoryView,
+  Module,
+  Function,
+  Method,
+  CFunction,
+  Cell,
+  Exception,
+  WeakRef,
+  Date,
+  Time,
+  DateTime,
+  TimeDelta,
+  TimeZone,
+  Decimal,
+  Pattern,
+  Partial,
+  Future,
+  Task,
+  Lock,
+  SemaphoreLock,
+  RLock,
+  SimpleQueue,
+  ThreadHandle,
+  SemLock,
+  WaitEntry,
+  NumpyArray,
+  NumpyDescr,
+  NumpyScalar,
   Count
 };
 
@@ -198,6 +251,197 @@ constexpr auto kFieldSpecs = std::to_array<FieldSpec>({
      Role::Offset, 1},
     {Field::DebuggerScriptPathSize, "debugger_support.debugger_script_path_size", Group::Debugger,
      Role::Length, 8},
+    {Field::GilSize, "gil.size", Group::Gil, Role::Size, 8},
+    {Field::GilLastHolder, "gil.last_holder", Group::Gil, Role::Offset, 8},
+    {Field::GilLocked, "gil.locked", Group::Gil, Role::Offset, 4},
+    {Field::GilSwitchNumber, "gil.switch_number", Group::Gil, Role::Offset, 8},
+    {Field::GilCond, "gil.cond", Group::Gil, Role::Offset, 8},
+    {Field::StackChunkPrevious, "stack_chunk.previous", Group::StackChunk, Role::Offset, 8},
+    {Field::FrameGlobals, "interpreter_frame.f_globals", Group::Frame, Role::Offset, 8},
+    {Field::FrameLocals, "interpreter_frame.f_locals", Group::Frame, Role::Offset, 8},
+    {Field::CodeObSize, "code_object.ob_size", Group::Code, Role::Offset, 8},
+    {Field::CodeNames, "code_object.names", Group::Code, Role::Offset, 8},
+    {Field::CodeExceptiontable, "code_object.exceptiontable", Group::Code, Role::Offset, 8},
+    {Field::CodeFlags, "code_object.flags", Group::Code, Role::Offset, 4},
+    {Field::CodePosonlyargcount, "code_object.posonlyargcount", Group::Code, Role::Offset, 4},
+    {Field::CodeKwonlyargcount, "code_object.kwonlyargcount", Group::Code, Role::Offset, 4},
+    {Field::CodeStacksize, "code_object.stacksize", Group::Code, Role::Offset, 4},
+    {Field::CodeNlocalsplus, "code_object.nlocalsplus", Group::Code, Role::Offset, 4},
+    {Field::CodeVersion, "code_object.version", Group::Code, Role::Offset, 4},
+    {Field::CodeFirsttraceable, "code_object.firsttraceable", Group::Code, Role::Offset, 4},
+    {Field::VarObjectSize, "var_object.size", Group::VarObject, Role::Size, 8},
+    {Field::VarObjectObSize, "var_object.ob_size", Group::VarObject, Role::Offset, 8},
+    {Field::PreHeaderSize, "pre_header.size", Group::PreHeader, Role::Size, 8},
+    {Field::PreHeaderDict, "pre_header.dict", Group::PreHeader, Role::Length, 8},
+    {Field::TypeTpMembers, "type_object.tp_members", Group::Type, Role::Offset, 8},
+    {Field::TypeTpBase, "type_object.tp_base", Group::Type, Role::Offset, 8},
+    {Field::TypeTpDict, "type_object.tp_dict", Group::Type, Role::Offset, 8},
+    {Field::TypeTpMro, "type_object.tp_mro", Group::Type, Role::Offset, 8},
+    {Field::HeapTypeHtQualname, "heap_type_object.ht_qualname", Group::HeapType, Role::Offset, 8},
+    {Field::MemberDefSize, "member_def.size", Group::MemberDef, Role::Size, 8},
+    {Field::MemberDefName, "member_def.name", Group::MemberDef, Role::Offset, 8},
+    {Field::MemberDefType, "member_def.type", Group::MemberDef, Role::Offset, 4},
+    {Field::MemberDefOffset, "member_def.offset", Group::MemberDef, Role::Offset, 8},
+    {Field::MethodDefSize, "method_def.size", Group::MethodDef, Role::Size, 8},
+    {Field::MethodDefName, "method_def.ml_name", Group::MethodDef, Role::Offset, 8},
+    {Field::DictMaUsed, "dict_object.ma_used", Group::Dict, Role::Offset, 8},
+    {Field::DictKeysSize, "dict_keys.size", Group::DictKeys, Role::Size, 8},
+    {Field::DictKeysLog2Size, "dict_keys.dk_log2_size", Group::DictKeys, Role::Offset, 1},
+    {Field::DictKeysLog2IndexBytes, "dict_keys.dk_log2_index_bytes", Group::DictKeys, Role::Offset,
+     1},
+    {Field::DictKeysKind, "dict_keys.dk_kind", Group::DictKeys, Role::Offset, 1},
+    {Field::DictKeysNentries, "dict_keys.dk_nentries", Group::DictKeys, Role::Offset, 8},
+    {Field::DictEntrySize, "dict_entry.size", Group::DictEntry, Role::Size, 8},
+    {Field::DictEntryKey, "dict_entry.me_key", Group::DictEntry, Role::Offset, 8},
+    {Field::DictEntryValue, "dict_entry.me_value", Group::DictEntry, Role::Offset, 8},
+    {Field::DictStrEntrySize, "dict_str_entry.size", Group::DictStrEntry, Role::Size, 8},
+    {Field::DictStrEntryKey, "dict_str_entry.me_key", Group::DictStrEntry, Role::Offset, 8},
+    {Field::DictStrEntryValue, "dict_str_entry.me_value", Group::DictStrEntry, Role::Offset, 8},
+    {Field::DictValuesCapacity, "dict_values.capacity", Group::DictValues, Role::Offset, 1},
+    {Field::DictValuesUsed, "dict_values.size", Group::DictValues, Role::Offset, 1},
+    {Field::DictValuesValid, "dict_values.valid", Group::DictValues, Role::Offset, 1},
+    {Field::DictValuesValues, "dict_values.values", Group::DictValues, Role::Offset, 8},
+    {Field::SetEntrySize, "set_entry.size", Group::SetEntry, Role::Size, 8},
+    {Field::SetEntryKey, "set_entry.key", Group::SetEntry, Role::Offset, 8},
+    {Field::SetEntryHash, "set_entry.hash", Group::SetEntry, Role::Offset, 8},
+    {Field::DefaultDictSize, "default_dict.size", Group::DefaultDict, Role::Size, 8},
+    {Field::DefaultDictDefaultFactory, "default_dict.default_factory", Group::DefaultDict,
+     Role::Offset, 8},
+    {Field::OrderedDictSize, "ordered_dict.size", Group::OrderedDict, Role::Size, 8},
+    {Field::OrderedDictFirst, "ordered_dict.od_first", Group::OrderedDict, Role::Offset, 8},
+    {Field::OrderedDictNodeSize, "ordered_dict_node.size", Group::OrderedDictNode, Role::Size, 8},
+    {Field::OrderedDictNodeKey, "ordered_dict_node.key", Group::OrderedDictNode, Role::Offset, 8},
+    {Field::OrderedDictNodeNext, "ordered_dict_node.next", Group::OrderedDictNode, Role::Offset, 8},
+    {Field::DequeSize, "deque.size", Group::Deque, Role::Size, 8},
+    {Field::DequeLeftblock, "deque.leftblock", Group::Deque, Role::Offset, 8},
+    {Field::DequeLeftindex, "deque.leftindex", Group::Deque, Role::Offset, 8},
+    {Field::DequeMaxlen, "deque.maxlen", Group::Deque, Role::Offset, 8},
+    {Field::DequeBlockSize, "deque_block.size", Group::DequeBlock, Role::Size, 8},
+    {Field::DequeBlockData, "deque_block.data", Group::DequeBlock, Role::Offset, 8},
+    {Field::DequeBlockRightlink, "deque_block.rightlink", Group::DequeBlock, Role::Offset, 8},
+    {Field::DequeBlockLength, "deque_block.length", Group::DequeBlock, Role::Length, 8},
+    {Field::DictViewSize, "dict_view.size", Group::DictView, Role::Size, 8},
+    {Field::DictViewDict, "dict_view.dv_dict", Group::DictView, Role::Offset, 8},
+    {Field::MappingProxySize, "mapping_proxy.size", Group::MappingProxy, Role::Size, 8},
+    {Field::MappingProxyMapping, "mapping_proxy.mapping", Group::MappingProxy, Role::Offset, 8},
+    {Field::ByteArraySize, "byte_array.size", Group::ByteArray, Role::Size, 8},
+    {Field::ByteArrayObStart, "byte_array.ob_start", Group::ByteArray, Role::Offset, 8},
+    {Field::ComplexSize, "complex_object.size", Group::Complex, Role::Size, 8},
+    {Field::ComplexReal, "complex_object.cval.real", Group::Complex, Role::Offset, 8},
+    {Field::ComplexImag, "complex_object.cval.imag", Group::Complex, Role::Offset, 8},
+    {Field::RangeSize, "range_object.size", Group::Range, Role::Size, 8},
+    {Field::RangeStart, "range_object.start", Group::Range, Role::Offset, 8},
+    {Field::RangeStop, "range_object.stop", Group::Range, Role::Offset, 8},
+    {Field::RangeStep, "range_object.step", Group::Range, Role::Offset, 8},
+    {Field::SliceSize, "slice_object.size", Group::Slice, Role::Size, 8},
+    {Field::SliceStart, "slice_object.start", Group::Slice, Role::Offset, 8},
+    {Field::SliceStop, "slice_object.stop", Group::Slice, Role::Offset, 8},
+    {Field::SliceStep, "slice_object.step", Group::Slice, Role::Offset, 8},
+    {Field::ArraySize, "array_object.size", Group::Array, Role::Size, 8},
+    {Field::ArrayObItem, "array_object.ob_item", Group::Array, Role::Offset, 8},
+    {Field::ArrayObDescr, "array_object.ob_descr", Group::Array, Role::Offset, 8},
+    {Field::ArrayDescrTypecode, "array_descr.typecode", Group::ArrayDescr, Role::Offset, 1},
+    {Field::MemoryViewSize, "memory_view.size", Group::MemoryView, Role::Size, 8},
+    {Field::MemoryViewFlags, "memory_view.flags", Group::MemoryView, Role::Offset, 4},
+    {Field::MemoryViewLen, "memory_view.view.len", Group::MemoryView, Role::Offset, 8},
+    {Field::MemoryViewReadonly, "memory_view.view.readonly", Group::MemoryView, Role::Offset, 4},
+    {Field::MemoryViewFormat, "memory_view.view.format", Group::MemoryView, Role::Offset, 8},
+    {Field::ModuleSize, "module_object.size", Group::Module, Role::Size, 8},
+    {Field::ModuleMdDict, "module_object.md_dict", Group::Module, Role::Offset, 8},
+    {Field::FunctionSize, "function_object.size", Group::Function, Role::Size, 8},
+    {Field::FunctionQualname, "function_object.func_qualname", Group::Function, Role::Offset, 8},
+    {Field::FunctionCode, "function_object.func_code", Group::Function, Role::Offset, 8},
+    {Field::MethodSize, "method_object.size", Group::Method, Role::Size, 8},
+    {Field::MethodImFunc, "method_object.im_func", Group::Method, Role::Offset, 8},
+    {Field::MethodImSelf, "method_object.im_self", Group::Method, Role::Offset, 8},
+    {Field::CFunctionSize, "c_function.size", Group::CFunction, Role::Size, 8},
+    {Field::CFunctionMMl, "c_function.m_ml", Group::CFunction, Role::Offset, 8},
+    {Field::CFunctionMSelf, "c_function.m_self", Group::CFunction, Role::Offset, 8},
+    {Field::CellSize, "cell_object.size", Group::Cell, Role::Size, 8},
+    {Field::CellObRef, "cell_object.ob_ref", Group::Cell, Role::Offset, 8},
+    {Field::ExceptionSize, "exception_object.size", Group::Exception, Role::Size, 8},
+    {Field::ExceptionArgs, "exception_object.args", Group::Exception, Role::Offset, 8},
+    {Field::WeakRefSize, "weak_ref.size", Group::WeakRef, Role::Size, 8},
+    {Field::WeakRefWrObject, "weak_ref.wr_object", Group::WeakRef, Role::Offset, 8},
+    {Field::GenGiQualname, "gen_object.gi_qualname", Group::Gen, Role::Offset, 8},
+    {Field::DateSize, "date_object.size", Group::Date, Role::Size, 8},
+    {Field::DateData, "date_object.data", Group::Date, Role::Offset, 1},
+    {Field::TimeSize, "time_object.size", Group::Time, Role::Size, 8},
+    {Field::TimeHastzinfo, "time_object.hastzinfo", Group::Time, Role::Offset, 1},
+    {Field::TimeData, "time_object.data", Group::Time, Role::Offset, 1},
+    {Field::TimeFold, "time_object.fold", Group::Time, Role::Offset, 1},
+    {Field::TimeTzinfo, "time_object.tzinfo", Group::Time, Role::Offset, 8},
+    {Field::DateTimeSize, "date_time_object.size", Group::DateTime, Role::Size, 8},
+    {Field::DateTimeHastzinfo, "date_time_object.hastzinfo", Group::DateTime, Role::Offset, 1},
+    {Field::DateTimeData, "date_time_object.data", Group::DateTime, Role::Offset, 1},
+    {Field::DateTimeFold, "date_time_object.fold", Group::DateTime, Role::Offset, 1},
+    {Field::DateTimeTzinfo, "date_time_object.tzinfo", Group::DateTime, Role::Offset, 8},
+    {Field::TimeDeltaSize, "time_delta.size", Group::TimeDelta, Role::Size, 8},
+    {Field::TimeDeltaDays, "time_delta.days", Group::TimeDelta, Role::Offset, 4},
+    {Field::TimeDeltaSeconds, "time_delta.seconds", Group::TimeDelta, Role::Offset, 4},
+    {Field::TimeDeltaMicroseconds, "time_delta.microseconds", Group::TimeDelta, Role::Offset, 4},
+    {Field::TimeZoneSize, "time_zone.size", Group::TimeZone, Role::Size, 8},
+    {Field::TimeZoneOffset, "time_zone.offset", Group::TimeZone, Role::Offset, 8},
+    {Field::TimeZoneName, "time_zone.name", Group::TimeZone, Role::Offset, 8},
+    {Field::DecimalSize, "decimal_object.size", Group::Decimal, Role::Size, 8},
+    {Field::DecimalFlags, "decimal_object.dec.flags", Group::Decimal, Role::Offset, 1},
+    {Field::DecimalExp, "decimal_object.dec.exp", Group::Decimal, Role::Offset, 8},
+    {Field::DecimalLen, "decimal_object.dec.len", Group::Decimal, Role::Offset, 8},
+    {Field::DecimalData, "decimal_object.dec.data", Group::Decimal, Role::Offset, 8},
+    {Field::PatternSize, "pattern_object.size", Group::Pattern, Role::Size, 8},
+    {Field::PatternPattern, "pattern_object.pattern", Group::Pattern, Role::Offset, 8},
+    {Field::PatternFlags, "pattern_object.flags", Group::Pattern, Role::Offset, 4},
+    {Field::PartialSize, "partial_object.size", Group::Partial, Role::Size, 8},
+    {Field::PartialFn, "partial_object.fn", Group::Partial, Role::Offset, 8},
+    {Field::PartialArgs, "partial_object.args", Group::Partial, Role::Offset, 8},
+    {Field::PartialKw, "partial_object.kw", Group::Partial, Role::Offset, 8},
+    {Field::FutureSize, "future_object.size", Group::Future, Role::Size, 8},
+    {Field::FutureState, "future_object.fut_state", Group::Future, Role::Offset, 4},
+    {Field::FutureException, "future_object.fut_exception0", Group::Future, Role::Offset, 8},
+    {Field::FutureResult, "future_object.fut_result", Group::Future, Role::Offset, 8},
+    {Field::TaskSize, "task_object.size", Group::Task, Role::Size, 8},
+    {Field::TaskState, "task_object.task_state", Group::Task, Role::Offset, 4},
+    {Field::TaskCoro, "task_object.task_coro", Group::Task, Role::Offset, 8},
+    {Field::TaskName, "task_object.task_name", Group::Task, Role::Offset, 8},
+    {Field::LockSize, "lock_object.size", Group::Lock, Role::Size, 8},
+    {Field::LockMutex, "lock_object.lock", Group::Lock, Role::Offset, 1},
+    {Field::SemaphoreLockSize, "semaphore_lock.size", Group::SemaphoreLock, Role::Size, 8},
+    {Field::SemaphoreLockSemaphore, "semaphore_lock.lock_lock", Group::SemaphoreLock, Role::Offset,
+     8},
+    {Field::SemaphoreLockLocked, "semaphore_lock.locked", Group::SemaphoreLock, Role::Offset, 1},
+    {Field::RLockSize, "rlock_object.size", Group::RLock, Role::Size, 8},
+    {Field::RLockLock, "rlock_object.lock", Group::RLock, Role::Offset, 1},
+    {Field::RLockOwner, "rlock_object.owner", Group::RLock, Role::Offset, 8},
+    {Field::RLockCount, "rlock_object.count", Group::RLock, Role::Offset, 8},
+    {Field::SimpleQueueSize, "simple_queue.size", Group::SimpleQueue, Role::Size, 8},
+    {Field::SimpleQueueHasThreadsWaiting, "simple_queue.has_threads_waiting", Group::SimpleQueue,
+     Role::Offset, 1},
+    {Field::ThreadHandleSize, "thread_handle.size", Group::ThreadHandle, Role::Size, 8},
+    {Field::ThreadHandleIdent, "thread_handle.ident", Group::ThreadHandle, Role::Offset, 8},
+    {Field::ThreadHandleState, "thread_handle.state", Group::ThreadHandle, Role::Offset, 4},
+    {Field::ThreadHandleThreadIsExiting, "thread_handle.thread_is_exiting", Group::ThreadHandle,
+     Role::Offset, 1},
+    {Field::SemLockSize, "sem_lock.size", Group::SemLock, Role::Size, 8},
+    {Field::SemLockHandle, "sem_lock.handle", Group::SemLock, Role::Offset, 8},
+    {Field::SemLockLastTid, "sem_lock.last_tid", Group::SemLock, Role::Offset, 8},
+    {Field::SemLockCount, "sem_lock.count", Group::SemLock, Role::Offset, 4},
+    {Field::SemLockMaxvalue, "sem_lock.maxvalue", Group::SemLock, Role::Offset, 4},
+    {Field::SemLockKind, "sem_lock.kind", Group::SemLock, Role::Offset, 4},
+    {Field::WaitEntrySize, "wait_entry.size", Group::WaitEntry, Role::Size, 8},
+    {Field::WaitEntryAddr, "wait_entry.addr", Group::WaitEntry, Role::Offset, 8},
+    {Field::WaitEntrySema, "wait_entry.sema", Group::WaitEntry, Role::Offset, 8},
+    {Field::WaitEntryNext, "wait_entry.node.next", Group::WaitEntry, Role::Offset, 8},
+    {Field::WaitEntryPrev, "wait_entry.node.prev", Group::WaitEntry, Role::Offset, 8},
+    {Field::WaitEntryIsUnparking, "wait_entry.is_unparking", Group::WaitEntry, Role::Offset, 1},
+    {Field::NumpyArrayData, "numpy.array.data", Group::NumpyArray, Role::Offset, 8},
+    {Field::NumpyArrayNd, "numpy.array.nd", Group::NumpyArray, Role::Offset, 4},
+    {Field::NumpyArrayDimensions, "numpy.array.dimensions", Group::NumpyArray, Role::Offset, 8},
+    {Field::NumpyArrayStrides, "numpy.array.strides", Group::NumpyArray, Role::Offset, 8},
+    {Field::NumpyArrayDescr, "numpy.array.descr", Group::NumpyArray, Role::Offset, 8},
+    {Field::NumpyDescrTypeobj, "numpy.descr.typeobj", Group::NumpyDescr, Role::Offset, 8},
+    {Field::NumpyDescrByteorder, "numpy.descr.byteorder", Group::NumpyDescr, Role::Offset, 1},
+    {Field::NumpyDescrTypeNum, "numpy.descr.type_num", Group::NumpyDescr, Role::Offset, 4},
+    {Field::NumpyScalarObval, "numpy.scalar.obval", Group::NumpyScalar, Role::Offset, 8},
 });
 static_assert(kFieldSpecs.size() == static_cast<std::size_t>(Field::Count));
 static_assert([] {
@@ -206,6 +450,15 @@ static_assert([] {
   }
   return true;
 }());
+
+/// The size of each structure, where there is a field for it.
+constexpr auto kSizes = [] {
+  std::array<std::optional<Field>, static_cast<std::size_t>(Group::Count)> sizes{};
+  for (const FieldSpec& spec : kFieldSpecs) {
+    if (spec.role == Role::Size) sizes[static_cast<std::size_t>(spec.group)] = spec.field;
+  }
+  return sizes;
+}();
 
 const FieldSpec& spec_of(Field field) {
   return kFieldSpecs[static_cast<std::size_t>(field)];
@@ -224,29 +477,8 @@ tl::unexpected<Error> bad_table(const PythonVersion& version, const std::string&
 
 Result<void> validate(const DebugOffsets& offsets) {
   const PythonVersion& version = offsets.version();
-  const auto size_of = [&](Group group) -> std::uint64_t {
-    for (const FieldSpec& spec : kFieldSpecs) {
-      if (spec.group == group && spec.role == Role::Size) return offsets[spec.field];
-    }
-    return 0;
-  };
-  for (const Field field : offsets.layout().fields) {
-    const FieldSpec& spec = spec_of(field);
-    const std::uint64_t value = offsets[field];
-    const std::uint64_t limit = kMaxStructure[static_cast<std::size_t>(spec.group)];
-    if (spec.role == Role::Size && (value == 0 || value > limit)) {
-      return bad_table(version, fmt::format("{} is {}", spec.name, value));
-    }
-    if (spec.role == Role::Length && value > limit) {
-      return bad_table(version, fmt::format("{} is {}", spec.name, value));
-    }
-    if (spec.role != Role::Offset) continue;
-    const std::uint64_t structure = size_of(spec.group) != 0 ? size_of(spec.group) : limit;
-    if (value % spec.width != 0 || value > structure || structure - value < spec.width) {
-      return bad_table(version, fmt::format("{} is {}, outside of its structure of {} bytes or not "
-                                            "aligned to {}",
-                                            spec.name, value, structure, spec.width));
-    }
+  for (const FieldSpec& spec : kFieldSpecs) {
+    if (const auto fault = fault_of(offsets, spec.field)) return bad_table(version, *fault);
   }
   const std::uint64_t object_size = version.free_threaded ? 32 : 16;
   if (offsets[Field::ObjectSize] != object_size ||
@@ -287,24 +519,47 @@ std::string PythonVersion::text() const {
   return text;
 }
 
-const PythonLayout* find_layout(std::uint8_t minor) {
+std::string_view name_of(Field field) {
+  return spec_of(field).name;
+}
+
+std::optional<std::string> fault_of(const DebugOffsets& offsets, Field field) {
+  if (!offsets.has(field)) return std::nullopt;
+  const FieldSpec& spec = spec_of(field);
+  const std::uint64_t value = offsets[field];
+  const std::uint64_t limit = kMaxStructure[static_cast<std::size_t>(spec.group)];
+  if (spec.role != Role::Offset) {
+    const bool bad = value > limit || (spec.role == Role::Size && value == 0);
+    return bad ? std::optional(fmt::format("{} is {}", spec.name, value)) : std::nullopt;
+  }
+  const std::optional<Field> size = kSizes[static_cast<std::size_t>(spec.group)];
+  const std::uint64_t structure = size && offsets.has(*size) ? offsets[*size] : limit;
+  if (value % spec.width == 0 && value <= structure && structure - value >= spec.width) {
+    return std::nullopt;
+  }
+  return fmt::format("{} is {}, outside of its structure of {} bytes or not aligned to {}",
+                     spec.name, value, structure, spec.width);
+}
+
+const PythonLayout* find_layout(std::uint8_t minor, bool free_threaded) {
   const auto found =
-      std::find_if(kLayouts.begin(), kLayouts.end(),
-                   [&](const PythonLayout* layout) { return layout->minor == minor; });
+      std::find_if(kLayouts.begin(), kLayouts.end(), [&](const PythonLayout* layout) {
+        return layout->minor == minor && layout->free_threaded == free_threaded;
+      });
   return found == kLayouts.end() ? nullptr : *found;
 }
 
 std::string supported_versions() {
+  std::vector<int> minors;
+  for (const PythonLayout* layout : kLayouts) {
+    if (!layout->free_threaded) minors.push_back(layout->minor);
+  }
   std::string text;
-  for (std::size_t i = 0; i < kLayouts.size(); ++i) {
-    if (i != 0) text += i + 1 == kLayouts.size() ? " and " : ", ";
-    text += fmt::format("3.{}", kLayouts[i]->minor);
+  for (std::size_t i = 0; i < minors.size(); ++i) {
+    if (i != 0) text += i + 1 == minors.size() ? " and " : ", ";
+    text += fmt::format("3.{}", minors[i]);
   }
   return text;
-}
-
-bool DebugOffsets::publishes(Field field) const {
-  return std::find(layout_->fields.begin(), layout_->fields.end(), field) != layout_->fields.end();
 }
 
 Result<PythonVersion> DebugOffsets::decode_version(std::span<const std::byte> bytes) {
@@ -330,10 +585,7 @@ Result<DebugOffsets> DebugOffsets::decode(std::span<const std::byte> bytes) {
   const auto decoded = decode_version(bytes);
   if (!decoded) return fail(decoded.error());
   const PythonVersion& version = *decoded;
-  DebugOffsets offsets;
-  offsets.version_ = version;
-  offsets.layout_ = find_layout(version.minor);
-  if (offsets.layout_ == nullptr) {
+  if (find_layout(version.minor) == nullptr) {
     return fail(
         ErrorKind::Unsupported,
         fmt::format("this is CPython {}, whose structures pyscope does not know: it knows {}",
@@ -349,21 +601,40 @@ Result<DebugOffsets> DebugOffsets::decode(std::span<const std::byte> bytes) {
                     version.text()),
         fmt::format("run the service on a final release of 3.{}", version.minor));
   }
-  if (version.free_threaded) {
+  const PythonLayout* layout = find_layout(version.minor, version.free_threaded);
+  if (layout == nullptr) {
     return fail(
         ErrorKind::Unsupported,
         fmt::format("this is a free-threaded build of CPython {}, which pyscope cannot read yet",
                     version.text()),
         "run the service on a build with a GIL");
   }
-  const auto fields = offsets.layout_->fields;
-  if (bytes.size() < kHeaderSize + 8 * fields.size()) {
+  const std::size_t count = layout->fields.size();
+  if (bytes.size() < kHeaderSize + 8 * count) {
     return bad_table(version, fmt::format("it ends after {} bytes", bytes.size()));
   }
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    offsets.values_[static_cast<std::size_t>(fields[i])] = word_at(bytes, kHeaderSize + 8 * i);
+  std::vector<std::uint64_t> published(count);
+  std::memcpy(published.data(), bytes.data() + kHeaderSize, 8 * count);
+  return assemble(version, *layout, published);
+}
+
+Result<DebugOffsets> DebugOffsets::assemble(const PythonVersion& version,
+                                            const PythonLayout& layout,
+                                            std::span<const std::uint64_t> published) {
+  DebugOffsets offsets;
+  offsets.version_ = version;
+  offsets.layout_ = &layout;
+  for (const auto& built_in : layout.built_in) {
+    for (const BuiltInField& known : built_in)
+      offsets.set(known.field, known.value);
   }
+  for (std::size_t i = 0; i < layout.fields.size(); ++i)
+    offsets.set(layout.fields[i], published[i]);
   if (auto valid = validate(offsets); !valid) return fail(std::move(valid).error());
+  // The GIL is published relative to the interpreter that it is embedded in.
+  const std::uint64_t gil = offsets[Field::InterpreterGil];
+  offsets.set(Field::GilLocked, offsets[Field::InterpreterGilLocked] - gil);
+  offsets.set(Field::GilLastHolder, offsets[Field::InterpreterGilHolder] - gil);
   return offsets;
 }
 

@@ -1,10 +1,14 @@
-// _Py_DebugOffsets: the table in which a CPython since 3.13 publishes the offsets of its own
-// structures. It is the first member of _PyRuntime (Include/internal/pycore_debug_offsets.h). What
-// differs from version to version is data: one PythonLayout for each minor version, in
-// layout_3_NN.cpp.
+// The offsets and sizes of CPython's structures: one table, asked by Field. Two providers fill the
+// table. CPython since 3.13 publishes some of the offsets itself, in _Py_DebugOffsets, the first
+// member of _PyRuntime (Include/internal/pycore_debug_offsets.h). What a version doesn't publish is
+// built in (built_in.hpp, layout_3_NN.cpp). A published value wins over a built-in one.
+//
+// Nothing outside of this folder asks for the version: what differs from version to version is an
+// offset here, or a bit mask, number or flag of PythonLayout.
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -17,9 +21,10 @@
 
 namespace pyscope {
 
-/// Every field that some supported version publishes, in the order of the newest. Named as there,
-/// with the structure's name in front.
-enum class Field : std::uint8_t {
+/// A member or the size of a structure, named as CPython names them, with the structure in front.
+/// Offsets are relative to the structure, in bytes. First the fields that some supported version
+/// publishes, in the order of the newest; then those that none does.
+enum class Field : std::uint16_t {
   RuntimeSize,
   RuntimeFinalizing,
   RuntimeInterpretersHead,
@@ -128,6 +133,193 @@ enum class Field : std::uint8_t {
   DebuggerPendingCall,
   DebuggerScriptPath,
   DebuggerScriptPathSize,
+  // What no supported version publishes.
+  GilSize,
+  GilLastHolder,
+  GilLocked,
+  GilSwitchNumber,
+  GilCond,
+  StackChunkPrevious,
+  FrameGlobals,
+  FrameLocals,
+  CodeObSize,
+  CodeNames,
+  CodeExceptiontable,
+  CodeFlags,
+  CodePosonlyargcount,
+  CodeKwonlyargcount,
+  CodeStacksize,
+  CodeNlocalsplus,
+  CodeVersion,
+  CodeFirsttraceable,
+  VarObjectSize,
+  VarObjectObSize,
+  PreHeaderSize,
+  PreHeaderDict,
+  TypeTpMembers,
+  TypeTpBase,
+  TypeTpDict,
+  TypeTpMro,
+  HeapTypeHtQualname,
+  MemberDefSize,
+  MemberDefName,
+  MemberDefType,
+  MemberDefOffset,
+  MethodDefSize,
+  MethodDefName,
+  DictMaUsed,
+  DictKeysSize,
+  DictKeysLog2Size,
+  DictKeysLog2IndexBytes,
+  DictKeysKind,
+  DictKeysNentries,
+  DictEntrySize,
+  DictEntryKey,
+  DictEntryValue,
+  DictStrEntrySize,
+  DictStrEntryKey,
+  DictStrEntryValue,
+  DictValuesCapacity,
+  DictValuesUsed,
+  DictValuesValid,
+  DictValuesValues,
+  SetEntrySize,
+  SetEntryKey,
+  SetEntryHash,
+  DefaultDictSize,
+  DefaultDictDefaultFactory,
+  OrderedDictSize,
+  OrderedDictFirst,
+  OrderedDictNodeSize,
+  OrderedDictNodeKey,
+  OrderedDictNodeNext,
+  DequeSize,
+  DequeLeftblock,
+  DequeLeftindex,
+  DequeMaxlen,
+  DequeBlockSize,
+  DequeBlockData,
+  DequeBlockRightlink,
+  DequeBlockLength,
+  DictViewSize,
+  DictViewDict,
+  MappingProxySize,
+  MappingProxyMapping,
+  ByteArraySize,
+  ByteArrayObStart,
+  ComplexSize,
+  ComplexReal,
+  ComplexImag,
+  RangeSize,
+  RangeStart,
+  RangeStop,
+  RangeStep,
+  SliceSize,
+  SliceStart,
+  SliceStop,
+  SliceStep,
+  ArraySize,
+  ArrayObItem,
+  ArrayObDescr,
+  ArrayDescrTypecode,
+  MemoryViewSize,
+  MemoryViewFlags,
+  MemoryViewLen,
+  MemoryViewReadonly,
+  MemoryViewFormat,
+  ModuleSize,
+  ModuleMdDict,
+  FunctionSize,
+  FunctionQualname,
+  FunctionCode,
+  MethodSize,
+  MethodImFunc,
+  MethodImSelf,
+  CFunctionSize,
+  CFunctionMMl,
+  CFunctionMSelf,
+  CellSize,
+  CellObRef,
+  ExceptionSize,
+  ExceptionArgs,
+  WeakRefSize,
+  WeakRefWrObject,
+  GenGiQualname,
+  DateSize,
+  DateData,
+  TimeSize,
+  TimeHastzinfo,
+  TimeData,
+  TimeFold,
+  TimeTzinfo,
+  DateTimeSize,
+  DateTimeHastzinfo,
+  DateTimeData,
+  DateTimeFold,
+  DateTimeTzinfo,
+  TimeDeltaSize,
+  TimeDeltaDays,
+  TimeDeltaSeconds,
+  TimeDeltaMicroseconds,
+  TimeZoneSize,
+  TimeZoneOffset,
+  TimeZoneName,
+  DecimalSize,
+  DecimalFlags,
+  DecimalExp,
+  DecimalLen,
+  DecimalData,
+  PatternSize,
+  PatternPattern,
+  PatternFlags,
+  PartialSize,
+  PartialFn,
+  PartialArgs,
+  PartialKw,
+  FutureSize,
+  FutureState,
+  FutureException,
+  FutureResult,
+  TaskSize,
+  TaskState,
+  TaskCoro,
+  TaskName,
+  LockSize,
+  LockMutex,
+  SemaphoreLockSize,
+  SemaphoreLockSemaphore,
+  SemaphoreLockLocked,
+  RLockSize,
+  RLockLock,
+  RLockOwner,
+  RLockCount,
+  SimpleQueueSize,
+  SimpleQueueHasThreadsWaiting,
+  ThreadHandleSize,
+  ThreadHandleIdent,
+  ThreadHandleState,
+  ThreadHandleThreadIsExiting,
+  SemLockSize,
+  SemLockHandle,
+  SemLockLastTid,
+  SemLockCount,
+  SemLockMaxvalue,
+  SemLockKind,
+  WaitEntrySize,
+  WaitEntryAddr,
+  WaitEntrySema,
+  WaitEntryNext,
+  WaitEntryPrev,
+  WaitEntryIsUnparking,
+  NumpyArrayData,
+  NumpyArrayNd,
+  NumpyArrayDimensions,
+  NumpyArrayStrides,
+  NumpyArrayDescr,
+  NumpyDescrTypeobj,
+  NumpyDescrByteorder,
+  NumpyDescrTypeNum,
+  NumpyScalarObval,
   Count
 };
 
@@ -146,32 +338,38 @@ struct PythonVersion {
   [[nodiscard]] std::string text() const;
 };
 
-/// PyGenObject, and coroutines and asynchronous generators likewise
-/// (Include/internal/pycore_genobject.h); and the numbers of its states, which go: not started,
-/// suspended, executing, finished.
-struct GeneratorLayout {
-  std::uint64_t frame_state = 67;
-  std::uint64_t frame = 72;
+/// A field that is known without the published table.
+struct BuiltInField {
+  Field field;
+  std::uint64_t value;
+};
+
+/// Where the bits of PyASCIIObject.state begin (Include/cpython/unicodeobject.h).
+struct StrStateBits {
+  std::uint8_t kind = 2;  // three bits
+  std::uint8_t compact = 5;
+  std::uint8_t ascii = 6;
+};
+
+/// The states of a generator, which go: not started, suspended, executing, finished
+/// (Include/internal/pycore_frame.h).
+struct GeneratorStates {
   std::int8_t suspended = -2;
   std::int8_t executing = 0;
   std::int8_t completed = 1;
 };
 
-/// TaskObj and FutureObj (Modules/_asynciomodule.c).
-struct TaskLayout {
-  std::uint64_t state = 104;
-  std::uint64_t coroutine = 128;
-  std::uint64_t name = 136;
-};
-
-/// What pyscope knows of one minor version. Offsets are for builds with a GIL and in bytes.
+/// What pyscope knows of one minor version, in builds with a GIL or in free-threaded ones. Debug
+/// builds have the same structures, as far as they are read.
 struct PythonLayout {
   std::uint8_t minor = 0;
-  /// The fields of the published table, in its order, after the 24 bytes of header.
+  bool free_threaded = false;
+  /// The fields of the published table, in its order, after the 24 bytes of header. Empty for a
+  /// version that publishes none.
   std::span<const Field> fields;
-
-  // What the table doesn't publish. Each was read in the sources of that version and checked on
-  // live interpreters.
+  /// What it doesn't publish: first what it has in common with other versions, then its own, which
+  /// wins. A field of neither doesn't exist in this version.
+  std::array<std::span<const BuiltInField>, 2> built_in = {};
 
   /// Bits of PyThreadState._status. No bit: that version has none.
   struct StatusBits {
@@ -179,48 +377,28 @@ struct PythonLayout {
     std::uint32_t unbound = 0;  // was bound to an OS thread that has ended
     std::uint32_t cleared = 0;
     std::uint32_t finalized = 0;
-    std::uint32_t holds_gil = 0;  // 3.13 only; later a field of its own
   } status;
 
   /// True where frame slots are _PyStackRef with tag bits (since 3.14); 3.13 has plain pointers.
   bool tagged_references = false;
 
-  // PyCodeObject
-  std::uint64_t code_units = 16;  // ob_size: the number of 16-bit code units
-  std::uint64_t code_version = 92;
-  std::uint64_t code_first_traceable = 0;
-
-  // struct _gil_runtime_state, relative to itself; glibc's sizes of mutexes and conditions.
-  std::uint64_t gil_last_holder = 8;
-  std::uint64_t gil_locked = 16;
-  std::uint64_t gil_switch_number = 24;
-  // Where a thread sleeps that waits for the GIL: on the condition or its mutex; or, having given
-  // the GIL up by request and on its way to take it again, on those for the switch.
-  std::uint64_t gil_condition = 32;
-  std::uint64_t gil_conditions_end = 208;
-
-  // Python objects
-  std::uint64_t type_basicsize = 32;
-  std::uint64_t type_cached_keys = 0;     // PyHeapTypeObject.ht_cached_keys
-  std::uint64_t module_dict = 16;         // PyModuleObject.md_dict
-  std::int64_t managed_dict = -24;        // PyObject to its managed dict pointer
-  std::uint64_t rlock_count_missing = 0;  // what a held RLock's counter lacks: 1 since 3.14
+  /// What the counter of a held RLock lacks: 1 since 3.14.
+  std::uint64_t rlock_count_missing = 0;
 
   /// The opcodes that end a loop, in all their forms (Include/opcode_ids.h). ENTER_EXECUTOR is what
   /// a JIT puts in their place.
   std::span<const std::uint8_t> backward_jumps = {};
 
-  // Locks
   /// True where _thread.RLock waits on a sem_t of its own (3.13), not in the parking lot as all
   /// other locks do.
   bool rlock_is_semaphore = false;
   /// True where a `with` statement keeps the bound __exit__ on the evaluation stack (until 3.13);
-  /// later it keeps the function and the object, in this order.
+  /// later the function and the object are there, in this order.
   bool with_keeps_bound_exit = false;
   std::uint8_t with_except_start = 0;  // the opcode WITH_EXCEPT_START (opcode_ids.h)
 
-  GeneratorLayout generator = {};
-  TaskLayout task = {};
+  GeneratorStates generator = {};
+  StrStateBits str_state = {};
 
   /// Whether repr() of a bytearray escapes a single quote between double ones (until 3.14).
   bool bytearray_escapes_quotes = true;
@@ -237,8 +415,16 @@ struct PythonLayout {
   }
 };
 
+class DebugOffsets;
+
+/// "type_object.tp_base"
+[[nodiscard]] std::string_view name_of(Field field);
+/// What is wrong with a field: an offset that isn't within its structure or not aligned, a size or
+/// length that no such structure has. Nothing if all is well.
+[[nodiscard]] std::optional<std::string> fault_of(const DebugOffsets& offsets, Field field);
+
 /// The layout of a minor version of CPython 3, or null.
-[[nodiscard]] const PythonLayout* find_layout(std::uint8_t minor);
+[[nodiscard]] const PythonLayout* find_layout(std::uint8_t minor, bool free_threaded = false);
 /// "3.13, 3.14 and 3.15": for messages.
 [[nodiscard]] std::string supported_versions();
 
@@ -246,12 +432,16 @@ class DebugOffsets {
  public:
   static constexpr std::string_view kCookie = "xdebugpy";
   static constexpr std::size_t kHeaderSize = 24;
+  /// How many fields there are that some version publishes.
+  static constexpr std::size_t kPublishable =
+      static_cast<std::size_t>(Field::DebuggerScriptPathSize) + 1;
   /// No version's table is larger.
-  static constexpr std::size_t kMaxSize = kHeaderSize + 8 * static_cast<std::size_t>(Field::Count);
+  static constexpr std::size_t kMaxSize = kHeaderSize + 8 * kPublishable;
 
-  /// Decodes and validates a table. `bytes` starts at the cookie and may be longer than the table.
-  /// Fails with Malformed if there is no cookie or a value can't be right (every later read relies
-  /// on them), with Unsupported for a version that pyscope doesn't know; both say what was found.
+  /// Decodes a published table, adds what is built in, and validates all of it. `bytes` starts at
+  /// the cookie and may be longer than the table. Fails with Malformed if there is no cookie or a
+  /// value can't be right (every later read relies on them), with Unsupported for a version that
+  /// pyscope doesn't know; both say what was found.
   [[nodiscard]] static Result<DebugOffsets> decode(std::span<const std::byte> bytes);
   /// The version that a table says it is of, whether pyscope knows that or not. Fails with
   /// Malformed if there is no cookie, or the version can't be one.
@@ -259,17 +449,28 @@ class DebugOffsets {
 
   [[nodiscard]] const PythonVersion& version() const { return version_; }
   [[nodiscard]] const PythonLayout& layout() const { return *layout_; }
-  /// The field's value; 0 where this version doesn't publish it.
+  /// The field's value; 0 where this version doesn't have the field.
   [[nodiscard]] std::uint64_t operator[](Field field) const {
     return values_[static_cast<std::size_t>(field)];
   }
-  [[nodiscard]] bool publishes(Field field) const;
+  /// Whether this version has the field, published or built in. All have most of them; ask for the
+  /// others (ThreadBaseFrame, ThreadGilRequested, SemaphoreLockLocked, …) before they are used.
+  [[nodiscard]] bool has(Field field) const { return known_[static_cast<std::size_t>(field)]; }
 
  private:
   DebugOffsets() = default;
+  /// Puts the table together. `published`: the words of the layout's fields, in their order.
+  [[nodiscard]] static Result<DebugOffsets> assemble(const PythonVersion& version,
+                                                     const PythonLayout& layout,
+                                                     std::span<const std::uint64_t> published);
+  void set(Field field, std::uint64_t value) {
+    values_[static_cast<std::size_t>(field)] = value;
+    known_.set(static_cast<std::size_t>(field));
+  }
 
   PythonVersion version_;
   const PythonLayout* layout_ = nullptr;
+  std::bitset<static_cast<std::size_t>(Field::Count)> known_;
   std::array<std::uint64_t, static_cast<std::size_t>(Field::Count)> values_{};
 };
 

@@ -1,5 +1,6 @@
 // CPython 3.13. Sources: Include/internal/pycore_runtime.h (the table), Include/cpython/pystate.h
 // (status bits), Include/cpython/code.h, Include/internal/pycore_gil.h, Include/cpython/object.h.
+#include "structures/built_in.hpp"
 #include "structures/layouts.hpp"
 
 namespace pyscope {
@@ -79,6 +80,52 @@ constexpr std::array kFields = {RuntimeSize,
                                 GcCollecting};
 static_assert(DebugOffsets::kHeaderSize + 8 * kFields.size() == 584);
 
+constexpr auto kBuiltIn = std::to_array<BuiltInField>({
+    // PyCodeObject (Include/cpython/code.h)
+    {CodeFirsttraceable, 184},
+    // PyHeapTypeObject (Include/cpython/object.h)
+    {HeapTypeHtQualname, 872},
+    {HeapTypeSize, 928},
+    {HeapTypeHtCachedKeys, 880},
+    // PyByteArrayObject (Include/cpython/bytearrayobject.h)
+    {ByteArraySize, 56},
+    // PyModuleObject (Include/internal/pycore_moduleobject.h)
+    {ModuleSize, 56},
+    // PyFunctionObject (Include/cpython/funcobject.h)
+    {FunctionSize, 144},
+    // partialobject (Modules/_functoolsmodule.c)
+    {PartialSize, 64},
+    // FutureObj (Modules/_asynciomodule.c)
+    {FutureSize, 104},
+    {FutureState, 96},
+    // TaskObj (_asynciomodule.c)
+    {TaskSize, 144},
+    {TaskState, 96},
+    {TaskCoro, 120},
+    {TaskName, 128},
+    // lockobject of 3.13.0 (Modules/_threadmodule.c)
+    {SemaphoreLockSize, 40},
+    {SemaphoreLockSemaphore, 16},
+    {SemaphoreLockLocked, 32},
+    // rlockobject (_threadmodule.c)
+    {RLockSize, 48},
+    // PyTypeObject (Include/cpython/object.h)
+    {TypeTpBasicsize, 32},
+    {TypeTpDictoffset, 288},
+    // PySetObject (Include/cpython/setobject.h)
+    {SetSize, 200},
+    {SetUsed, 24},
+    {SetTable, 40},
+    {SetMask, 32},
+    // PyCompactUnicodeObject (Include/cpython/unicodeobject.h)
+    {UnicodeCompactunicodeobjectSize, 56},
+    // PyGenObject (Include/internal/pycore_genobject.h)
+    {GenSize, 152},
+    {GenGiName, 24},
+    {GenGiIframe, 72},
+    {GenGiFrameState, 67},
+});
+
 constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({77, 78, 249, 70});
 
 }  // namespace
@@ -86,19 +133,16 @@ constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({77, 78, 249, 70});
 const PythonLayout kLayout313 = {
     .minor = 13,
     .fields = kFields,
+    .built_in = {kBuiltInWithGil, kBuiltIn},
     .status = {.initialized = 1U << 0U,
                .unbound = 1U << 2U,
                .cleared = 1U << 7U,
-               .finalized = 1U << 8U,
-               .holds_gil = 1U << 5U},
+               .finalized = 1U << 8U},
     .tagged_references = false,
-    .code_first_traceable = 184,
-    .type_cached_keys = 880,
     .backward_jumps = kBackwardJumps,
     .rlock_is_semaphore = true,
     .with_keeps_bound_exit = true,
     .with_except_start = 44,
-    .task = {.state = 96, .coroutine = 120, .name = 128},
 };
 
 }  // namespace pyscope

@@ -1,6 +1,7 @@
 // CPython 3.14. Sources: Include/internal/pycore_debug_offsets.h (the table),
 // Include/cpython/pystate.h (status bits), Include/internal/pycore_stackref.h (tags),
 // Include/cpython/code.h, Include/internal/pycore_gil.h, Include/cpython/object.h.
+#include "structures/built_in.hpp"
 #include "structures/layouts.hpp"
 
 namespace pyscope {
@@ -102,6 +103,40 @@ constexpr std::array kFields = {RuntimeSize,
                                 DebuggerScriptPathSize};
 static_assert(DebugOffsets::kHeaderSize + 8 * kFields.size() == 760);
 
+constexpr auto kBuiltIn = std::to_array<BuiltInField>({
+    // PyCodeObject (Include/cpython/code.h)
+    {CodeFirsttraceable, 192},
+    // PyHeapTypeObject (Include/cpython/object.h)
+    {HeapTypeHtQualname, 872},
+    {HeapTypeSize, 936},
+    {HeapTypeHtCachedKeys, 880},
+    // PyByteArrayObject (Include/cpython/bytearrayobject.h)
+    {ByteArraySize, 56},
+    // PyModuleObject (Include/internal/pycore_moduleobject.h)
+    {ModuleSize, 56},
+    // PyFunctionObject (Include/cpython/funcobject.h)
+    {FunctionSize, 152},
+    // partialobject (Modules/_functoolsmodule.c)
+    {PartialSize, 80},
+    // FutureObj (Modules/_asynciomodule.c)
+    {FutureSize, 112},
+    {FutureState, 104},
+    // TaskObj (_asynciomodule.c)
+    {TaskSize, 168},
+    {TaskState, 104},
+    {TaskCoro, 128},
+    {TaskName, 136},
+    // rlockobject (_threadmodule.c)
+    {RLockSize, 40},
+    // PyThreadState (Include/cpython/pystate.h)
+    {ThreadHoldsGil, 36},
+    // PyTypeObject (Include/cpython/object.h)
+    {TypeTpBasicsize, 32},
+    {TypeTpDictoffset, 288},
+    // PyCompactUnicodeObject (Include/cpython/unicodeobject.h)
+    {UnicodeCompactunicodeobjectSize, 56},
+});
+
 constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({75, 76, 175, 176, 253, 255});
 
 }  // namespace
@@ -109,13 +144,12 @@ constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({75, 76, 175, 176, 2
 const PythonLayout kLayout314 = {
     .minor = 14,
     .fields = kFields,
+    .built_in = {kBuiltInWithGil, kBuiltIn},
     .status = {.initialized = 1U << 0U,
                .unbound = 1U << 2U,
                .cleared = 1U << 6U,
                .finalized = 1U << 7U},
     .tagged_references = true,
-    .code_first_traceable = 192,
-    .type_cached_keys = 880,
     .rlock_count_missing = 1,
     .backward_jumps = kBackwardJumps,
     .with_except_start = 43,

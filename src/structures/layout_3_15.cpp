@@ -1,6 +1,7 @@
 // CPython 3.15. Sources: Include/internal/pycore_debug_offsets.h (the table),
 // Include/cpython/pystate.h (status bits), Include/internal/pycore_stackref.h (tags),
 // Include/cpython/code.h, Include/internal/pycore_gil.h, Include/cpython/object.h.
+#include "structures/built_in.hpp"
 #include "structures/layouts.hpp"
 
 namespace pyscope {
@@ -118,6 +119,31 @@ constexpr std::array kFields = {RuntimeSize,
                                 DebuggerScriptPathSize};
 static_assert(DebugOffsets::kHeaderSize + 8 * kFields.size() == 888);
 
+constexpr auto kBuiltIn = std::to_array<BuiltInField>({
+    // PyCodeObject (Include/cpython/code.h)
+    {CodeFirsttraceable, 192},
+    // PyHeapTypeObject (Include/cpython/object.h)
+    {HeapTypeHtQualname, 880},
+    // PyByteArrayObject (Include/cpython/bytearrayobject.h)
+    {ByteArraySize, 64},
+    // PyModuleObject (Include/internal/pycore_moduleobject.h)
+    {ModuleSize, 104},
+    // PyFunctionObject (Include/cpython/funcobject.h)
+    {FunctionSize, 152},
+    // partialobject (Modules/_functoolsmodule.c)
+    {PartialSize, 80},
+    // FutureObj (Modules/_asynciomodule.c)
+    {FutureSize, 112},
+    {FutureState, 104},
+    // TaskObj (_asynciomodule.c)
+    {TaskSize, 168},
+    {TaskState, 104},
+    {TaskCoro, 128},
+    {TaskName, 136},
+    // rlockobject (_threadmodule.c)
+    {RLockSize, 40},
+});
+
 constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({74, 75, 181, 182, 252, 254});
 
 }  // namespace
@@ -125,13 +151,12 @@ constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({74, 75, 181, 182, 2
 const PythonLayout kLayout315 = {
     .minor = 15,
     .fields = kFields,
+    .built_in = {kBuiltInWithGil, kBuiltIn},
     .status = {.initialized = 1U << 0U,
                .unbound = 1U << 2U,
                .cleared = 1U << 6U,
                .finalized = 1U << 7U},
     .tagged_references = true,
-    .code_first_traceable = 192,
-    .type_cached_keys = 888,
     .rlock_count_missing = 1,
     .backward_jumps = kBackwardJumps,
     .with_except_start = 41,

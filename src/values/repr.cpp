@@ -19,9 +19,6 @@
 namespace pyscope {
 namespace {
 
-// PyHeapTypeObject: ht_qualname lies before ht_cached_keys.
-constexpr std::uint64_t kQualifiedNameBeforeKeys = 8;
-
 std::string with_separators(std::uint64_t number) {
   std::string digits = std::to_string(number);
   for (std::size_t at = digits.size(); at > 3;) {
@@ -1032,7 +1029,7 @@ struct ReprDecoders {
   }
 
   static Result<void> module(ReprWriter& w, RemoteAddr at, const ObjectType&, std::size_t) {
-    const auto dict = w.reader_.pointer(at, w.reader_.layout().module_dict);
+    const auto dict = w.reader_.pointer(at, Field::ModuleMdDict);
     if (!dict) return fail(dict.error());
     const auto item = [&](RemoteAddr from, std::string_view name) {
       return from ? dict_item(w.reader_, from, name).value_or(RemoteAddr{}) : RemoteAddr{};
@@ -1119,13 +1116,13 @@ struct ReprDecoders {
     return {};
   }
   static std::string generator_state(ReprWriter& w, RemoteAddr at) {
-    const GeneratorLayout& layout = w.reader_.layout().generator;
-    const auto state = w.reader_.value<std::int8_t>(at, layout.frame_state);
+    const auto& states = w.reader_.layout().generator;
+    const auto state = w.reader_.field<std::int8_t>(at, Field::GenGiFrameState);
     if (!state) return {};
-    if (*state >= layout.completed) return "finished";
-    if (*state >= layout.executing) return "running";
-    if (*state < layout.suspended) return "not started";
-    const RemoteAddr frame = at + layout.frame;
+    if (*state >= states.completed) return "finished";
+    if (*state >= states.executing) return "running";
+    if (*state < states.suspended) return "not started";
+    const RemoteAddr frame = at + w.reader_.offsets()[Field::GenGiIframe];
     const auto executable = w.reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
     const auto instruction = w.reader_.field<std::uint64_t>(frame, Field::FrameInstrPtr);
     if (!executable || !instruction) return "suspended";
@@ -1141,10 +1138,9 @@ struct ReprDecoders {
   static Result<void> task(ReprWriter& w, RemoteAddr at, const ObjectType& type,
                            std::size_t depth) {
     // TaskObj (Modules/_asynciomodule.c). Its repr() is Python code.
-    const TaskLayout& layout = w.reader_.layout().task;
-    const auto state = w.reader_.value<std::int32_t>(at, layout.state);
-    const auto name = w.reader_.pointer(at, layout.name);
-    const auto coroutine = w.reader_.pointer(at, layout.coroutine);
+    const auto state = w.reader_.field<std::int32_t>(at, Field::TaskState);
+    const auto name = w.reader_.pointer(at, Field::TaskName);
+    const auto coroutine = w.reader_.pointer(at, Field::TaskCoro);
     if (!state) return fail(state.error());
     if (!name) return fail(name.error());
     if (!coroutine) return fail(coroutine.error());
@@ -1173,7 +1169,7 @@ struct ReprDecoders {
                              std::size_t depth) {
     constexpr std::uint64_t kException = 48;
     constexpr std::uint64_t kResult = 64;
-    const auto state = w.reader_.value<std::int32_t>(at, w.reader_.layout().task.state);
+    const auto state = w.reader_.field<std::int32_t>(at, Field::FutureState);
     const auto exception = w.reader_.pointer(at, kException);
     const auto result = w.reader_.pointer(at, kResult);
     if (!state) return fail(state.error());
@@ -1518,8 +1514,7 @@ bool ReprWriter::put_python_class(RemoteAddr object, const ObjectType& type, std
   if (const RemoteAddr fields = objects_.class_attribute(type.at, "__dataclass_fields__");
       fields && (repr_is_from("dataclasses.py") || repr_is_from("reprlib.py"))) {
     // Python's is the qualified name without the module.
-    const auto qualified =
-        reader_.pointer(type.at, reader_.layout().type_cached_keys - kQualifiedNameBeforeKeys);
+    const auto qualified = reader_.pointer(type.at, Field::HeapTypeHtQualname);
     const auto names = read_dict_prefix(reader_, fields, limits_.max_items);
     if (!names) return false;
     const auto found = objects_.attributes(object, type, limits_.max_items + 1);

@@ -98,7 +98,7 @@ TEST_CASE("another code object at the same place is told from the one that was r
   heap.set(changed, field, heap.str("another"));
   heap.set(gone, Field::CodeFirstlineno, std::uint32_t{77});
   // Compiled anew, all of its parts may lie where those of the former lay.
-  heap.memory.put(equal + heap.layout().code_version, std::uint32_t{1});
+  heap.set(equal, Field::CodeVersion, std::uint32_t{1});
   // What changes while a code object lives makes no difference: its reference count.
   heap.memory.put(same, std::uint64_t{12345});
   CHECK(codes.replaced({same, changed, gone, equal}) ==

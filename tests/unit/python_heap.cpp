@@ -68,10 +68,10 @@ RemoteAddr PythonHeap::object(RemoteAddr type, std::uint64_t size) {
 RemoteAddr PythonHeap::type(std::string_view name, std::uint64_t flags, std::uint64_t basic_size) {
   const RemoteAddr text = allocate(name.size() + 1);
   memory.write(text, std::as_bytes(std::span{name}));
-  const RemoteAddr at = allocate(layout().type_cached_keys + 8);
+  const RemoteAddr at = allocate(offsets_[Field::HeapTypeHtCachedKeys] + 8);
   set(at, Field::TypeTpName, text);
   set(at, Field::TypeTpFlags, flags);
-  memory.put(at + layout().type_basicsize, basic_size);
+  set(at, Field::TypeTpBasicsize, basic_size);
   return at;
 }
 
@@ -163,7 +163,7 @@ RemoteAddr PythonHeap::class_with_keys(std::string_view name, const std::vector<
   std::vector<DictEntry> entries;
   for (const RemoteAddr key : keys)
     entries.push_back({key, RemoteAddr{}});
-  put(at, layout().type_cached_keys, dict_keys(kSplit, entries));
+  set(at, Field::HeapTypeHtCachedKeys, dict_keys(kSplit, entries));
   return at;
 }
 
@@ -202,7 +202,7 @@ RemoteAddr PythonHeap::code(const CodeSpec& spec) {
   set(at, Field::CodeFilename, file);
   set(at, Field::CodeLinetable, linetable);
   set(at, Field::CodeFirstlineno, spec.first_line);
-  memory.put(at + layout().code_first_traceable, spec.first_traceable);
+  set(at, Field::CodeFirsttraceable, spec.first_traceable);
   return at;
 }
 
@@ -281,13 +281,13 @@ RemoteAddr PythonHeap::thread(RemoteAddr interpreter, ThreadSpec spec,
   // 3.15 keeps the last frame of a stack within the thread state's private part.
   RemoteAddr last = entry_frame();
   const RemoteAddr base = last;
-  if (offsets_.publishes(Field::ThreadBaseFrame)) last = entry_frame(base);
+  if (offsets_.has(Field::ThreadBaseFrame)) last = entry_frame(base);
   for (auto code = codes.rbegin(); code != codes.rend(); ++code) {
     last = frame({.code = *code, .previous = last, .local0 = last.raw()});
   }
   spec.current_frame = last;
   const RemoteAddr at = thread(interpreter, spec);
-  if (offsets_.publishes(Field::ThreadBaseFrame)) set(at, Field::ThreadBaseFrame, base);
+  if (offsets_.has(Field::ThreadBaseFrame)) set(at, Field::ThreadBaseFrame, base);
   return at;
 }
 

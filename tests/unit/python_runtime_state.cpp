@@ -294,7 +294,7 @@ TEST_CASE("the moment of each GIL is read once and afresh", "[python]") {
   const RawRuntime runtime = runtime_of(heap);
   heap.memory.calls = 0;
   heap.memory.reads.clear();
-  const auto moments = read_gils(heap.memory, heap.layout(), runtime);
+  const auto moments = read_gils(heap.memory, heap.offsets(), runtime);
   CHECK(heap.memory.calls == 1);
   CHECK(heap.memory.reads.size() == 2);
   REQUIRE(moments.size() == 2);
@@ -302,7 +302,7 @@ TEST_CASE("the moment of each GIL is read once and afresh", "[python]") {
   CHECK(moments.at(own_gil.raw()) == GilMoment{RemoteAddr{}, 0, 0});
 
   heap.memory.put(gil + 24, std::uint64_t{78});
-  CHECK(read_gils(heap.memory, heap.layout(), runtime).at(gil.raw()).switch_number == 78);
+  CHECK(read_gils(heap.memory, heap.offsets(), runtime).at(gil.raw()).switch_number == 78);
 }
 
 TEST_CASE("a GIL that can not be read or is not there yet has no moment", "[python]") {
@@ -311,7 +311,7 @@ TEST_CASE("a GIL that can not be read or is not there yet has no moment", "[pyth
   const RemoteAddr nowhere = heap.interpreter(1);
   heap.set(without, Field::InterpreterCevalGil, RemoteAddr{});
   heap.set(nowhere, Field::InterpreterCevalGil, kNowhere);
-  CHECK(read_gils(heap.memory, heap.layout(), runtime_of(heap)).empty());
+  CHECK(read_gils(heap.memory, heap.offsets(), runtime_of(heap)).empty());
 }
 
 TEST_CASE("threads have the names that threading knows", "[python]") {

@@ -23,7 +23,7 @@ constexpr int kMaxAttempts = 200;
 /// A thread in a function that was called by a function that was called by a function.
 struct RunningThread {
   explicit RunningThread(int minor) : heap(minor) {
-    const bool has_base = heap.offsets().publishes(Field::ThreadBaseFrame);
+    const bool has_base = heap.offsets().has(Field::ThreadBaseFrame);
     code = heap.code();
     known_code = {code};
     entry = heap.entry_frame();

@@ -68,7 +68,7 @@ struct TinyProcess {
                       {{0x7f01, "MainThread"}, {0x7f02, "loader"}, {0x7f03, "writer"}});
     heap.set(interpreter, Field::InterpreterSysdict,
              heap.dict(PythonHeap::kUnicode, {{heap.str("abiflags"), heap.str("")}}));
-    if (heap.offsets().publishes(Field::InterpreterThreadsMain)) {
+    if (heap.offsets().has(Field::InterpreterThreadsMain)) {
       heap.set(interpreter, Field::InterpreterThreadsMain, main);
     }
     facts.pid = 4711;
