@@ -491,7 +491,7 @@ class LockFinder {
       if (!all && !found[i]) continue;
       const LockThread& thread = threads_[i];
       looks[i].requests[0] =
-          ask(thread.state.raw() + offsets[Field::ThreadCurrentFrame], looks[i].frame);
+          ask(current_frame_pointer(offsets, thread.state).raw(), looks[i].frame);
       if (const auto& stack = frames(i); !stack.empty() && !stack.front().is_entry()) {
         looks[i].requests[1] =
             ask(stack.front().at.raw() + offsets[Field::FrameInstrPtr], looks[i].instruction);

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "frames/frames.hpp"
+#include "frames/walker.hpp"
 #include "pyscope/memory.hpp"
 #include "pyscope/snapshot.hpp"
 #include "python/code.hpp"

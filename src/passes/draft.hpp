@@ -11,7 +11,7 @@
 
 #include "base/deadline.hpp"
 #include "base/log.hpp"
-#include "frames/frames.hpp"
+#include "frames/verified_walk.hpp"
 #include "locks/locks.hpp"
 #include "native/unwinder.hpp"
 #include "passes/holds.hpp"

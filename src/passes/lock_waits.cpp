@@ -29,7 +29,7 @@ LockWait describe_lock(const Draft& draft, const FoundLock& found, const ThreadD
     const RawFrame& frame = waiter.stack.walk.frames[*found.waiting_frame];
     lock.waits_in = code_of(draft, frame);
     if (lock.waits_in) {
-      const auto unit = CodeTable::unit_of(draft.codes.at(frame.executable), frame.instruction);
+      const auto unit = unit_of(draft.codes, frame);
       if (unit) lock.waits_at = draft.codes.location(frame.executable, *unit).position.line;
     }
   }

@@ -29,12 +29,8 @@ std::vector<std::optional<FoundLock>> find_again(const Memory& memory, const Run
   const Reader reader(cache, runtime.offsets);
   std::vector<StackStart> starts;
   for (const GraphThread& thread : threads) {
-    StackStart start = thread.raw.stack;
+    StackStart start = read_stack_start(reader, thread.raw.at).value_or(StackStart{});
     start.max_frames = FrameWalker::kMaxDepth;
-    start.current_frame = RemoteAddr{
-        reader.field<std::uint64_t>(thread.raw.at, Field::ThreadCurrentFrame).value_or(0)};
-    start.chunk = RemoteAddr{
-        reader.field<std::uint64_t>(thread.raw.at, Field::ThreadDatastackChunk).value_or(0)};
     starts.push_back(start);
   }
   const auto walks = walk_frames(cache, runtime.offsets, starts);

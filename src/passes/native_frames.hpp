@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/log.hpp"
-#include "frames/frames.hpp"
+#include "frames/walker.hpp"
 #include "memory/page_cache.hpp"
 #include "native/mapped_images.hpp"
 #include "native/symbols.hpp"

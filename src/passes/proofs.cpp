@@ -9,7 +9,7 @@
 #include <numeric>
 #include <unordered_set>
 
-#include "frames/frames.hpp"
+#include "frames/verified_walk.hpp"
 #include "memory/page_cache.hpp"
 #include "native/stack_copier.hpp"
 
@@ -109,8 +109,7 @@ class StackProver {
       if (!mark) continue;
       // Its thread state was read before that.
       const RemoteAddr state = threads_[i].raw->at;
-      const auto frame =
-          read_as<std::uint64_t>(memory_, state, offsets_[Field::ThreadCurrentFrame]);
+      const auto frame = read_as<std::uint64_t>(memory_, current_frame_pointer(offsets_, state), 0);
       if (!frame) continue;
       starts_[i].current_frame = RemoteAddr{*frame};
       marks.emplace(i, *mark);
@@ -268,12 +267,11 @@ class StackProver {
     for (const std::size_t i : indices) {
       const RawThread& thread = *threads_[i].raw;
       StackStart start = starts_[i];
-      const auto frame = reader.field<std::uint64_t>(thread.at, Field::ThreadCurrentFrame);
-      const auto chunk = reader.field<std::uint64_t>(thread.at, Field::ThreadDatastackChunk);
+      const auto stack = read_stack_start(reader, thread.at);
       const auto native_id = reader.field<std::uint64_t>(thread.at, Field::ThreadNativeThreadId);
-      const bool same = frame && chunk && native_id && *native_id == thread.native_id;
-      start.current_frame = same ? RemoteAddr{*frame} : RemoteAddr{};
-      start.chunk = same ? RemoteAddr{*chunk} : RemoteAddr{};
+      const bool same = stack && native_id && *native_id == thread.native_id;
+      start.current_frame = same ? stack->current_frame : RemoteAddr{};
+      start.chunk = same ? stack->chunk : RemoteAddr{};
       starts.push_back(start);
       failures.emplace_back(same ? "" : "its thread state is gone");
     }

@@ -23,7 +23,7 @@ std::optional<Frame> resolve(CodeTable& codes, const RawFrame& raw) {
     frame.error = entry.error;
     return frame;
   }
-  const auto unit = CodeTable::unit_of(entry, raw.instruction);
+  const auto unit = unit_of(codes, raw);
   frame.code = entry.index;
   if (!unit) {
     frame.error = unit.error().message;

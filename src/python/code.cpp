@@ -183,19 +183,8 @@ Result<CodeTable::Loaded> CodeTable::read(const Reader& reader, RemoteAddr code)
   entry.code.first_line = identity.first_line;
   entry.units = identity.units;
   entry.first_traceable = *first_traceable;
-  entry.first_unit = code + reader.offsets()[Field::CodeCoCodeAdaptive];
   loaded.table = *std::move(table);
   return loaded;
-}
-
-Result<std::uint64_t> CodeTable::unit_of(const Entry& entry, RemoteAddr instruction) {
-  const std::uint64_t offset = instruction.raw() - entry.first_unit.raw();
-  if (instruction < entry.first_unit || offset % 2 != 0 || offset / 2 >= entry.units) {
-    return fail(ErrorKind::Malformed,
-                fmt::format("the instruction pointer {:#x} is not within the code of {}",
-                            instruction.raw(), entry.code.qualified_name));
-  }
-  return offset / 2;
 }
 
 const CodeTable::Location& CodeTable::location(RemoteAddr code, std::uint64_t unit) {

@@ -44,6 +44,8 @@ class CodeTable {
   CodeTable(const Memory& memory, const DebugOffsets& offsets)
       : memory_(memory), offsets_(offsets) {}
 
+  [[nodiscard]] const DebugOffsets& offsets() const { return offsets_; }
+
   /// From here on codes() are those of the next snapshot.
   void begin_snapshot();
 
@@ -65,7 +67,6 @@ class CodeTable {
   struct Entry {
     Code code;
     std::string error;  // why it can't be read; the rest is then meaningless
-    RemoteAddr first_unit;
     std::uint64_t units = 0;
     std::int64_t first_traceable =
         0;                    // frames before this unit haven't begun to run their function
@@ -78,8 +79,6 @@ class CodeTable {
     Position position;
     std::string error;
   };
-  /// The code unit that an instruction pointer means; fails for one outside of the code.
-  [[nodiscard]] static Result<std::uint64_t> unit_of(const Entry& entry, RemoteAddr instruction);
   /// Valid until the next call.
   [[nodiscard]] const Location& location(RemoteAddr code, std::uint64_t unit);
 

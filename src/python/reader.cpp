@@ -57,9 +57,16 @@ Result<DictKeys> read_dict_keys(const Reader& reader, RemoteAddr at) {
   return keys;
 }
 
+/// Bytes of a length that the target gives: what isn't there is noticed before it is allocated.
 Result<std::vector<std::byte>> read_block(const Reader& reader, RemoteAddr at, std::uint64_t size) {
-  std::vector<std::byte> block(size);
-  if (auto ok = reader.memory().read(at, block); !ok) return fail(std::move(ok).error());
+  constexpr std::uint64_t kPiece = std::uint64_t{1} << 20U;
+  std::vector<std::byte> block;
+  for (std::uint64_t done = 0; done < size; done = block.size()) {
+    block.resize(done + std::min(kPiece, size - done));
+    if (auto ok = reader.memory().read(at + done, std::span{block}.subspan(done)); !ok) {
+      return fail(std::move(ok).error());
+    }
+  }
   return block;
 }
 
@@ -67,6 +74,32 @@ RemoteAddr pointer_in(const std::vector<std::byte>& block, std::uint64_t offset)
   std::uint64_t raw = 0;
   std::memcpy(&raw, block.data() + offset, sizeof raw);
   return RemoteAddr{raw};
+}
+
+/// Calls `visit(index, key, value)` for each of the first `count` entries until it returns false.
+/// Reads them in batches, which grow: their number is what the target says.
+template <class Visit>
+Result<void> for_each_entry(const Reader& reader, const DictKeys& keys, std::uint64_t count,
+                            const Visit& visit) {
+  constexpr std::uint64_t kFirstBatch = 256;
+  constexpr std::uint64_t kLargestBatch = 16'384;
+  std::uint64_t batch = kFirstBatch;
+  std::uint64_t n = 0;
+  for (std::uint64_t first = 0; first < count; first += n) {
+    n = std::min(batch, count - first);
+    batch = std::min(2 * batch, kLargestBatch);
+    const auto entries =
+        read_block(reader, keys.entries + first * keys.entry_size, n * keys.entry_size);
+    if (!entries) return fail("dict entries", entries.error());
+    for (std::uint64_t i = 0; i < n; ++i) {
+      const std::uint64_t entry = i * keys.entry_size;
+      if (!visit(first + i, pointer_in(*entries, entry + keys.key_offset),
+                 pointer_in(*entries, entry + keys.value_offset))) {
+        return {};
+      }
+    }
+  }
+  return {};
 }
 
 bool is_str(const Reader& reader, RemoteAddr object) {
@@ -318,8 +351,6 @@ Result<std::vector<std::pair<RemoteAddr, RemoteAddr>>> read_dict(const Reader& r
     return fail(ErrorKind::Malformed,
                 fmt::format("the dict at {:#x} has {} entries", object.raw(), keys->count));
   }
-  const auto entries = read_block(reader, keys->entries, keys->count * keys->entry_size);
-  if (!entries) return fail("dict entries", entries.error());
   std::vector<std::byte> values;
   if (*values_at) {
     const auto capacity = reader.field<std::uint8_t>(*values_at, Field::DictValuesCapacity);
@@ -334,12 +365,13 @@ Result<std::vector<std::pair<RemoteAddr, RemoteAddr>>> read_dict(const Reader& r
     values = *std::move(block);
   }
   std::vector<std::pair<RemoteAddr, RemoteAddr>> items;
-  items.reserve(keys->count);
-  for (std::uint64_t i = 0; i < keys->count; ++i) {
-    const std::uint64_t entry = i * keys->entry_size;
-    const RemoteAddr value =
-        *values_at ? pointer_in(values, i * 8) : pointer_in(*entries, entry + keys->value_offset);
-    if (value) items.emplace_back(pointer_in(*entries, entry + keys->key_offset), value);
+  const auto add = [&](std::uint64_t i, RemoteAddr key, RemoteAddr in_entry) {
+    const RemoteAddr value = *values_at ? pointer_in(values, i * 8) : in_entry;
+    if (value) items.emplace_back(key, value);
+    return true;
+  };
+  if (auto ok = for_each_entry(reader, *keys, keys->count, add); !ok) {
+    return fail(std::move(ok).error());
   }
   return items;
 }
@@ -360,7 +392,9 @@ Result<DictPrefix> read_inline_values(const Reader& reader, RemoteAddr values, R
   const auto block = read_block(reader, values + reader.offsets()[Field::DictValuesValues],
                                 *capacity * std::uint64_t{8} + *size);
   if (!block) return fail("values", block.error());
-  const auto entries = read_block(reader, keys->entries, keys->count * keys->entry_size);
+  // No more of the keys than there can be values, however many the target says there are.
+  const auto entries = read_block(
+      reader, keys->entries, std::min<std::uint64_t>(keys->count, *capacity) * keys->entry_size);
   if (!entries) return fail("keys", entries.error());
   DictPrefix prefix;
   for (std::uint64_t i = 0; i < *size; ++i) {
@@ -397,23 +431,15 @@ Result<DictPrefix> read_dict_prefix(const Reader& reader, RemoteAddr object, std
   DictPrefix prefix;
   prefix.count = *used;
   // Deleted entries stay where they were: what is wanted may lie behind any number of them.
-  constexpr std::uint64_t kBatch = 256;
   constexpr std::uint64_t kMostEntries = 1U << 22U;
   const std::uint64_t wanted = std::min<std::uint64_t>(limit, *used);
-  for (std::uint64_t first = 0; first < keys->count && prefix.items.size() < wanted;
-       first += kBatch) {
-    if (first > kMostEntries) break;
-    const std::uint64_t n = std::min(kBatch, keys->count - first);
-    const auto entries =
-        read_block(reader, keys->entries + first * keys->entry_size, n * keys->entry_size);
-    if (!entries) return fail("dict entries", entries.error());
-    for (std::uint64_t i = 0; i < n && prefix.items.size() < wanted; ++i) {
-      const std::uint64_t entry = i * keys->entry_size;
-      const RemoteAddr value = pointer_in(*entries, entry + keys->value_offset);
-      if (value) {
-        prefix.items.emplace_back(pointer_in(*entries, entry + keys->key_offset), value);
-      }
-    }
+  if (wanted == 0) return prefix;
+  const auto add = [&](std::uint64_t, RemoteAddr key, RemoteAddr value) {
+    if (value) prefix.items.emplace_back(key, value);
+    return prefix.items.size() < wanted;
+  };
+  if (auto ok = for_each_entry(reader, *keys, std::min(keys->count, kMostEntries), add); !ok) {
+    return fail(std::move(ok).error());
   }
   return prefix;
 }

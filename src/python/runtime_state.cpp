@@ -67,10 +67,9 @@ Result<ListedThread> read_thread(const Reader& reader, RemoteAddr at, RemoteAddr
   const auto status = reader.field<std::uint32_t>(at, Field::ThreadStatus);
   const auto native_id = reader.field<std::uint64_t>(at, Field::ThreadNativeThreadId);
   const auto ident = reader.field<std::uint64_t>(at, Field::ThreadThreadId);
-  const auto frame = reader.field<std::uint64_t>(at, Field::ThreadCurrentFrame);
-  const auto chunk = reader.field<std::uint64_t>(at, Field::ThreadDatastackChunk);
+  const auto stack = read_stack_start(reader, at);
   if (!next) return fail(next.error());
-  if (!status || !native_id || !ident || !frame || !chunk) {
+  if (!status || !native_id || !ident || !stack) {
     return fail(ErrorKind::Fault, fmt::format("the thread state at {:#x} can't be read", at.raw()));
   }
   listed.next = *next;
@@ -84,13 +83,7 @@ Result<ListedThread> read_thread(const Reader& reader, RemoteAddr at, RemoteAddr
   thread.at = at;
   thread.native_id = *native_id;
   thread.ident = *ident;
-  thread.stack.current_frame = RemoteAddr{*frame};
-  thread.stack.chunk = RemoteAddr{*chunk};
-  if (offsets.has(Field::ThreadBaseFrame)) {
-    const auto base = reader.field<std::uint64_t>(at, Field::ThreadBaseFrame);
-    if (!base) return fail(base.error());
-    thread.stack.base_frame = RemoteAddr{*base};
-  }
+  thread.stack = *stack;
   if (offsets.has(Field::ThreadGilRequested)) {
     const auto requested = reader.field<std::int32_t>(at, Field::ThreadGilRequested);
     const auto holds = reader.field<std::int32_t>(at, Field::ThreadHoldsGil);

@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "frames/frames.hpp"
 #include "python/reader.hpp"
+#include "python/stack_start.hpp"
 
 namespace pyscope {
 

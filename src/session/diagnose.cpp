@@ -4,8 +4,8 @@
 #include <thread>
 #include <utility>
 
-#include "frames/locals.hpp"
 #include "memory/page_cache.hpp"
+#include "passes/variables.hpp"
 #include "pyscope/why.hpp"
 #include "session/attach.hpp"
 #include "session/session.hpp"

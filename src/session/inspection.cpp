@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "frames/locals.hpp"
+#include "frames/variables.hpp"
 #include "memory/page_cache.hpp"
 #include "values/object_items.hpp"
 #include "values/object_path.hpp"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/log.hpp"
-#include "frames/frames.hpp"
+#include "frames/walker.hpp"
 #include "memory/deadline_memory.hpp"
 #include "passes/draft.hpp"
 #include "pyscope/capture.hpp"

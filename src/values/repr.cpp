@@ -14,6 +14,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "frames/generator.hpp"
 #include "python/code.hpp"
 
 namespace pyscope {
@@ -1116,23 +1117,26 @@ struct ReprDecoders {
     return {};
   }
   static std::string generator_state(ReprWriter& w, RemoteAddr at) {
-    const auto& states = w.reader_.layout().generator;
-    const auto state = w.reader_.field<std::int8_t>(at, Field::GenGiFrameState);
-    if (!state) return {};
-    if (*state >= states.completed) return "finished";
-    if (*state >= states.executing) return "running";
-    if (*state < states.suspended) return "not started";
-    const RemoteAddr frame = at + w.reader_.offsets()[Field::GenGiIframe];
-    const auto executable = w.reader_.field<std::uint64_t>(frame, Field::FrameExecutable);
-    const auto instruction = w.reader_.field<std::uint64_t>(frame, Field::FrameInstrPtr);
-    if (!executable || !instruction) return "suspended";
-    const RemoteAddr code{w.reader_.layout().untagged(*executable)};
+    const auto generator = read_generator(w.reader_, at);
+    if (!generator) return {};
+    switch (generator->state) {
+      case GeneratorState::NotStarted:
+        return "not started";
+      case GeneratorState::Running:
+        return "running";
+      case GeneratorState::Finished:
+        return "finished";
+      case GeneratorState::Suspended:
+        break;
+    }
+    const auto frame = read_first_frame(w.reader_, generator->stack);
+    if (!frame) return "suspended";
     CodeTable codes(w.reader_.memory(), w.reader_.offsets());
-    codes.load({code});
-    if (!codes.knows(code)) return "suspended";
-    const auto unit = CodeTable::unit_of(codes.at(code), RemoteAddr{*instruction});
+    codes.load({frame->executable});
+    if (!codes.knows(frame->executable)) return "suspended";
+    const auto unit = unit_of(codes, *frame);
     if (!unit) return "suspended";
-    const auto line = codes.location(code, *unit).position.line;
+    const auto line = codes.location(frame->executable, *unit).position.line;
     return line ? fmt::format("suspended at line {}", *line) : "suspended";
   }
   static Result<void> task(ReprWriter& w, RemoteAddr at, const ObjectType& type,

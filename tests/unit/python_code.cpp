@@ -4,6 +4,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "frames/raw_frame.hpp"
 #include "python/code.hpp"
 #include "python_heap.hpp"
 
@@ -39,7 +40,6 @@ TEST_CASE("a code object has its names and its length", "[python]") {
   CHECK(entry.code == Code{"fetch", "Store.fetch", "/srv/store.py", 41});
   CHECK(entry.units == 33);
   CHECK(entry.first_traceable == 2);
-  CHECK(entry.first_unit == heap.first_unit(code));
   CHECK(codes.codes() == std::vector{entry.code});
 }
 
@@ -124,15 +124,18 @@ TEST_CASE("an instruction pointer means a code unit of its code", "[python]") {
   CodeTable codes(heap.memory, heap.offsets());
   codes.load({code});
   const RemoteAddr first = heap.first_unit(code);
-  const auto unit_of = [&](RemoteAddr instruction) {
-    return CodeTable::unit_of(codes.at(code), instruction);
+  const auto unit_at = [&](RemoteAddr instruction) {
+    RawFrame frame;
+    frame.executable = code;
+    frame.instruction = instruction;
+    return unit_of(codes, frame);
   };
-  CHECK(unit_of(first).value() == 0);
-  CHECK(unit_of(first + 2).value() == 1);
-  CHECK(unit_of(first + 18).value() == 9);
+  CHECK(unit_at(first).value() == 0);
+  CHECK(unit_at(first + 2).value() == 1);
+  CHECK(unit_at(first + 18).value() == 9);
   for (const std::uint64_t wrong : {first.raw() + 1, first.raw() + 20, first.raw() - 2,
                                     std::uint64_t{0}, ~std::uint64_t{0} - 1}) {
-    CHECK(unit_of(RemoteAddr{wrong}).error().kind == ErrorKind::Malformed);
+    CHECK(unit_at(RemoteAddr{wrong}).error().kind == ErrorKind::Malformed);
   }
 }
 

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "frames/frames.hpp"
+#include "frames/generator.hpp"
+#include "frames/walker.hpp"
 #include "memory/page_cache.hpp"
 #include "python_heap.hpp"
 
@@ -378,4 +379,91 @@ TEST_CASE("a walk that is given up after its end has still come to its end", "[p
   const FrameWalk found = walker.take();
   CHECK(found.complete);
   CHECK(found.error.empty());
+}
+
+namespace {
+
+/// A generator object whose own frame has this caller.
+RemoteAddr make_generator(PythonHeap& heap, std::int8_t state, RemoteAddr code,
+                          RemoteAddr previous = {}) {
+  const RemoteAddr at = heap.object(heap.type("generator", 0), heap.offsets()[Field::GenSize] + 64);
+  heap.set(at, Field::GenGiFrameState, state);
+  heap.put_frame(at + heap.offsets()[Field::GenGiIframe],
+                 {.code = code, .previous = previous, .unit = 3, .owner = kOwnedByGenerator});
+  return at;
+}
+
+FrameWalk walk_generator(const PythonHeap& heap, RemoteAddr object, GeneratorState& state) {
+  const auto reader = heap.reader();
+  const auto generator = read_generator(reader.reader, object);
+  REQUIRE(generator);
+  state = generator->state;
+  StackStart start = generator->stack;
+  start.max_frames = kAll;
+  return walk(heap.memory, heap.offsets(), start);
+}
+
+}  // namespace
+
+TEST_CASE("a suspended generator's chain ends with its own frame", "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  const RemoteAddr code = heap.code();
+  const GeneratorStates& states = heap.layout().generator;
+  const auto at = static_cast<std::int8_t>(states.suspended + GENERATE(0, 1));
+  const RemoteAddr object = make_generator(heap, at, code);
+  GeneratorState state{};
+  const FrameWalk found = walk_generator(heap, object, state);
+  CHECK(state == GeneratorState::Suspended);
+  CHECK(found.complete);
+  CHECK(found.error.empty());
+  REQUIRE(found.frames.size() == 1);
+  CHECK(found.frames[0].executable == code);
+  CHECK(found.frames[0].owner == kOwnedByGenerator);
+  // The same chain is no thread's.
+  check_ended_early(walk(heap, found.frames[0].at), "ends in the middle of the stack");
+}
+
+TEST_CASE("a running generator's chain goes on to its caller and the entry frame", "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  const RemoteAddr code = heap.code();
+  const RemoteAddr entry = heap.entry_frame();
+  const RemoteAddr caller = heap.frame({.code = code, .previous = entry});
+  const RemoteAddr object =
+      make_generator(heap, heap.layout().generator.executing, heap.code(), caller);
+  GeneratorState state{};
+  const FrameWalk found = walk_generator(heap, object, state);
+  CHECK(state == GeneratorState::Running);
+  CHECK(found.complete);
+  CHECK(addresses(found) ==
+        std::vector{object + heap.offsets()[Field::GenGiIframe], caller, entry});
+}
+
+TEST_CASE("a running generator without a caller is no whole chain", "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  const RemoteAddr object = make_generator(heap, heap.layout().generator.executing, heap.code());
+  GeneratorState state{};
+  check_ended_early(walk_generator(heap, object, state), "ends in the middle of the stack");
+}
+
+TEST_CASE("a generator that hasn't started has its frame, and one that has finished none",
+          "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  const GeneratorStates& states = heap.layout().generator;
+  GeneratorState state{};
+  const RemoteAddr fresh =
+      make_generator(heap, static_cast<std::int8_t>(states.suspended - 1), heap.code());
+  CHECK(walk_generator(heap, fresh, state).frames.size() == 1);
+  CHECK(state == GeneratorState::NotStarted);
+  const RemoteAddr done = make_generator(heap, states.completed, heap.code());
+  const FrameWalk found = walk_generator(heap, done, state);
+  CHECK(state == GeneratorState::Finished);
+  CHECK(found.complete);
+  CHECK(found.frames.empty());
+}
+
+TEST_CASE("only a generator's own frame ends a chain that may be suspended", "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  StackStart start = start_at(heap.frame({.code = heap.code()}));
+  start.may_be_suspended = true;
+  check_ended_early(walk(heap.memory, heap.offsets(), start), "ends in the middle of the stack");
 }

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "frames/frames.hpp"
+#include "frames/walker.hpp"
 #include "memory/page_cache.hpp"
 #include "paged_memory.hpp"
 #include "pyscope/address.hpp"

@@ -374,6 +374,61 @@ TEST_CASE("a split dict with fewer values than keys is refused", "[python]") {
   CHECK(dict_item(fresh.reader, dict, "two").value() == RemoteAddr{});
 }
 
+namespace {
+
+/// Makes dict keys say that they have 2^log2 entries in as many slots.
+void claim_entries(PythonHeap& heap, RemoteAddr keys, std::uint8_t log2) {
+  heap.set(keys, Field::DictKeysLog2Size, log2);
+  heap.set(keys, Field::DictKeysNentries, std::uint64_t{1} << log2);
+}
+
+std::uint64_t bytes_read(const PagedMemory& memory) {
+  std::uint64_t sum = 0;
+  for (const RemoteRange& range : memory.reads)
+    sum += range.size;
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("values within an instance cost no more than they can be, whatever their keys say",
+          "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  const RemoteAddr key = heap.str("a");
+  const RemoteAddr keys = heap.dict_keys(PythonHeap::kSplit, {{key, {}}, {heap.str("b"), {}}});
+  claim_entries(heap, keys, 40);
+  const RemoteAddr value = heap.integer(7);
+  const RemoteAddr values = heap.allocate(64);
+  heap.put_values(values, {value, RemoteAddr{}}, true);
+  heap.set(values, Field::DictValuesUsed, std::uint8_t{1});
+  heap.memory.reads.clear();
+  const auto fresh = heap.reader();
+  const auto found = read_inline_values(fresh.reader, values, keys, 10);
+  REQUIRE(found);
+  CHECK(found->items == Pairs{{key, value}});
+  CHECK(bytes_read(heap.memory) <= 64U << 10U);
+}
+
+TEST_CASE(
+    "a dict that claims more entries than there is memory is refused at the first page that "
+    "is missing",
+    "[python]") {
+  PythonHeap heap(GENERATE(13, 14, 15));
+  heap.start_new_page();
+  const RemoteAddr keys = heap.dict_keys(PythonHeap::kGeneral, {{heap.str("a"), heap.integer(1)}});
+  claim_entries(heap, keys, 20);
+  const RemoteAddr dict = heap.object(heap.dict_type, heap.offsets()[Field::DictSize]);
+  heap.set(dict, Field::DictMaKeys, keys);
+  heap.set(dict, Field::DictMaUsed, std::uint64_t{1} << 20U);
+  heap.memory.reads.clear();
+  const auto fresh = heap.reader();
+  const auto found = read_dict(fresh.reader, dict);
+  REQUIRE_FALSE(found);
+  CHECK(found.error().kind == ErrorKind::Fault);
+  CHECK_FALSE(read_dict_prefix(fresh.reader, dict, 1U << 20U));
+  CHECK(bytes_read(heap.memory) <= 256U << 10U);
+}
+
 TEST_CASE("attributes are found within instances of one class", "[python]") {
   PythonHeap heap(GENERATE(13, 14, 15));
   const RemoteAddr type = heap.class_with_keys("Thread", {heap.str("_ident"), heap.str("_name")});

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "frames/frames.hpp"
+#include "frames/verified_walk.hpp"
 #include "python_heap.hpp"
 
 using namespace pyscope;

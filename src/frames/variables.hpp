@@ -1,9 +1,9 @@
-// The variables of a frame.
+// Which variables a frame has, where they lie, and the objects that they are bound to.
 #pragma once
 
-#include "frames/frames.hpp"
+#include "frames/raw_frame.hpp"
 #include "pyscope/snapshot.hpp"
-#include "values/repr.hpp"
+#include "python/reader.hpp"
 
 namespace pyscope {
 
@@ -25,9 +25,5 @@ struct FrameVariables {
 /// The variables of a frame, whose executable must be a code object; unbound ones are left out. Of
 /// a module or a class body, its namespace without the names that Python itself puts there.
 [[nodiscard]] Result<FrameVariables> read_variables(const Reader& reader, const RawFrame& frame);
-
-/// The same with their values as text.
-[[nodiscard]] Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& values,
-                                 const ValueLimits& limits);
 
 }  // namespace pyscope

@@ -1,8 +1,10 @@
-#include "frames/locals.hpp"
+#include "frames/variables.hpp"
 
 #include <fmt/core.h>
 
 #include <algorithm>
+
+#include "python/objects.hpp"
 
 namespace pyscope {
 namespace {
@@ -165,34 +167,6 @@ class VariablesReader {
 
 Result<FrameVariables> read_variables(const Reader& reader, const RawFrame& frame) {
   return VariablesReader(reader, frame).read();
-}
-
-Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& values,
-                   const ValueLimits& limits) {
-  Locals locals;
-  const auto found = read_variables(reader, frame);
-  if (!found) {
-    locals.error = found.error().message;
-    return locals;
-  }
-  locals.complete = found->complete;
-  for (const FrameVariable& variable : found->variables) {
-    // A module may hold hundreds of names.
-    if (found->is_namespace && locals.variables.size() >= limits.max_items) {
-      ++locals.left_out;
-      continue;
-    }
-    Repr repr = values.write(variable.value, variable.name);
-    locals.complete = locals.complete && repr.complete;
-    locals.variables.push_back({.name = variable.name,
-                                .kind = variable.kind,
-                                .parameter = variable.parameter,
-                                .type = std::move(repr.type),
-                                .repr = std::move(repr.text),
-                                .detail = std::move(repr.detail),
-                                .truncated = repr.truncated});
-  }
-  return locals;
 }
 
 }  // namespace pyscope

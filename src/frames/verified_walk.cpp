@@ -1,197 +1,13 @@
-#include "frames/frames.hpp"
-
-#include <fmt/core.h>
-#include <tsl/robin_set.h>
+#include "frames/verified_walk.hpp"
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "memory/page_cache.hpp"
 
 namespace pyscope {
-namespace {
-
-constexpr std::uint64_t kLocalsRead = 16;  // two slots
-constexpr std::size_t kMaxFrameHeader = 256;
-
-std::uint64_t header_size(const DebugOffsets& offsets) {
-  return std::min<std::uint64_t>(offsets[Field::FrameLocalsplus] + kLocalsRead, kMaxFrameHeader);
-}
-
-/// Of an entry frame only what means anything in one.
-RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
-                      std::span<const std::byte> header) {
-  RawFrame frame;
-  frame.at = at;
-  frame.previous = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FramePrevious])};
-  frame.owner = value_in<std::uint8_t>(header, offsets[Field::FrameOwner]);
-  if (frame.is_entry()) return frame;
-  frame.executable = RemoteAddr{
-      offsets.layout().untagged(value_in<std::uint64_t>(header, offsets[Field::FrameExecutable]))};
-  frame.instruction = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FrameInstrPtr])};
-  frame.local0 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus]);
-  frame.local1 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus] + 8);
-  return frame;
-}
-
-class CachedFrames final : public FrameBytes {
- public:
-  explicit CachedFrames(const PageCache& cache) : cache_(cache) {}
-  [[nodiscard]] ReadStatus try_read(RemoteAddr at, std::span<std::byte> out) const override {
-    return cache_.try_read(at, out);
-  }
-
- private:
-  const PageCache& cache_;
-};
-
-}  // namespace
-
-FrameWalker::FrameWalker(const DebugOffsets& offsets, const StackStart& start)
-    : offsets_(offsets), start_(start), next_(start.current_frame), chunk_(start.chunk) {
-  if (!next_) {
-    walk_.complete = true;
-    done_ = true;
-  }
-}
-
-std::optional<RemoteRange> FrameWalker::advance(const FrameBytes& bytes) {
-  std::array<std::byte, kMaxFrameHeader> buffer{};
-  const auto header = std::span{buffer}.first(header_size(offsets_));
-  while (!done_) {
-    if (!next_.is_plausible_pointer()) {
-      end(fmt::format("the frame's caller is given as {:#x}, which is no address of a frame",
-                      next_.raw()));
-      break;
-    }
-    if (walk_.frames.size() >= kMaxDepth) {
-      end(fmt::format("there are more than {} frames", kMaxDepth));
-      break;
-    }
-    const ReadStatus status = bytes.try_read(next_, header);
-    if (status == ReadStatus::Pending) return range_to_read(bytes);
-    if (status != ReadStatus::Ok) {
-      end("the frame's caller can't be read: " + read_error(status, next_, header.size()).message);
-      break;
-    }
-    if (next_ == milestone_) {
-      end_in_a_loop();
-      break;
-    }
-    if (std::has_single_bit(++looked_at_)) milestone_ = next_;
-    const auto frame = decode(next_, header);
-    if (!frame) break;
-    // The base frame that 3.15 puts at the end of each chain is no entry from C.
-    if (frame->at != start_.base_frame || !frame->is_entry()) walk_.frames.push_back(*frame);
-    if (!frame->previous) {
-      const bool whole =
-          frame->is_entry() && (!start_.base_frame || frame->at == start_.base_frame);
-      if (!whole) {
-        end("the chain of frames ends in the middle of the stack");
-        break;
-      }
-      walk_.complete = true;
-      done_ = true;
-    } else if (!frame->is_entry() && ++functions_ >= start_.max_frames) {
-      walk_.limited = true;
-      done_ = true;
-    }
-    next_ = frame->previous;
-  }
-  return std::nullopt;
-}
-
-void FrameWalker::end_in_a_loop() {
-  // The loop was gone round more than once before it was noticed: keep each of its frames once.
-  tsl::robin_set<std::uint64_t> seen;
-  const auto again =
-      std::find_if(walk_.frames.begin(), walk_.frames.end(),
-                   [&](const RawFrame& frame) { return !seen.insert(frame.at.raw()).second; });
-  const RemoteAddr back = again == walk_.frames.end() ? next_ : again->at;
-  walk_.frames.erase(again, walk_.frames.end());
-  end(fmt::format("the chain of frames leads back to the frame at {:#x}", back.raw()));
-}
-
-std::optional<RawFrame> FrameWalker::decode(RemoteAddr at, std::span<const std::byte> header) {
-  const RawFrame frame = decode_frame(offsets_, at, header);
-  if (frame.owner > kLastOwner || frame.owner == kOwnedByFrameObject) {
-    end(fmt::format("the frame at {:#x} has the owner {}, which no running frame has", at.raw(),
-                    frame.owner));
-    return std::nullopt;
-  }
-  return frame;
-}
-
-// A thread's own frames lie one after the other in chunks (struct _PyStackChunk: previous, size,
-// top, then the frames), the caller below what it calls: reading ahead means downwards, to the
-// start of the chunk.
-RemoteRange FrameWalker::range_to_read(const FrameBytes& bytes) {
-  constexpr std::uint64_t kMaxChunk = std::uint64_t{16} << 20U;
-  constexpr std::uint64_t kMaxReadAhead = std::uint64_t{256} << 10U;
-  const RemoteRange just_this{next_, header_size(offsets_)};
-  const auto in_chunk = [&](RemoteAddr chunk) {
-    return chunk.is_plausible_pointer() && next_ >= chunk && next_.raw() - chunk.raw() < kMaxChunk;
-  };
-  if (!in_chunk(chunk_)) {
-    // The walk may have come to an older chunk, which the header of the last one names.
-    std::array<std::byte, 8> previous{};
-    if (!chunk_ ||
-        bytes.try_read(chunk_ + offsets_[Field::StackChunkPrevious], previous) != ReadStatus::Ok)
-      return just_this;
-    const RemoteAddr older{value_in<std::uint64_t>(previous, 0)};
-    if (!in_chunk(older)) return just_this;
-    chunk_ = older;
-  }
-  read_ahead_ = std::clamp<std::uint64_t>(read_ahead_ * 2, 4096, kMaxReadAhead);
-  const std::uint64_t below = std::min(read_ahead_, next_.raw() - chunk_.raw());
-  return {RemoteAddr{next_.raw() - below}, below + just_this.size};
-}
-
-std::vector<FrameWalk> walk_frames(const PageCache& cache, const DebugOffsets& offsets,
-                                   const std::vector<StackStart>& starts) {
-  const CachedFrames bytes(cache);
-  std::vector<FrameWalker> walkers;
-  walkers.reserve(starts.size());
-  for (const StackStart& start : starts)
-    walkers.emplace_back(offsets, start);
-  std::vector<RemoteRange> missing;
-  std::vector<FrameWalker*> waiting;  // for each of these ranges
-  do {
-    missing.clear();
-    waiting.clear();
-    std::size_t frames = 0;
-    for (FrameWalker& walker : walkers) {
-      if (frames > FrameWalker::kMaxFramesInAll) {
-        walker.give_up(fmt::format("the process has more than {} frames in all",
-                                   FrameWalker::kMaxFramesInAll));
-      }
-      if (const auto range = walker.advance(bytes)) {
-        missing.push_back(*range);
-        waiting.push_back(&walker);
-      }
-      frames += walker.depth();
-    }
-    cache.fetch(missing);
-    // What a fetch leaves out (the budget) would be missing for ever. The frame that a walker waits
-    // for is at the end of its range, above what is read ahead.
-    std::array<std::byte, kMaxFrameHeader> buffer{};
-    const auto header = std::span{buffer}.first(header_size(offsets));
-    for (std::size_t i = 0; i < missing.size(); ++i) {
-      const RemoteAddr frame = missing[i].start + (missing[i].size - header.size());
-      if (cache.try_read(frame, header) != ReadStatus::Pending) continue;
-      waiting[i]->give_up(read_error(ReadStatus::OverBudget, frame, header.size()).message);
-    }
-  } while (!missing.empty());
-  std::vector<FrameWalk> walks;
-  walks.reserve(walkers.size());
-  for (FrameWalker& walker : walkers)
-    walks.push_back(walker.take());
-  return walks;
-}
-
 namespace {
 
 struct Pieces {
@@ -295,8 +111,9 @@ class InnermostLooks {
     }
     const std::size_t piece = innermost == nullptr ? 0 : pieces.index_of(innermost->at);
     if (innermost == nullptr || piece >= pieces.ranges.size()) return;
-    const std::uint64_t end = std::min(pieces.ranges[piece].start.raw() + pieces.ranges[piece].size,
-                                       innermost->at.raw() + header_size(offsets) + kRoomAbove);
+    const std::uint64_t end =
+        std::min(pieces.ranges[piece].start.raw() + pieces.ranges[piece].size,
+                 innermost->at.raw() + frame_header_size(offsets) + kRoomAbove);
     range_ = {outermost, end - outermost.raw()};
     for (auto& copy : bytes_)
       copy.resize(range_.size);
@@ -314,7 +131,7 @@ class InnermostLooks {
       if (frame.is_entry()) continue;
       if (innermost != nullptr && pieces.index_of(frame.at) != pieces.index_of(innermost->at))
         break;
-      const std::uint64_t size = header_size(offsets_);
+      const std::uint64_t size = frame_header_size(offsets_);
       if (!range_.contains(frame.at) ||
           range_.size - (frame.at.raw() - range_.start.raw()) < size) {
         // The innermost one and its caller must have been seen together.
@@ -597,18 +414,16 @@ class PairLooks {
   std::unordered_map<std::uint64_t, Look> looks_;  // by the callee's frame
 };
 
-bool runs_its_code(const RawFrame& frame, std::uint64_t units, const DebugOffsets& offsets) {
-  const RemoteAddr first = frame.executable + offsets[Field::CodeCoCodeAdaptive];
-  return frame.instruction >= first && frame.instruction.raw() - first.raw() < 2 * units;
-}
-
 // A call writes the new frame's code object before its instruction pointer, so that either copy of
 // the innermost frame may hold the instruction of a call that lay at the same place before. Keeps
 // the one that is within its code; false if neither is.
 bool settle_instruction(std::uint64_t units, const DebugOffsets& offsets, RawFrame& earlier,
                         const RawFrame& later) {
-  if (runs_its_code(later, units, offsets)) earlier.instruction = later.instruction;
-  return runs_its_code(earlier, units, offsets);
+  const auto runs_its_code = [&](const RawFrame& frame) {
+    return unit_of(offsets, frame.executable, units, frame.instruction).has_value();
+  };
+  if (runs_its_code(later)) earlier.instruction = later.instruction;
+  return runs_its_code(earlier);
 }
 
 /// Whether the chain runs known code, or code that was copied and was the same in both copies,
@@ -652,7 +467,7 @@ VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
                            const CodeTable& codes, RemoteAddr thread_state, StackStart start,
                            FrameWalk first, const VerifyBudget& budget) {
   constexpr int kMaxAttempts = 200;
-  const RemoteAddr pointer = thread_state + offsets[Field::ThreadCurrentFrame];
+  const RemoteAddr pointer = current_frame_pointer(offsets, thread_state);
   VerifiedWalk result;
   result.walk = std::move(first);
   result.moving = result.walk.frames.size();
@@ -661,7 +476,7 @@ VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
   while (result.attempts < kMaxAttempts &&
          (result.attempts == 0 || budget.now() < budget.deadline)) {
     ++result.attempts;
-    const Pieces pieces = pieces_of(result.walk, start, header_size(offsets));
+    const Pieces pieces = pieces_of(result.walk, start, frame_header_size(offsets));
     TwoCopies copies(pieces.ranges);
     TwoCodeCopies code(offsets, codes, result.walk);
     InnermostLooks innermost(offsets, result.walk, pieces);

@@ -1,0 +1,51 @@
+#include "frames/raw_frame.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+namespace pyscope {
+
+std::uint64_t frame_header_size(const DebugOffsets& offsets) {
+  constexpr std::uint64_t kLocalsRead = 16;  // two slots
+  return std::min<std::uint64_t>(offsets[Field::FrameLocalsplus] + kLocalsRead, kMaxFrameHeader);
+}
+
+RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
+                      std::span<const std::byte> header) {
+  RawFrame frame;
+  frame.at = at;
+  frame.previous = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FramePrevious])};
+  frame.owner = value_in<std::uint8_t>(header, offsets[Field::FrameOwner]);
+  if (frame.is_entry()) return frame;
+  frame.executable = RemoteAddr{
+      offsets.layout().untagged(value_in<std::uint64_t>(header, offsets[Field::FrameExecutable]))};
+  frame.instruction = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FrameInstrPtr])};
+  frame.local0 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus]);
+  frame.local1 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus] + 8);
+  return frame;
+}
+
+std::optional<std::uint64_t> unit_of(const DebugOffsets& offsets, RemoteAddr code,
+                                     std::uint64_t units, RemoteAddr instruction) {
+  constexpr std::uint64_t kUnitSize = 2;
+  const RemoteAddr first = code + offsets[Field::CodeCoCodeAdaptive];
+  const std::uint64_t offset = instruction.raw() - first.raw();
+  if (instruction < first || offset % kUnitSize != 0 || offset / kUnitSize >= units) {
+    return std::nullopt;
+  }
+  return offset / kUnitSize;
+}
+
+Result<std::uint64_t> unit_of(const CodeTable& codes, const RawFrame& frame) {
+  const CodeTable::Entry& entry = codes.at(frame.executable);
+  const auto unit = unit_of(codes.offsets(), frame.executable, entry.units, frame.instruction);
+  if (!unit) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("the instruction pointer {:#x} is not within the code of {}",
+                            frame.instruction.raw(), entry.code.qualified_name));
+  }
+  return *unit;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,54 @@
+// A frame as its bytes say: the only place that knows how they are laid out, and how a frame's
+// instruction becomes a code unit. Where the variables lie: variables.hpp.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "pyscope/memory.hpp"
+#include "python/code.hpp"
+#include "structures/debug_offsets.hpp"
+
+namespace pyscope {
+
+/// Who owns a frame's memory (enum _frameowner). Three and above are entries from C code: the C
+/// stack in 3.13, the interpreter and (unused) the C stack in 3.14; only `previous` means anything
+/// in them.
+inline constexpr std::uint8_t kOwnedByThread = 0;
+inline constexpr std::uint8_t kOwnedByGenerator = 1;
+inline constexpr std::uint8_t kOwnedByFrameObject = 2;
+inline constexpr std::uint8_t kFirstEntryOwner = 3;
+inline constexpr std::uint8_t kLastOwner = 4;
+
+struct RawFrame {
+  RemoteAddr at;
+  RemoteAddr previous;
+  RemoteAddr executable;  // the code object; null for an entry frame, or if it was cleared
+  RemoteAddr instruction;
+  std::uint8_t owner = 0;
+  /// The first two slots of locals: in a caller's frame they hold still, and tell two calls of one
+  /// function apart.
+  std::uint64_t local0 = 0;
+  std::uint64_t local1 = 0;
+
+  [[nodiscard]] bool is_entry() const { return owner >= kFirstEntryOwner; }
+};
+
+/// How many bytes of a frame decode_frame() needs; kMaxFrameHeader at the most.
+inline constexpr std::size_t kMaxFrameHeader = 256;
+[[nodiscard]] std::uint64_t frame_header_size(const DebugOffsets& offsets);
+
+/// Of an entry frame only what means anything in one.
+[[nodiscard]] RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
+                                    std::span<const std::byte> header);
+
+/// The code unit that an instruction pointer means in a code object of so many units; nothing for a
+/// pointer to somewhere else.
+[[nodiscard]] std::optional<std::uint64_t> unit_of(const DebugOffsets& offsets, RemoteAddr code,
+                                                   std::uint64_t units, RemoteAddr instruction);
+/// The code unit that a frame is at, whose code was loaded and read. Fails with Malformed for an
+/// instruction outside of the code.
+[[nodiscard]] Result<std::uint64_t> unit_of(const CodeTable& codes, const RawFrame& frame);
+
+}  // namespace pyscope

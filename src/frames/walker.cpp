@@ -1,0 +1,171 @@
+#include "frames/walker.hpp"
+
+#include <fmt/core.h>
+#include <tsl/robin_set.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "memory/page_cache.hpp"
+
+namespace pyscope {
+namespace {
+
+class CachedFrames final : public FrameBytes {
+ public:
+  explicit CachedFrames(const PageCache& cache) : cache_(cache) {}
+  [[nodiscard]] ReadStatus try_read(RemoteAddr at, std::span<std::byte> out) const override {
+    return cache_.try_read(at, out);
+  }
+
+ private:
+  const PageCache& cache_;
+};
+
+}  // namespace
+
+FrameWalker::FrameWalker(const DebugOffsets& offsets, const StackStart& start)
+    : offsets_(offsets), start_(start), next_(start.current_frame), chunk_(start.chunk) {
+  if (!next_) {
+    walk_.complete = true;
+    done_ = true;
+  }
+}
+
+std::optional<RemoteRange> FrameWalker::advance(const FrameBytes& bytes) {
+  std::array<std::byte, kMaxFrameHeader> buffer{};
+  const auto header = std::span{buffer}.first(frame_header_size(offsets_));
+  while (!done_) {
+    if (!next_.is_plausible_pointer()) {
+      end(fmt::format("the frame's caller is given as {:#x}, which is no address of a frame",
+                      next_.raw()));
+      break;
+    }
+    if (walk_.frames.size() >= kMaxDepth) {
+      end(fmt::format("there are more than {} frames", kMaxDepth));
+      break;
+    }
+    const ReadStatus status = bytes.try_read(next_, header);
+    if (status == ReadStatus::Pending) return range_to_read(bytes);
+    if (status != ReadStatus::Ok) {
+      end("the frame's caller can't be read: " + read_error(status, next_, header.size()).message);
+      break;
+    }
+    if (next_ == milestone_) {
+      end_in_a_loop();
+      break;
+    }
+    if (std::has_single_bit(++looked_at_)) milestone_ = next_;
+    const auto frame = decode(next_, header);
+    if (!frame) break;
+    // The base frame that 3.15 puts at the end of each chain is no entry from C.
+    if (frame->at != start_.base_frame || !frame->is_entry()) walk_.frames.push_back(*frame);
+    if (!frame->previous) {
+      const bool at_entry =
+          frame->is_entry() && (!start_.base_frame || frame->at == start_.base_frame);
+      const bool suspended = start_.may_be_suspended && frame->owner == kOwnedByGenerator;
+      if (!at_entry && !suspended) {
+        end("the chain of frames ends in the middle of the stack");
+        break;
+      }
+      walk_.complete = true;
+      done_ = true;
+    } else if (!frame->is_entry() && ++functions_ >= start_.max_frames) {
+      walk_.limited = true;
+      done_ = true;
+    }
+    next_ = frame->previous;
+  }
+  return std::nullopt;
+}
+
+void FrameWalker::end_in_a_loop() {
+  // The loop was gone round more than once before it was noticed: keep each of its frames once.
+  tsl::robin_set<std::uint64_t> seen;
+  const auto again =
+      std::find_if(walk_.frames.begin(), walk_.frames.end(),
+                   [&](const RawFrame& frame) { return !seen.insert(frame.at.raw()).second; });
+  const RemoteAddr back = again == walk_.frames.end() ? next_ : again->at;
+  walk_.frames.erase(again, walk_.frames.end());
+  end(fmt::format("the chain of frames leads back to the frame at {:#x}", back.raw()));
+}
+
+std::optional<RawFrame> FrameWalker::decode(RemoteAddr at, std::span<const std::byte> header) {
+  const RawFrame frame = decode_frame(offsets_, at, header);
+  if (frame.owner > kLastOwner || frame.owner == kOwnedByFrameObject) {
+    end(fmt::format("the frame at {:#x} has the owner {}, which no running frame has", at.raw(),
+                    frame.owner));
+    return std::nullopt;
+  }
+  return frame;
+}
+
+// A thread's own frames lie one after the other in chunks (struct _PyStackChunk: previous, size,
+// top, then the frames), the caller below what it calls: reading ahead means downwards, to the
+// start of the chunk.
+RemoteRange FrameWalker::range_to_read(const FrameBytes& bytes) {
+  constexpr std::uint64_t kMaxChunk = std::uint64_t{16} << 20U;
+  constexpr std::uint64_t kMaxReadAhead = std::uint64_t{256} << 10U;
+  const RemoteRange just_this{next_, frame_header_size(offsets_)};
+  const auto in_chunk = [&](RemoteAddr chunk) {
+    return chunk.is_plausible_pointer() && next_ >= chunk && next_.raw() - chunk.raw() < kMaxChunk;
+  };
+  if (!in_chunk(chunk_)) {
+    // The walk may have come to an older chunk, which the header of the last one names.
+    std::array<std::byte, 8> previous{};
+    if (!chunk_ ||
+        bytes.try_read(chunk_ + offsets_[Field::StackChunkPrevious], previous) != ReadStatus::Ok)
+      return just_this;
+    const RemoteAddr older{value_in<std::uint64_t>(previous, 0)};
+    if (!in_chunk(older)) return just_this;
+    chunk_ = older;
+  }
+  read_ahead_ = std::clamp<std::uint64_t>(read_ahead_ * 2, 4096, kMaxReadAhead);
+  const std::uint64_t below = std::min(read_ahead_, next_.raw() - chunk_.raw());
+  return {RemoteAddr{next_.raw() - below}, below + just_this.size};
+}
+
+std::vector<FrameWalk> walk_frames(const PageCache& cache, const DebugOffsets& offsets,
+                                   const std::vector<StackStart>& starts) {
+  const CachedFrames bytes(cache);
+  std::vector<FrameWalker> walkers;
+  walkers.reserve(starts.size());
+  for (const StackStart& start : starts)
+    walkers.emplace_back(offsets, start);
+  std::vector<RemoteRange> missing;
+  std::vector<FrameWalker*> waiting;  // for each of these ranges
+  do {
+    missing.clear();
+    waiting.clear();
+    std::size_t frames = 0;
+    for (FrameWalker& walker : walkers) {
+      if (frames > FrameWalker::kMaxFramesInAll) {
+        walker.give_up(fmt::format("the process has more than {} frames in all",
+                                   FrameWalker::kMaxFramesInAll));
+      }
+      if (const auto range = walker.advance(bytes)) {
+        missing.push_back(*range);
+        waiting.push_back(&walker);
+      }
+      frames += walker.depth();
+    }
+    cache.fetch(missing);
+    // What a fetch leaves out (the budget) would be missing for ever. The frame that a walker waits
+    // for is at the end of its range, above what is read ahead.
+    std::array<std::byte, kMaxFrameHeader> buffer{};
+    const auto header = std::span{buffer}.first(frame_header_size(offsets));
+    for (std::size_t i = 0; i < missing.size(); ++i) {
+      const RemoteAddr frame = missing[i].start + (missing[i].size - header.size());
+      if (cache.try_read(frame, header) != ReadStatus::Pending) continue;
+      waiting[i]->give_up(read_error(ReadStatus::OverBudget, frame, header.size()).message);
+    }
+  } while (!missing.empty());
+  std::vector<FrameWalk> walks;
+  walks.reserve(walkers.size());
+  for (FrameWalker& walker : walkers)
+    walks.push_back(walker.take());
+  return walks;
+}
+
+}  // namespace pyscope
