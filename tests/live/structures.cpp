@@ -77,9 +77,9 @@ std::string name_of_state(GeneratorState state) {
 }  // namespace
 
 TEST_CASE("the sizes of structures are those that the interpreter tells", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
-  Target target(interpreter, "structures.py");
+  test::Target target(interpreter, "structures.py");
   const json sizes = target.read().at("sizes");
   const auto attached = attach(target.pid(), Log());
   REQUIRE(attached);
@@ -98,9 +98,9 @@ TEST_CASE("the sizes of structures are those that the interpreter tells", "[live
 }
 
 TEST_CASE("a generator's chain is walked from the generator itself", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
-  Target target(interpreter, "structures.py");
+  test::Target target(interpreter, "structures.py");
   const json generators = target.read().at("generators");
   REQUIRE(all_sleep(target.pid()));
   const auto attached = attach(target.pid(), Log());
