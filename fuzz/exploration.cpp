@@ -10,6 +10,7 @@
 #include "pyscope/inspected_value.hpp"
 #include "pyscope/render.hpp"
 #include "session/inspection.hpp"
+#include "target/recorded_target.hpp"
 #include "verdict/diagnosis_builder.hpp"
 
 namespace pyscope::fuzz {

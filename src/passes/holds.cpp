@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <unordered_map>
 
 namespace pyscope {
 
@@ -34,16 +35,21 @@ void ThreadHolds::hold(std::span<const pid_t> tids, bool registers, const Log& l
 
 void ThreadHolds::hold_all(const std::function<std::vector<pid_t>()>& list, bool registers,
                            const Log& log) {
-  // Those that start threads stand themselves after the first round, but for some that are late.
+  // Those that start threads stand themselves after the first round, but for some that are late: on
+  // a busy machine a thread may not get a processor in time to stop.
   constexpr int kMaxRounds = 8;
-  std::unordered_set<pid_t> asked;
+  constexpr int kMaxTries = 4;
+  std::unordered_map<pid_t, int> tries;
   std::vector<pid_t> all;
   bool settled = false;
   for (int round = 0; round < kMaxRounds && !settled; ++round) {
     all = list();
     std::vector<pid_t> more;
     for (const pid_t tid : all) {
-      if (asked.insert(tid).second) more.push_back(tid);
+      int& asked = tries[tid];
+      if (asked > 0 && (asked == kMaxTries || !is_late(tid))) continue;
+      ++asked;
+      more.push_back(tid);
     }
     settled = more.empty();
     hold(more, registers, log);

@@ -10,7 +10,6 @@
 #include <functional>
 #include <span>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "base/log.hpp"
@@ -26,7 +25,8 @@ class ThreadHolds {
   /// Holds these threads too, and takes their registers if that is asked for.
   void hold(std::span<const pid_t> tids, bool registers, const Log& log);
   /// Holds all threads that `list` gives, and lists and holds again until no new one turns up: a
-  /// thread that runs on may start others, which can't be held before they are seen.
+  /// thread that runs on may start others, which can't be held before they are seen. Threads that
+  /// don't stop in time are asked again, some times.
   void hold_all(const std::function<std::vector<pid_t>()>& list, bool registers, const Log& log);
 
   /// Whether the thread stands for pyscope.

@@ -79,6 +79,44 @@ TEST_CASE("all threads are held and read exactly, and go on", "[live]") {
   CHECK(text.out.find(", 9 threads paused for ") != std::string::npos);
 }
 
+TEST_CASE("a deadlock is seen of whichever thread is asked for, while all are held", "[live]") {
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "locks.py", {"two"});
+  (void)target.read();
+  REQUIRE(all_sleep(target.pid()));
+  const Dump all = dump(target.pid(), {"--pause=all"});
+  CAPTURE(all.err, all.json.dump());
+  REQUIRE(all.json.at("deadlocks").size() == 1);
+  const json& cycle = all.json.at("deadlocks").at(0).at("cycle");
+  const std::string tid = std::to_string(cycle.at(0).at("tid").get<int>());
+  for (const auto& options :
+       std::vector<std::vector<std::string>>{{"--pause=all", "--thread", tid},
+                                             {"--pause=all", "--thread", tid, "--frames", "1"},
+                                             {"--thread", tid, "--frames", "1"}}) {
+    const Dump one = dump(target.pid(), options);
+    CAPTURE(one.json.dump());
+    CHECK(one.status == 0);
+    CHECK(one.json.at("threads").size() == 1);
+    REQUIRE(one.json.at("deadlocks").size() == 1);
+    CHECK(one.json.at("deadlocks").at(0).at("cycle").size() == cycle.size());
+  }
+}
+
+TEST_CASE("variables are those of the moment in which all threads are held", "[live]") {
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "processes.py", {"spin_together"});
+  REQUIRE(target.read() == "ready");
+  for (int i = 0; i < 10; ++i) {
+    const Dump dumped = dump(target.pid(), {"--pause=all", "--locals"});
+    CAPTURE(dumped.err, dumped.json.dump());
+    CHECK(dumped.status == 0);
+    CHECK(dumped.json.dump().find("locals_changed") == std::string::npos);
+  }
+  CHECK(goes_on(target.pid()));
+}
+
 TEST_CASE("only threads that can not be verified are held", "[live]") {
   Target target = start("sleep");
   const Dump dumped = dump(target.pid(), {"--pause"});

@@ -794,3 +794,85 @@ TEST_CASE("what is no recording of a Python process is refused", "[snapshot]") {
   const std::string no_table = "pyscope-recording 1\nruntime 1000\nmemory 1000 888\n";
   CHECK_FALSE(replay(folder.write("zeros", no_table + std::string(888, '\0') + "\n"), {}));
 }
+
+TEST_CASE("a frame in error is not verified, and the exit status says the same", "[snapshot]") {
+  TinyProcess process(GENERATE(13, 14, 15));
+  const RemoteAddr frame = process.frame_of(process.loader);
+  process.heap.memory.put(frame + process.heap.offsets()[Field::FrameInstrPtr], std::uint64_t{8});
+  const auto snapshot = process.read();
+  REQUIRE(snapshot);
+  CHECK_FALSE(snapshot->threads[1].frames[0].error.empty());
+  CHECK_FALSE(snapshot->capture.consistent);
+  CHECK(exit_status(*snapshot) == 6);
+}
+
+TEST_CASE("a snapshot ends at its deadline", "[snapshot]") {
+  TinyProcess process(14);
+  process.options.timeout = std::chrono::milliseconds(0);
+  const auto snapshot = process.read();
+  REQUIRE_FALSE(snapshot);
+  CHECK_THAT(snapshot.error().message, Catch::Contains("the time limit is reached"));
+  CHECK(exit_status(snapshot.error().kind) == 6);
+}
+
+TEST_CASE("a snapshot whose time is up in the middle has what was read until then", "[snapshot]") {
+  // The main thread's stack never looks the same twice, so that it is read until the time is up.
+  TinyProcess process(14);
+  const RemoteAddr outer =
+      process.heap.frame({.code = process.load_code, .previous = process.heap.entry_frame()});
+  const RemoteAddr inner = process.heap.frame({.code = process.wait_code, .previous = outer});
+  process.heap.set(process.main, Field::ThreadCurrentFrame, inner);
+  const RemoteAddr local = outer + process.heap.offsets()[Field::FrameLocalsplus];
+  const RemoteAddr pointer = process.main + process.heap.offsets()[Field::ThreadCurrentFrame];
+  process.options.timeout = std::chrono::milliseconds(300);
+  const auto end = std::chrono::steady_clock::now() + process.options.timeout;
+  std::uint64_t changes = 0;
+  bool held_up = false;
+  process.heap.memory.before_read = [&](RemoteAddr at) {
+    if (at != pointer) return;
+    process.heap.memory.put(local, ++changes);
+    // A read that takes until the deadline and beyond, as one of a file system that hangs does.
+    while (!std::exchange(held_up, true) && std::chrono::steady_clock::now() <= end)
+      held_up = false;
+  };
+  const auto snapshot = process.read();
+  REQUIRE(snapshot);
+  CHECK(snapshot->threads.size() == 3);
+  CHECK_FALSE(snapshot->threads[0].consistent);
+  CHECK(snapshot->threads[1].consistent);
+  CHECK(exit_status(*snapshot) == 6);
+  CHECK(std::any_of(snapshot->warnings.begin(), snapshot->warnings.end(), [](const auto& warning) {
+    return warning.find("the time limit was reached") != std::string::npos;
+  }));
+}
+
+TEST_CASE("a session looks at code that it knows only to see that it is still there",
+          "[snapshot]") {
+  TinyProcess process(GENERATE(13, 14, 15));
+  const ActedTarget target = process.target();
+  Session session(target, process.runtime(), Log{});
+  REQUIRE(session.snapshot(process.options));
+  std::size_t tables = 0;
+  const auto table = read_as<std::uint64_t>(process.heap.memory, process.load_code,
+                                            process.heap.offsets()[Field::CodeLinetable]);
+  REQUIRE(table);
+  process.heap.memory.before_read = [&](RemoteAddr at) {
+    if (at.raw() / PagedMemory::kPageSize == *table / PagedMemory::kPageSize) ++tables;
+  };
+  const auto second = session.snapshot(process.options);
+  REQUIRE(second);
+  CHECK(functions(second->snapshot, second->snapshot.threads[1]) ==
+        std::vector<std::string>{"wait", "load", "#"});
+  CHECK(second->snapshot.codes.size() == 3);
+  const std::size_t confirmed = tables;
+
+  // Another function lies there by now.
+  process.heap.set(process.load_code, Field::CodeName, process.heap.str("another"));
+  const auto third = session.snapshot(process.options);
+  REQUIRE(third);
+  CHECK(functions(third->snapshot, third->snapshot.threads[1]) ==
+        std::vector<std::string>{"wait", "another", "#"});
+  CHECK(third->snapshot.codes.size() == 3);
+  CHECK(exit_status(third->snapshot) == 0);
+  CHECK(tables - confirmed > confirmed);
+}
