@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
   std::fprintf(stderr, "%s: %zu files, %zu runs, %ld MiB at the most\n", name.c_str(), files.size(),
                runs, usage.ru_maxrss / 1024);
 #ifndef PYSCOPE_SANITIZE
-  constexpr long kMostMemory = 1024 * 1024;  // KiB: the bounds of docs/architecture.md together
+  constexpr long kMostMemory = 1024 * 1024;  // KiB: the bounds of docs/bounds.md together
   if (usage.ru_maxrss > kMostMemory) pyscope::fuzz::broken("memory has a bound");
 #endif
   return 0;

@@ -1,4 +1,4 @@
-// What threads that sleep on a futex wait for, and who has it. docs/architecture.md says how sure
+// What threads that sleep on a futex wait for, and who has it. docs/locks.md says how sure
 // each answer is.
 #pragma once
 
