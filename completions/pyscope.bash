@@ -40,7 +40,7 @@ _pyscope() {
   fi
 
   local takes_value=' --match --user --unit --container --jobs --thread --frames --frame --max-string --max-items '
-  takes_value+='--max-depth --secret --watch --color --duration --rate '
+  takes_value+='--max-depth --secret --watch --timeout --color --duration --rate '
   for ((i = 1; i < COMP_CWORD; ++i)); do
     word=${COMP_WORDS[i]}
     if [[ $word == '=' ]]; then
@@ -76,9 +76,9 @@ _pyscope() {
   case $verb in
     '') options='--help --version' ;;
     dump) options="$common $which --all --children --jobs --json --thread --frames --no-source --locals $values
-      --pause --native --group --no-group --watch" ;;
-    why) options="$common --thread --duration --rate --native --json $values" ;;
-    inspect) options="$common --json --thread --frame --list --watch --pause $values" ;;
+      --pause --native --group --no-group --watch --timeout" ;;
+    why) options="$common --thread --timeout --duration --rate --native --json $values" ;;
+    inspect) options="$common --json --thread --frame --list --watch --timeout --pause $values" ;;
     ps) options="$common --json $which $secrets" ;;
     *) return ;;
   esac

@@ -71,6 +71,7 @@ complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l thread 
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-string -x -d 'Characters of a string'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-items -x -d 'Items of a container'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-depth -x -d 'Containers within containers'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l timeout -x -d 'Stop reading after so many seconds'
 complete -c pyscope -n '__fish_seen_subcommand_from dump inspect' -l watch -x -d 'Look again every so many seconds'
 
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l all -d 'All Python processes of this machine'

@@ -43,12 +43,14 @@ enum class JsonStyle : std::uint8_t {
   Compact,  // one line, for JSON Lines
 };
 
+inline constexpr std::string_view kDumpSchema = "pyscope.dump/1";
+
 /// The contract's object, schema pyscope.dump/1. Ends with a line end.
 [[nodiscard]] std::string render_json(const Snapshot& snapshot, JsonStyle style);
 
 /// The contract's error object for a process that could not be read. Ends with a line end.
 [[nodiscard]] std::string render_json(pid_t pid, const Error& error, JsonStyle style,
-                                      std::string_view schema = "pyscope.dump/1");
+                                      std::string_view schema = kDumpSchema);
 
 inline constexpr std::string_view kWhySchema = "pyscope.why/1";
 

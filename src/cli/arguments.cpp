@@ -2,76 +2,140 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
-#include <tuple>
+#include <limits>
+#include <map>
+#include <string_view>
+#include <utility>
 
 namespace pyscope::cli {
+namespace {
 
-std::optional<std::chrono::microseconds> parse_duration(std::string_view text) {
-  double number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{}) return std::nullopt;
-  const std::string_view unit{end, static_cast<std::size_t>(text.data() + text.size() - end)};
-  double seconds = 0;
-  if (unit.empty() || unit == "s") {
-    seconds = 1;
-  } else if (unit == "ms") {
-    seconds = 0.001;
-  } else if (unit == "m") {
-    seconds = 60;
-  } else if (unit == "h") {
-    seconds = 3600;
-  }
+/// The default of a timeout, as the options of the library have it.
+constexpr std::string_view kWithUnits = "0.5, 500ms or 2s";
+
+CLI::Option* repeatable(CLI::Option* option) {
+  return option->expected(1)->allow_extra_args(false)->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeAll);
+}
+
+}  // namespace
+
+CLI::Validator worded(CLI::Validator check, std::string takes) {
+  // Without a description: the help has the type's name already.
+  return {[check = std::move(check), takes = std::move(takes)](std::string& input) -> std::string {
+            const std::string given = input;
+            const std::string refusal = fmt::format("takes {}, not '{}'", takes, given);
+            try {
+              return check(input).empty() ? "" : refusal;
+            } catch (const CLI::ValidationError&) {
+              return refusal;
+            }
+          },
+          ""};
+}
+
+CLI::Validator whole_number(std::uint64_t most) {
+  const CLI::Range range(std::uint64_t{1}, most);
+  // CLI11 would take signs, spaces, and the digits behind a 0 as octal.
+  const CLI::Validator digits(
+      [range](std::string& input) -> std::string {
+        if (input.empty() || input.find_first_not_of("0123456789") != std::string::npos) {
+          return "not a number";
+        }
+        input.erase(0, std::min(input.find_first_not_of('0'), input.size() - 1));
+        return range(input);
+      },
+      "");
+  return worded(digits, fmt::format("a number from 1 to {}", most));
+}
+
+CLI::Validator duration() {
+  const CLI::AsNumberWithUnit with_unit(
+      std::map<std::string, double>{{"s", 1}, {"ms", 0.001}, {"m", 60}, {"h", 3600}},
+      CLI::AsNumberWithUnit::CASE_SENSITIVE);
   constexpr double kShortest = 0.001;
   constexpr double kLongest = 86'400;
-  seconds *= number;
-  // Written so that a NaN is none.
-  if (!(seconds >= kShortest && seconds <= kLongest)) return std::nullopt;
-  return std::chrono::microseconds(std::llround(seconds * 1e6));
+  const CLI::Range range(kShortest, kLongest);
+  // CLI11 would take a unit alone, signs, and hexadecimal digits.
+  const CLI::Validator time(
+      [with_unit, range](std::string& input) -> std::string {
+        const bool number =
+            !input.empty() &&
+            (std::isdigit(static_cast<unsigned char>(input.front())) != 0 || input.front() == '.');
+        if (!number || input.find_first_of("xX") != std::string::npos) return "not a number";
+        const std::string refusal = with_unit(input);
+        return refusal.empty() ? range(input) : refusal;
+      },
+      "");
+  return worded(time, fmt::format("a time from 1ms to a day, such as {}", kWithUnits));
 }
 
-void add_value_options(CLI::App& verb, ValueArguments& arguments, const ValueLimits& defaults) {
-  verb.add_option("--max-string", arguments.max_string,
-                  fmt::format("Characters of a string that are printed ({})", defaults.max_string))
-      ->type_name("N");
-  verb.add_option("--max-items", arguments.max_items,
-                  fmt::format("Items of a container that are printed ({})", defaults.max_items))
-      ->type_name("N");
-  verb.add_option(
-          "--max-depth", arguments.max_depth,
-          fmt::format("Containers within containers that are printed ({})", defaults.max_depth))
-      ->type_name("N");
-  add_secret_options(verb, arguments);
+CLI::Validator some_text() {
+  return {[](std::string& input) -> std::string { return input.empty() ? "is empty" : ""; }, ""};
 }
 
-void add_secret_options(CLI::App& verb, ValueArguments& arguments) {
-  verb.add_flag("--show-secrets", arguments.show_secrets,
+std::chrono::microseconds microseconds(double seconds) {
+  constexpr double kMicroseconds = 1e6;
+  return std::chrono::microseconds(std::llround(seconds * kMicroseconds));
+}
+
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::ceil<std::chrono::milliseconds>(microseconds(seconds));
+}
+
+void add_pid_argument(CLI::App& verb, pid_t& pid, const std::string& description) {
+  verb.add_option("PID", pid, description)
+      ->type_name("")
+      ->transform(whole_number(std::numeric_limits<pid_t>::max()));
+}
+
+void add_thread_option(CLI::App& verb, std::vector<std::string>& threads) {
+  repeatable(verb.add_option("--thread", threads, "Only this thread, by tid or name (repeatable)"))
+      ->type_name("TID|NAME")
+      ->check(some_text());
+}
+
+void add_color_option(CLI::App& verb, std::string& when) {
+  verb.add_option("--color", when, "auto (default), always or never")
+      ->type_name("WHEN")
+      ->check(worded(CLI::IsMember({"auto", "always", "never"}), "auto, always or never"));
+}
+
+void add_verbose_option(CLI::App& verb, bool& verbose) {
+  verb.add_flag("-v,--verbose", verbose, "Tell on stderr what is tried");
+}
+
+void add_timeout_option(CLI::App& verb, double& timeout, const std::string& description) {
+  verb.add_option("--timeout", timeout, fmt::format("{} ({:g})", description, timeout))
+      ->type_name("SECONDS")
+      ->transform(duration());
+}
+
+void add_secret_options(CLI::App& verb, ValueLimits& limits) {
+  verb.add_flag("--show-secrets", limits.show_secrets,
                 "Print values that are named like passwords, tokens or keys");
-  verb.add_option("--secret", arguments.secret_names,
-                  "Mask values whose name has this in it, too (repeatable)")
+  repeatable(verb.add_option("--secret", limits.secret_names,
+                             "Mask values whose name has this in it, too (repeatable)"))
       ->type_name("NAME")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->check(some_text());
 }
 
-Result<ValueLimits> value_limits(const ValueArguments& arguments, const ValueLimits& defaults) {
-  ValueLimits limits = defaults;
-  limits.show_secrets = arguments.show_secrets;
-  limits.secret_names = arguments.secret_names;
-  for (const auto& [name, text, into] :
-       {std::tuple{"--max-string", &arguments.max_string, &limits.max_string},
-        std::tuple{"--max-items", &arguments.max_items, &limits.max_items},
-        std::tuple{"--max-depth", &arguments.max_depth, &limits.max_depth}}) {
-    if (text->empty()) continue;
-    const auto value = parse_positive<std::size_t>(*text);
-    if (!value) {
-      return fail(ErrorKind::Usage,
-                  fmt::format("{} takes a number from 1 on, not '{}'", name, *text));
-    }
-    *into = *value;
-  }
-  return limits;
+void add_value_options(CLI::App& verb, ValueLimits& limits) {
+  constexpr std::uint64_t kMost = 1'000'000'000;
+  constexpr std::uint64_t kMostDepth = 1000;
+  const auto add = [&](const char* name, std::size_t& limit, std::uint64_t most,
+                       std::string_view description) {
+    verb.add_option(name, limit, fmt::format("{} ({})", description, limit))
+        ->type_name("N")
+        ->transform(whole_number(most));
+  };
+  add("--max-string", limits.max_string, kMost, "Characters of a string that are printed");
+  add("--max-items", limits.max_items, kMost, "Items of a container that are printed");
+  add("--max-depth", limits.max_depth, kMostDepth, "Containers within containers that are printed");
+  add_secret_options(verb, limits);
 }
 
 }  // namespace pyscope::cli

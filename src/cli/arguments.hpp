@@ -1,44 +1,45 @@
-// Arguments that several verbs have.
+// Options that several verbs have, and the checks of what they take.
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <chrono>
-#include <optional>
+#include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "pyscope/error.hpp"
 #include "pyscope/value_limits.hpp"
 
 namespace pyscope::cli {
 
-template <class T>
-[[nodiscard]] std::optional<T> parse_positive(std::string_view text) {
-  T value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value <= 0) return std::nullopt;
-  return value;
-}
+/// A check of CLI11's in words of ours: "--jobs: takes a number from 1 to 64, not 'x'".
+[[nodiscard]] CLI::Validator worded(CLI::Validator check, std::string takes);
 
-/// "0.5" (seconds), "500ms", "2s", "1m", "1h": from a millisecond to a day.
-[[nodiscard]] std::optional<std::chrono::microseconds> parse_duration(std::string_view text);
+/// For Option::transform(): decimal digits, for 1 to `most`.
+[[nodiscard]] CLI::Validator whole_number(std::uint64_t most);
 
-struct ValueArguments {
-  std::string max_string;
-  std::string max_items;
-  std::string max_depth;
-  bool show_secrets = false;
-  std::vector<std::string> secret_names;
-};
+/// For Option::transform(): "0.5" (seconds), "500ms", "2s", "1m", "1h": from a millisecond to a day. The value becomes a
+/// number of seconds.
+[[nodiscard]] CLI::Validator duration();
+
+/// Any text but none.
+[[nodiscard]] CLI::Validator some_text();
+
+/// Seconds as duration() gives them.
+[[nodiscard]] std::chrono::microseconds microseconds(double seconds);
+
+/// One process.
+void add_pid_argument(CLI::App& verb, pid_t& pid, const std::string& description);
+/// Of the threads, as often as it is given.
+void add_thread_option(CLI::App& verb, std::vector<std::string>& threads);
+void add_color_option(CLI::App& verb, std::string& when);
+void add_verbose_option(CLI::App& verb, bool& verbose);
+/// `description` says what the time is for; `timeout` holds what is taken without the option.
+void add_timeout_option(CLI::App& verb, double& timeout, const std::string& description);
+[[nodiscard]] std::chrono::milliseconds milliseconds(double seconds);
 
 /// --show-secrets and --secret.
-void add_secret_options(CLI::App& verb, ValueArguments& arguments);
-/// And the limits; `defaults` are told in the help.
-void add_value_options(CLI::App& verb, ValueArguments& arguments, const ValueLimits& defaults);
-/// Fails with Usage.
-[[nodiscard]] Result<ValueLimits> value_limits(const ValueArguments& arguments,
-                                               const ValueLimits& defaults);
+void add_secret_options(CLI::App& verb, ValueLimits& limits);
+/// These and the limits; `limits` holds what is taken without the options, which the help tells.
+void add_value_options(CLI::App& verb, ValueLimits& limits);
 
 }  // namespace pyscope::cli

@@ -7,13 +7,18 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "base/parallel.hpp"
 #include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
+#include "cli/selection.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/processes.hpp"
@@ -22,11 +27,29 @@
 namespace pyscope::cli {
 namespace {
 
-int report(pid_t pid, const Error& error, bool json, JsonStyle style) {
-  print_error(error);
-  if (json && !write_out(render_json(pid, error, style))) return exit_status(ErrorKind::Failed);
-  return exit_status(error.kind);
-}
+struct DumpArguments {
+  std::vector<pid_t> pids;
+  ProcessFilter filter;
+  bool all = false;
+  bool children = false;
+  std::optional<std::size_t> jobs;
+  bool json = false;
+  std::vector<std::string> threads;
+  std::optional<std::size_t> frames;
+  bool no_source = false;
+  std::string pause;   // as given: "true" for a plain --pause
+  std::string native;  // likewise
+  bool locals = false;
+  ValueLimits values;
+  bool group = false;
+  bool no_group = false;
+  std::string color = "auto";
+  std::optional<double> watch;
+  double timeout = 30;
+  bool verbose = false;
+  std::string record;
+  std::string replay;
+};
 
 // With several processes: 0 if all were, otherwise 6 if any could be read, otherwise the first
 // one's.
@@ -50,8 +73,8 @@ struct Wanted {
 
 class Dumper {
  public:
-  Dumper(const DumpOptions& options, CaptureOptions capture_options)
-      : options_(options), capture_options_(std::move(capture_options)) {
+  Dumper(const DumpArguments& options, CaptureOptions capture_options, const ErrorReport& report)
+      : options_(options), capture_options_(std::move(capture_options)), report_(report) {
     text_.color = wants_color(options.color);
     text_.columns = terminal_columns(STDOUT_FILENO);
     if (options.group) text_.grouping = Grouping::Always;
@@ -74,8 +97,8 @@ class Dumper {
     // For people in the order in which they are listed, for scripts each as soon as it is read.
     run_parallel(wanted.pids.size(), jobs, !options_.json, read, print_one);
     if (statuses.empty()) {
-      return report(0, {ErrorKind::NoSuchProcess, "all of the processes have ended meanwhile", ""},
-                    options_.json, style_);
+      return report_(0, {ErrorKind::NoSuchProcess, "all of the processes have ended meanwhile", ""},
+                     style_);
     }
     return combine(statuses);
   }
@@ -119,7 +142,7 @@ class Dumper {
   }
 
   int print(pid_t pid, const Rendered& rendered) {
-    if (rendered.error) return report(pid, *rendered.error, options_.json, style_);
+    if (rendered.error) return report_(pid, *rendered.error, style_);
     const bool separate = printed_ && !options_.json;
     printed_ = true;
     return write_out(separate ? "\n" + rendered.text : rendered.text)
@@ -127,8 +150,9 @@ class Dumper {
                : exit_status(ErrorKind::Failed);
   }
 
-  const DumpOptions& options_;
+  const DumpArguments& options_;
   CaptureOptions capture_options_;
+  const ErrorReport& report_;
   TextOptions text_;
   JsonStyle style_ = JsonStyle::Pretty;
   bool printed_ = false;
@@ -143,17 +167,17 @@ Result<std::vector<pid_t>> python_processes(const ProcessFilter& filter) {
   return pids;
 }
 
-Result<Wanted> select(const DumpOptions& options, std::vector<pid_t> named) {
-  Wanted wanted{std::move(named), true, false};
+Result<Wanted> select(const DumpArguments& options) {
+  Wanted wanted{options.pids, true, false};
   if (wanted.pids.empty()) {
     wanted.named = false;
-    auto selected = python_processes(to_filter(options.selection, options.values));
+    auto selected = python_processes(options.filter);
     if (!selected) return fail(std::move(selected).error());
     wanted.pids = *std::move(selected);
     if (wanted.pids.empty()) {
       return fail(ErrorKind::NoSuchProcess,
-                  options.all && options.selection.empty() ? "no Python process is to be seen here"
-                                                           : "no Python process fits",
+                  options.all && !selects(options.filter) ? "no Python process is to be seen here"
+                                                          : "no Python process fits",
                   "list them all: pyscope ps");
     }
   }
@@ -174,162 +198,124 @@ Result<Wanted> select(const DumpOptions& options, std::vector<pid_t> named) {
   return wanted;
 }
 
-Result<std::size_t> jobs_of(const DumpOptions& options) {
-  constexpr std::size_t kMostJobs = 64;
+std::size_t jobs_of(const DumpArguments& options) {
   // A process that is forked to hold threads, and steps that are told, come one at a time.
   if (!options.pause.empty() || !options.native.empty() || options.verbose) return 1;
-  if (options.jobs.empty()) {
-    constexpr std::size_t kMostByDefault = 8;
-    return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostByDefault);
+  constexpr std::size_t kMostByDefault = 8;
+  return options.jobs.value_or(
+      std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostByDefault));
+}
+
+CaptureOptions capture_options(const DumpArguments& options) {
+  CaptureOptions capture;
+  capture.threads = options.threads;
+  capture.max_frames = options.frames;
+  capture.locals = options.locals;
+  capture.values = options.values;
+  capture.source = !options.no_source;
+  if (!options.pause.empty()) {
+    capture.pause = options.pause == "all" ? Pause::All : Pause::Unverified;
   }
-  const auto jobs = parse_positive<std::size_t>(options.jobs);
-  if (!jobs || *jobs > kMostJobs) {
-    return fail(ErrorKind::Usage, fmt::format("--jobs takes a number from 1 to {}, not '{}'",
-                                              kMostJobs, options.jobs));
+  if (!options.native.empty()) {
+    capture.native = options.native == "full"  ? Native::Full
+                     : options.native == "all" ? Native::All
+                                               : Native::Folded;
   }
-  return *jobs;
+  capture.timeout = milliseconds(options.timeout);
+  if (options.verbose) capture.log = print_step;
+  capture.record_path = options.record;
+  return capture;
+}
+
+/// What no option can check by itself. Empty: nothing is wrong.
+std::string wrong_together(const DumpArguments& options) {
+  if (options.group && options.no_group) return "--group and --no-group exclude each other";
+  if (!options.replay.empty()) return options.pids.empty() ? "" : "--replay takes no PID";
+  const bool by_selection = options.all || selects(options.filter);
+  if (options.pids.empty() && !by_selection) {
+    return "dump needs the PID of a process, --match, --user, --unit, --container or --all";
+  }
+  if (!options.pids.empty() && by_selection) {
+    return "PIDs name the processes, and --match, --user, --unit, --container and --all select "
+           "them: give one or the other";
+  }
+  const bool one = options.pids.size() == 1 && !options.children;
+  if (!options.record.empty() && !one) return "--record takes one PID";
+  if (options.watch && !one) return "--watch takes one PID";
+  return "";
+}
+
+int run(const DumpArguments& options, const ErrorReport& report) {
+  if (const std::string wrong = wrong_together(options); !wrong.empty()) {
+    return report.usage(wrong);
+  }
+  CaptureOptions capture = capture_options(options);
+  // A recording is a file that is written.
+  if (options.record.empty()) {
+    const bool holds = capture.pause != Pause::Never || capture.native != Native::Off;
+    enter_sandbox(holds ? Sandbox::HoldingThreads : Sandbox::Reading, capture.log);
+  }
+  Dumper dumper(options, std::move(capture), report);
+  if (!options.replay.empty()) return dumper.dump_recording(options.replay);
+  if (options.watch) return dumper.watch(options.pids.front(), microseconds(*options.watch));
+  const auto wanted = select(options);
+  if (!wanted) return report(0, wanted.error(), JsonStyle::Compact);
+  return dumper.dump(*wanted, wanted->one ? 1 : jobs_of(options));
 }
 
 }  // namespace
 
-CLI::App* add_dump(CLI::App& app, DumpOptions& options) {
+Verb add_dump(CLI::App& app) {
+  const auto arguments = std::make_shared<DumpArguments>();
+  DumpArguments& options = *arguments;
   CLI::App* dump =
       app.add_subcommand("dump", "Print the Python stack of every thread of a process");
-  dump->add_option("PID", options.pids, "The processes to read")->type_name("");
-  add_selection_options(*dump, options.selection);
+  dump->add_option("PID", options.pids, "The processes to read")
+      ->type_name("")
+      ->transform(whole_number(std::numeric_limits<pid_t>::max()));
+  add_selection_options(*dump, options.filter);
   dump->add_flag("--all", options.all, "All Python processes of this machine");
   dump->add_flag("--children", options.children,
                  "And the Python processes that descend from the processes");
   dump->add_flag("--json", options.json,
                  "Print JSON: one document, or one a line for several PIDs");
-  dump->add_option("--thread", options.threads, "Only this thread, by tid or name (repeatable)")
-      ->type_name("TID|NAME")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_thread_option(*dump, options.threads);
+  constexpr std::uint64_t kMostFrames = 1'000'000'000;
   dump->add_option("--frames", options.frames, "Only the innermost N frames of each thread")
-      ->type_name("N");
+      ->type_name("N")
+      ->transform(whole_number(kMostFrames));
   dump->add_flag("--no-source", options.no_source, "Leave out the source lines");
   dump->add_flag("--locals", options.locals, "Print the variables of each frame with their values");
-  add_value_options(*dump, options.values, ValueLimits{});
-  // A flag takes a value only behind "=", so that a PID may follow it.
+  add_value_options(*dump, options.values);
+  // A flag takes a value only behind "=", so that a PID may follow it. Without one it is "true".
   dump->add_flag("--pause", options.pause,
                  "Hold threads that could not be verified for about a millisecond, to read\n"
-                 "them exactly; --pause=all: all threads, for a picture of one moment");
+                 "them exactly; --pause=all: all threads, for a picture of one moment")
+      ->check(worded(CLI::IsMember({"true", "all"}), "no value, or all"));
   dump->add_flag("--native", options.native,
                  "Show the functions of C, C++ or Rust below the Python lines, too; holds the\n"
                  "threads for a moment; --native=full: with the interpreter's own functions,\n"
-                 "--native=all: and threads that run no Python");
+                 "--native=all: and threads that run no Python")
+      ->check(worded(CLI::IsMember({"true", "full", "all"}), "no value, full or all"));
   dump->add_flag("--group", options.group,
                  "Print threads with the same stack once (default above 16 threads)");
   dump->add_flag("--no-group", options.no_group, "Print each thread on its own");
   dump->add_option("--watch", options.watch,
                    "Print a new dump every so often, with what changed since the last")
-      ->type_name("SECONDS");
+      ->type_name("SECONDS")
+      ->transform(duration());
+  add_timeout_option(*dump, options.timeout, "How long each process may take at the most");
+  constexpr std::uint64_t kMostJobs = 64;
   dump->add_option("--jobs", options.jobs, "Read so many processes at a time (processors)")
-      ->type_name("N");
-  dump->add_option("--color", options.color, "auto (default), always or never")->type_name("WHEN");
-  dump->add_flag("-v,--verbose", options.verbose, "Tell on stderr what is tried");
+      ->type_name("N")
+      ->transform(whole_number(kMostJobs));
+  add_color_option(*dump, options.color);
+  add_verbose_option(*dump, options.verbose);
   // For reports of failures and for tests; a recording holds parts of the target's memory.
-  dump->add_option("--record", options.record)->group("");
-  dump->add_option("--replay", options.replay)->group("");
-  return dump;
-}
-
-int report_usage(const DumpOptions& options, const std::string& message) {
-  return report(0, {ErrorKind::Usage, message, "see: pyscope dump --help"}, options.json,
-                JsonStyle::Pretty);
-}
-
-int run_dump(const DumpOptions& options) {
-  CaptureOptions capture_options;
-  capture_options.threads = options.threads;
-  capture_options.source = !options.no_source;
-  capture_options.record_path = options.record;
-  if (options.verbose) {
-    capture_options.log = print_step;
-  }
-  if (options.color != "auto" && options.color != "always" && options.color != "never") {
-    return report_usage(
-        options, fmt::format("--color takes auto, always or never, not '{}'", options.color));
-  }
-  if (options.group && options.no_group) {
-    return report_usage(options, "--group and --no-group exclude each other");
-  }
-  if (!options.frames.empty()) {
-    capture_options.max_frames = parse_positive<std::size_t>(options.frames);
-    if (!capture_options.max_frames) {
-      return report_usage(
-          options, fmt::format("--frames takes a number from 1 on, not '{}'", options.frames));
-    }
-  }
-  capture_options.locals = options.locals;
-  auto limits = value_limits(options.values, ValueLimits{});
-  if (!limits) return report_usage(options, limits.error().message);
-  capture_options.values = *std::move(limits);
-  if (options.pause == "all") {
-    capture_options.pause = Pause::All;
-  } else if (options.pause == "true") {
-    capture_options.pause = Pause::Unverified;
-  } else if (!options.pause.empty()) {
-    return report_usage(options,
-                        fmt::format("--pause takes no value, or all, not '{}'", options.pause));
-  }
-  if (options.native == "true") {
-    capture_options.native = Native::Folded;
-  } else if (options.native == "full") {
-    capture_options.native = Native::Full;
-  } else if (options.native == "all") {
-    capture_options.native = Native::All;
-  } else if (!options.native.empty()) {
-    return report_usage(
-        options, fmt::format("--native takes no value, full or all, not '{}'", options.native));
-  }
-  // A recording is a file that is written.
-  if (options.record.empty()) {
-    const bool holds =
-        capture_options.pause != Pause::Never || capture_options.native != Native::Off;
-    enter_sandbox(holds ? Sandbox::HoldingThreads : Sandbox::Reading, capture_options.log);
-  }
-  Dumper dumper(options, std::move(capture_options));
-  if (!options.replay.empty()) {
-    if (!options.pids.empty()) return report_usage(options, "--replay takes no PID");
-    return dumper.dump_recording(options.replay);
-  }
-  std::vector<pid_t> pids;
-  for (const std::string& text : options.pids) {
-    const auto pid = parse_positive<pid_t>(text);
-    if (!pid) return report_usage(options, fmt::format("'{}' is not a PID", text));
-    pids.push_back(*pid);
-  }
-  const bool selects = options.all || !options.selection.empty();
-  if (pids.empty() && !selects) {
-    return report_usage(options,
-                        "dump needs the PID of a process, --match, --user, --unit, "
-                        "--container or --all");
-  }
-  if (!pids.empty() && selects) {
-    return report_usage(options,
-                        "PIDs name the processes, and --match, --user, --unit, --container "
-                        "and --all select them: give one or the other");
-  }
-  const bool one = pids.size() == 1 && !options.children;
-  if (!options.record.empty() && !one) return report_usage(options, "--record takes one PID");
-  if (!options.watch.empty()) {
-    const auto interval = parse_duration(options.watch);
-    if (!interval) {
-      return report_usage(options, fmt::format("--watch takes a time from 1ms to a day, such as "
-                                               "0.5, 500ms or 2s, not '{}'",
-                                               options.watch));
-    }
-    if (!one) return report_usage(options, "--watch takes one PID");
-    return dumper.watch(pids.front(), *interval);
-  }
-  const auto jobs = one ? Result<std::size_t>(1) : jobs_of(options);
-  if (!jobs) return report_usage(options, jobs.error().message);
-  const auto wanted = select(options, std::move(pids));
-  if (!wanted) return report(0, wanted.error(), options.json, JsonStyle::Compact);
-  return dumper.dump(*wanted, *jobs);
+  dump->add_option("--record", options.record)->group("")->check(some_text());
+  dump->add_option("--replay", options.replay)->group("")->check(some_text());
+  const ErrorReport report(*dump, kDumpSchema, JsonStyle::Pretty);
+  return {dump, report, [arguments, report] { return run(*arguments, report); }};
 }
 
 }  // namespace pyscope::cli

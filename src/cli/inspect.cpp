@@ -5,7 +5,12 @@
 
 #include <chrono>
 #include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
+#include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/inspect.hpp"
@@ -23,23 +28,38 @@ ValueLimits default_limits() {
   return limits;
 }
 
+struct InspectArguments {
+  pid_t pid = 0;
+  std::vector<std::string> paths;
+  std::string thread;
+  std::string frame;
+  std::optional<double> watch;
+  double timeout = 30;
+  ValueLimits values = default_limits();
+  bool list = false;
+  bool pause = false;
+  bool json = false;
+  bool verbose = false;
+  std::string color = "auto";
+};
+
 class InspectVerb {
  public:
-  InspectVerb(const InspectArguments& arguments, pid_t pid)
-      : arguments_(arguments), pid_(pid), color_(wants_color(arguments.color)) {}
+  InspectVerb(const InspectArguments& arguments, const ErrorReport& report)
+      : arguments_(arguments), report_(report), color_(wants_color(arguments.color)) {}
 
   /// Prints what is at the paths once.
   int print(const Inspector& inspector) {
     const auto inspection = inspector.read(arguments_.paths);
-    if (!inspection) return report(inspection.error());
+    if (!inspection) return report_(arguments_.pid, inspection.error());
     if (inspection->paused_us > 0 && !arguments_.json) {
       print_message(fmt::format("pyscope: paused for {} us\n", inspection->paused_us));
     }
     const bool several = inspection->values.size() > 1;
     const JsonStyle style = several ? JsonStyle::Compact : JsonStyle::Pretty;
     for (const InspectedValue& value : inspection->values) {
-      const std::string out =
-          arguments_.json ? render_json(pid_, value, style) : render_text(value, {color_, several});
+      const std::string out = arguments_.json ? render_json(arguments_.pid, value, style)
+                                              : render_text(value, {color_, several});
       if (!write_out(out)) return exit_status(ErrorKind::Failed);
       if (value.error) {
         print_error(*value.error);
@@ -57,12 +77,12 @@ class InspectVerb {
     while (!interrupts.caught()) {
       const auto inspection = inspector.read(arguments_.paths);
       if (interrupts.caught()) break;  // it may have taken the holder of --pause away
-      if (!inspection) return report(inspection.error());
+      if (!inspection) return report_(arguments_.pid, inspection.error());
       for (std::size_t i = 0; i < inspection->values.size(); ++i) {
         const InspectedValue& value = inspection->values[i];
         const bool several = inspection->values.size() > 1;
         std::string now = value.error       ? "error: " + value.error->message + "\n"
-                          : arguments_.json ? render_json(pid_, value, JsonStyle::Compact)
+                          : arguments_.json ? render_json(arguments_.pid, value, JsonStyle::Compact)
                                             : render_text(value, {color_, several});
         // That it was changing at that moment is no other value.
         const std::string seen = value.error ? now : value.repr;
@@ -78,15 +98,6 @@ class InspectVerb {
       interrupts.sleep(interval);
     }
     return 0;
-  }
-
-  int report(const Error& error) const {
-    print_error(error);
-    if (arguments_.json &&
-        !write_out(render_json(pid_, error, JsonStyle::Pretty, kInspectSchema))) {
-      return exit_status(ErrorKind::Failed);
-    }
-    return exit_status(error.kind);
   }
 
  private:
@@ -120,88 +131,71 @@ class InspectVerb {
   }
 
   const InspectArguments& arguments_;
-  pid_t pid_;
+  const ErrorReport& report_;
   bool color_;
 };
 
-}  // namespace
-
-CLI::App* add_inspect(CLI::App& app, InspectArguments& arguments) {
-  CLI::App* inspect = app.add_subcommand("inspect", "Print the values of variables of a process");
-  inspect->add_option("PID", arguments.pid, "The process to read")->type_name("");
-  inspect
-      ->add_option("PATH", arguments.paths,
-                   "module.name.attr['key'][3]; without a module a name of __main__;\n"
-                   "THREAD/FRAME:name for a variable of a frame")
-      ->type_name("");
-  inspect->add_flag("--json", arguments.json, "Print JSON: an object for each PATH");
-  inspect
-      ->add_option("--thread", arguments.thread, "PATHs begin at variables of this thread's frames")
-      ->type_name("TID|NAME");
-  inspect
-      ->add_option("--frame", arguments.frame,
-                   "in this frame: 0 is the innermost; or the one of this function")
-      ->type_name("N|FUNCTION");
-  inspect->add_flag("--list", arguments.list,
-                    "Print what is there, too: names, attributes, keys, items");
-  inspect
-      ->add_option("--watch", arguments.watch,
-                   "Look every so often, and print the value when it has changed")
-      ->type_name("SECONDS");
-  inspect->add_flag("--pause", arguments.pause,
-                    "Hold the process while it is read, for about a millisecond");
-  add_value_options(*inspect, arguments.values, default_limits());
-  inspect->add_option("--color", arguments.color, "auto (default), always or never")
-      ->type_name("WHEN");
-  inspect->add_flag("-v,--verbose", arguments.verbose, "Tell on stderr what is tried");
-  return inspect;
-}
-
-int report_usage(const InspectArguments& arguments, const std::string& message) {
-  return InspectVerb(arguments, 0)
-      .report({ErrorKind::Usage, message, "see: pyscope inspect --help"});
-}
-
-int run_inspect(const InspectArguments& arguments) {
-  if (arguments.pid.empty()) return report_usage(arguments, "inspect needs the PID of a process");
-  const auto pid = parse_positive<pid_t>(arguments.pid);
-  if (!pid) return report_usage(arguments, fmt::format("'{}' is not a PID", arguments.pid));
+int run(const InspectArguments& arguments, const ErrorReport& report) {
+  if (arguments.pid == 0) return report.usage("inspect needs the PID of a process");
   if (arguments.paths.empty() && !arguments.list) {
-    return report_usage(arguments, "inspect needs a PATH, or --list for all that there is");
+    return report.usage("inspect needs a PATH, or --list for all that there is");
   }
-  if (arguments.color != "auto" && arguments.color != "always" && arguments.color != "never") {
-    return report_usage(
-        arguments, fmt::format("--color takes auto, always or never, not '{}'", arguments.color));
-  }
-  std::optional<std::chrono::microseconds> interval;
-  if (!arguments.watch.empty()) {
-    interval = parse_duration(arguments.watch);
-    if (!interval) {
-      return report_usage(
-          arguments, fmt::format("--watch takes a time from 1ms to a day, such as 0.5, 500ms or "
-                                 "2s, not '{}'",
-                                 arguments.watch));
-    }
-    if (arguments.list || arguments.paths.empty()) {
-      return report_usage(arguments, "--watch and --list exclude each other");
-    }
+  if (arguments.watch && (arguments.list || arguments.paths.empty())) {
+    return report.usage("--watch and --list exclude each other");
   }
   InspectOptions options;
   options.thread = arguments.thread;
   options.frame = arguments.frame;
   options.list = arguments.list;
   options.pause = arguments.pause;
-  auto limits = value_limits(arguments.values, default_limits());
-  if (!limits) return report_usage(arguments, limits.error().message);
-  options.values = *std::move(limits);
-  if (arguments.verbose) {
-    options.log = print_step;
-  }
+  options.values = arguments.values;
+  options.timeout = milliseconds(arguments.timeout);
+  if (arguments.verbose) options.log = print_step;
   enter_sandbox(arguments.pause ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
-  InspectVerb verb(arguments, *pid);
-  const auto inspector = Inspector::attach(*pid, options);
-  if (!inspector) return verb.report(inspector.error());
-  return interval ? verb.watch(*inspector, *interval) : verb.print(*inspector);
+  InspectVerb verb(arguments, report);
+  const auto inspector = Inspector::attach(arguments.pid, options);
+  if (!inspector) return report(arguments.pid, inspector.error());
+  return arguments.watch ? verb.watch(*inspector, microseconds(*arguments.watch))
+                         : verb.print(*inspector);
+}
+
+}  // namespace
+
+Verb add_inspect(CLI::App& app) {
+  const auto arguments = std::make_shared<InspectArguments>();
+  CLI::App* inspect = app.add_subcommand("inspect", "Print the values of variables of a process");
+  add_pid_argument(*inspect, arguments->pid, "The process to read");
+  inspect
+      ->add_option("PATH", arguments->paths,
+                   "module.name.attr['key'][3]; without a module a name of __main__;\n"
+                   "THREAD/FRAME:name for a variable of a frame")
+      ->type_name("");
+  inspect->add_flag("--json", arguments->json, "Print JSON: an object for each PATH");
+  inspect
+      ->add_option("--thread", arguments->thread,
+                   "PATHs begin at variables of this thread's frames")
+      ->type_name("TID|NAME")
+      ->check(some_text());
+  inspect
+      ->add_option("--frame", arguments->frame,
+                   "in this frame: 0 is the innermost; or the one of this function")
+      ->type_name("N|FUNCTION")
+      ->check(some_text());
+  inspect->add_flag("--list", arguments->list,
+                    "Print what is there, too: names, attributes, keys, items");
+  inspect
+      ->add_option("--watch", arguments->watch,
+                   "Look every so often, and print the value when it has changed")
+      ->type_name("SECONDS")
+      ->transform(duration());
+  add_timeout_option(*inspect, arguments->timeout, "How long each reading may take at the most");
+  inspect->add_flag("--pause", arguments->pause,
+                    "Hold the process while it is read, for about a millisecond");
+  add_value_options(*inspect, arguments->values);
+  add_color_option(*inspect, arguments->color);
+  add_verbose_option(*inspect, arguments->verbose);
+  const ErrorReport report(*inspect, kInspectSchema, JsonStyle::Pretty);
+  return {inspect, report, [arguments, report] { return run(*arguments, report); }};
 }
 
 }  // namespace pyscope::cli

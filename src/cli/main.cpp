@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <exception>
 #include <sstream>
@@ -64,14 +65,12 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
 
-  pyscope::cli::DumpOptions dump_options;
-  pyscope::cli::InspectArguments inspect_arguments;
-  const CLI::App* dump = pyscope::cli::add_dump(app, dump_options);
-  const CLI::App* inspect = pyscope::cli::add_inspect(app, inspect_arguments);
-  pyscope::cli::WhyArguments why_arguments;
-  const CLI::App* why = pyscope::cli::add_why(app, why_arguments);
-  pyscope::cli::PsArguments ps_arguments;
-  const CLI::App* ps = pyscope::cli::add_ps(app, ps_arguments);
+  using namespace pyscope::cli;
+  const std::array verbs = {add_dump(app), add_inspect(app), add_why(app), add_ps(app)};
+  const auto typed = [&] {
+    return std::find_if(verbs.begin(), verbs.end(),
+                        [](const Verb& verb) { return verb.command->parsed(); });
+  };
   try {
     pyscope::set_invocation({argv + std::min(argc, 1), argv + argc});
     app.parse(argc, argv);
@@ -82,16 +81,10 @@ int run(int argc, char** argv) {
       return write_out(text.str()) ? 0 : exit_status(ErrorKind::Failed);
     }
     // CLI11's own statuses are above 100.
-    if (dump->parsed()) return pyscope::cli::report_usage(dump_options, error.what());
-    if (inspect->parsed()) return pyscope::cli::report_usage(inspect_arguments, error.what());
-    if (why->parsed()) return pyscope::cli::report_usage(why_arguments, error.what());
-    if (ps->parsed()) return pyscope::cli::report_usage(ps_arguments, error.what());
+    if (typed() != verbs.end()) return typed()->report.usage(error.what());
     return explain_usage(argc > 1 ? argv[1] : "", error.what());
   }
-  if (inspect->parsed()) return pyscope::cli::run_inspect(inspect_arguments);
-  if (why->parsed()) return pyscope::cli::run_why(why_arguments);
-  if (ps->parsed()) return pyscope::cli::run_ps(ps_arguments);
-  return pyscope::cli::run_dump(dump_options);
+  return typed()->run();
 }
 
 }  // namespace

@@ -2,29 +2,15 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <string>
-#include <vector>
 
-#include "cli/arguments.hpp"
-#include "pyscope/error.hpp"
 #include "pyscope/processes.hpp"
 
 namespace pyscope::cli {
 
-struct Selection {
-  std::string match;
-  std::string user;
-  std::string unit;
-  std::string container;
+/// --match, --user, --unit and --container.
+void add_selection_options(CLI::App& verb, ProcessFilter& filter);
 
-  [[nodiscard]] bool empty() const {
-    return match.empty() && user.empty() && unit.empty() && container.empty();
-  }
-};
-
-void add_selection_options(CLI::App& verb, Selection& selection);
-
-/// As the library wants it.
-[[nodiscard]] ProcessFilter to_filter(const Selection& selection, const ValueArguments& values);
+/// Whether one of them was given.
+[[nodiscard]] bool selects(const ProcessFilter& filter);
 
 }  // namespace pyscope::cli

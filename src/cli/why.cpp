@@ -4,10 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
-#include <csignal>
+#include <chrono>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/render.hpp"
@@ -16,13 +19,18 @@
 namespace pyscope::cli {
 namespace {
 
-int report(pid_t pid, const Error& error, bool json) {
-  print_error(error);
-  if (json && !write_out(render_json(pid, error, JsonStyle::Pretty, kWhySchema))) {
-    return exit_status(ErrorKind::Failed);
-  }
-  return exit_status(error.kind);
-}
+struct WhyArguments {
+  pid_t pid = 0;
+  std::vector<std::string> threads;
+  std::optional<double> duration;
+  double timeout = 30;
+  std::optional<std::size_t> rate;
+  ValueLimits values;
+  bool native = false;
+  bool json = false;
+  bool verbose = false;
+  std::string color = "auto";
+};
 
 /// A line on the terminal that is written over, and gone at the end.
 class Progress {
@@ -54,69 +62,17 @@ class Progress {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-}  // namespace
-
-CLI::App* add_why(CLI::App& app, WhyArguments& arguments) {
-  CLI::App* why =
-      app.add_subcommand("why", "Say what each thread of a process is doing, and why it is stuck");
-  why->add_option("PID", arguments.pid, "The process to look at")->type_name("");
-  why->add_option("--thread", arguments.threads, "Only this thread, by tid or name (repeatable)")
-      ->type_name("TID|NAME")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  why->add_option("--duration", arguments.duration, "For how long to look: 1s (default), 500ms, 2m")
-      ->type_name("TIME");
-  why->add_option("--rate", arguments.rate, "Samples a second (100)")->type_name("N");
-  why->add_flag("--native", arguments.native,
-                "Name the functions of C, C++ or Rust that threads are in; holds those threads\n"
-                "for a moment, ten times");
-  why->add_flag("--json", arguments.json, "Print JSON");
-  add_value_options(*why, arguments.values, ValueLimits{});
-  why->add_option("--color", arguments.color, "auto (default), always or never")->type_name("WHEN");
-  why->add_flag("-v,--verbose", arguments.verbose, "Tell on stderr what is tried");
-  return why;
-}
-
-int report_usage(const WhyArguments& arguments, const std::string& message) {
-  return report(0, {ErrorKind::Usage, message, "see: pyscope why --help"}, arguments.json);
-}
-
-int run_why(const WhyArguments& arguments) {
-  if (arguments.pid.empty()) return report_usage(arguments, "why needs the PID of a process");
-  const auto pid = parse_positive<pid_t>(arguments.pid);
-  if (!pid) return report_usage(arguments, fmt::format("'{}' is not a PID", arguments.pid));
-  if (arguments.color != "auto" && arguments.color != "always" && arguments.color != "never") {
-    return report_usage(
-        arguments, fmt::format("--color takes auto, always or never, not '{}'", arguments.color));
-  }
+int run(const WhyArguments& arguments, const ErrorReport& report) {
+  if (arguments.pid == 0) return report.usage("why needs the PID of a process");
   WhyOptions options;
   options.threads = arguments.threads;
-  if (!arguments.duration.empty()) {
-    const auto duration = parse_duration(arguments.duration);
-    if (!duration) {
-      return report_usage(
-          arguments, fmt::format("--duration takes a time from 1ms to a day, such as 500ms, 2s or "
-                                 "1m, not '{}'",
-                                 arguments.duration));
-    }
-    options.duration = *duration;
+  if (arguments.duration) options.duration = microseconds(*arguments.duration);
+  options.timeout = milliseconds(arguments.timeout);
+  if (arguments.rate) {
+    options.interval = std::chrono::microseconds(std::chrono::seconds(1)) / *arguments.rate;
   }
-  if (!arguments.rate.empty()) {
-    constexpr std::size_t kMostRate = 10'000;
-    const auto rate = parse_positive<std::size_t>(arguments.rate);
-    if (!rate || *rate > kMostRate) {
-      return report_usage(arguments, fmt::format("--rate takes a number from 1 to {}, not '{}'",
-                                                 kMostRate, arguments.rate));
-    }
-    options.interval = std::chrono::microseconds(1'000'000 / *rate);
-  }
-  auto limits = value_limits(arguments.values, ValueLimits{});
-  if (!limits) return report_usage(arguments, limits.error().message);
-  options.values = *std::move(limits);
-  if (arguments.verbose) {
-    options.log = print_step;
-  }
+  options.values = arguments.values;
+  if (arguments.verbose) options.log = print_step;
   options.native = arguments.native;
   enter_sandbox(options.native ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
   Result<Diagnosis> diagnosis = fail(ErrorKind::Failed, "nothing was looked at");
@@ -129,12 +85,40 @@ int run_why(const WhyArguments& arguments) {
       end_if_unread();
       return !interrupts.caught();
     };
-    diagnosis = diagnose(*pid, options);
+    diagnosis = diagnose(arguments.pid, options);
   }
-  if (!diagnosis) return report(*pid, diagnosis.error(), arguments.json);
+  if (!diagnosis) return report(arguments.pid, diagnosis.error());
   const std::string out = arguments.json ? render_json(*diagnosis)
                                          : render_text(*diagnosis, wants_color(arguments.color));
   return write_out(out) ? 0 : exit_status(ErrorKind::Failed);
+}
+
+}  // namespace
+
+Verb add_why(CLI::App& app) {
+  const auto arguments = std::make_shared<WhyArguments>();
+  CLI::App* why =
+      app.add_subcommand("why", "Say what each thread of a process is doing, and why it is stuck");
+  add_pid_argument(*why, arguments->pid, "The process to look at");
+  add_thread_option(*why, arguments->threads);
+  why->add_option("--duration", arguments->duration,
+                  "For how long to look: 1s (default), 500ms, 2m")
+      ->type_name("TIME")
+      ->transform(duration());
+  add_timeout_option(*why, arguments->timeout, "How long it may take beyond that at the most");
+  constexpr std::uint64_t kMostRate = 10'000;
+  why->add_option("--rate", arguments->rate, "Samples a second (100)")
+      ->type_name("N")
+      ->transform(whole_number(kMostRate));
+  why->add_flag("--native", arguments->native,
+                "Name the functions of C, C++ or Rust that threads are in; holds those threads\n"
+                "for a moment, ten times");
+  why->add_flag("--json", arguments->json, "Print JSON");
+  add_value_options(*why, arguments->values);
+  add_color_option(*why, arguments->color);
+  add_verbose_option(*why, arguments->verbose);
+  const ErrorReport report(*why, kWhySchema, JsonStyle::Pretty);
+  return {why, report, [arguments, report] { return run(*arguments, report); }};
 }
 
 }  // namespace pyscope::cli

@@ -16,8 +16,6 @@
 namespace pyscope {
 namespace {
 
-constexpr std::string_view kSchema = "pyscope.dump/1";
-
 std::string_view name_of(ThreadState state) {
   switch (state) {
     case ThreadState::Unknown:
@@ -191,7 +189,7 @@ void JsonRenderer<Writer>::write(const Snapshot& snapshot) {
 template <class Writer>
 void JsonRenderer<Writer>::write_header(const Snapshot& snapshot) {
   key("schema");
-  ascii(kSchema);
+  ascii(kDumpSchema);
   key("pyscope");
   ascii(PYSCOPE_VERSION);
   key("captured_at");

@@ -959,7 +959,7 @@ TEST_CASE("native frames go together with the other options", "[live]") {
   SECTION("a value that it doesn't have") {
     const Outcome wrong = run_pyscope({"dump", "--native=some", pid});
     CHECK(wrong.status == 2);
-    CHECK(wrong.err.find("--native takes no value, full or all, not 'some'") != std::string::npos);
+    CHECK(wrong.err.find("--native: takes no value, full or all, not 'some'") != std::string::npos);
   }
   CHECK(goes_on(target.pid()));
 }

@@ -80,7 +80,8 @@ TEST_CASE("the version and the help are data on stdout", "[live]") {
         "--no-group", "--color",      "--verbose",   "--help",      "--pause",
         "--locals",   "--max-string", "--max-items", "--max-depth", "--show-secrets",
         "--secret",   "--watch",      "--children",  "--all",       "--match",
-        "--user",     "--unit",       "--container", "--jobs",      "--native"}) {
+        "--user",     "--unit",       "--container", "--jobs",      "--native",
+        "--timeout"}) {
     INFO(option);
     CHECK(help.out.find(option) != std::string::npos);
   }
@@ -273,4 +274,77 @@ TEST_CASE("a watched process is dumped again and again, with what changed", "[li
   CHECK(text.finish().status == 3);
   CHECK(run_pyscope({"dump", "1", "2", "--watch", "1"}).status == 2);
   CHECK(run_pyscope({"dump", "1", "--watch", "0"}).status == 2);
+}
+
+TEST_CASE("a value that makes no sense is bad usage, and said to be", "[live]") {
+  struct Row {
+    std::vector<std::string> arguments;
+    std::string message;
+  };
+  const std::string many(400, '9');
+  const std::string whole = ": takes a number from 1 to ";
+  const std::string time = ": takes a time from 1ms to a day, such as 0.5, 500ms or 2s, not ";
+  const std::vector<Row> rows = {
+      {{"dump", ""}, "PID" + whole + "2147483647, not ''"},
+      {{"dump", "shop"}, "PID" + whole + "2147483647, not 'shop'"},
+      {{"dump", "4294967297"}, "PID" + whole + "2147483647, not '4294967297'"},
+      {{"dump", "0x10"}, "PID" + whole + "2147483647, not '0x10'"},
+      {{"dump", "1", "--frames", ""}, "--frames" + whole + "1000000000, not ''"},
+      {{"dump", "1", "--frames", "0"}, "--frames" + whole + "1000000000, not '0'"},
+      {{"dump", "1", "--frames", "00"}, "--frames" + whole + "1000000000, not '00'"},
+      {{"dump", "1", "--frames", "+1"}, "--frames" + whole + "1000000000, not '+1'"},
+      {{"dump", "1", "--frames", " 1"}, "--frames" + whole + "1000000000, not ' 1'"},
+      {{"dump", "1", "--frames", many}, "--frames" + whole + "1000000000, not '" + many + "'"},
+      {{"dump", "1", "--jobs", "65"}, "--jobs" + whole + "64, not '65'"},
+      {{"why", "1", "--rate", many}, "--rate" + whole + "10000, not '" + many + "'"},
+      {{"inspect", "1", "x", "--max-depth", "100000"}, "--max-depth" + whole},
+      {{"dump", "1", "--max-items", many}, "--max-items" + whole},
+      {{"dump", "1", "--watch", ""}, "--watch" + time + "''"},
+      {{"dump", "1", "--watch", "0"}, "--watch" + time + "'0'"},
+      {{"inspect", "1", "x", "--watch", "1e400"}, "--watch" + time + "'1e400'"},
+      {{"inspect", "1", "x", "--watch", "ms"}, "--watch" + time + "'ms'"},
+      {{"why", "1", "--duration", "nan"}, "--duration" + time + "'nan'"},
+      {{"why", "1", "--duration", "25h"}, "--duration" + time + "'25h'"},
+      {{"why", "1", "--duration", "5 parsecs"}, "--duration" + time + "'5 parsecs'"},
+      {{"dump", "1", "--timeout", "0"}, "--timeout" + time + "'0'"},
+      {{"why", "1", "--timeout", "-1"}, "--timeout" + time + "'-1'"},
+      {{"inspect", "1", "x", "--timeout", ""}, "--timeout" + time + "''"},
+      {{"dump", "1", "--thread", ""}, "--thread: is empty"},
+      {{"why", "1", "--thread", ""}, "--thread: is empty"},
+      {{"inspect", "1", "x", "--thread", ""}, "--thread: is empty"},
+      {{"inspect", "1", "x", "--frame", ""}, "--frame: is empty"},
+      {{"ps", "--user", ""}, "--user: is empty"},
+      {{"ps", "--color", "red"}, "--color: takes auto, always or never, not 'red'"},
+      {{"dump", "1", "--color", ""}, "--color: takes auto, always or never, not ''"},
+  };
+  for (const Row& row : rows) {
+    std::vector<std::string> arguments = row.arguments;
+    CAPTURE(arguments);
+    const Outcome text = run_pyscope(arguments);
+    CHECK(text.status == 2);
+    CHECK(text.out.empty());
+    CHECK(text.err.starts_with("pyscope: " + row.message));
+    CHECK(text.err.ends_with("see: pyscope " + arguments.front() + " --help\n"));
+    // The option stands behind the one that is wrong.
+    arguments.emplace_back("--json");
+    const Outcome document = run_pyscope(arguments);
+    CHECK(document.status == 2);
+    const json error = json::parse(document.out);
+    CHECK(error.at("schema") == "pyscope." + arguments.front() + "/1");
+    CHECK(error.at("error").at("code") == "usage");
+    CHECK(error.at("error").at("message").get<std::string>().starts_with(row.message));
+  }
+}
+
+TEST_CASE("a number may begin with zeros, and a time have a fraction and a unit", "[live]") {
+  const EqualThreads threads(1);
+  const std::string pid = "00" + std::to_string(threads.target.pid());
+  for (const char* timeout : {"30", "1.5m", "7500ms", "0.5h", ".9e1s"}) {
+    CAPTURE(timeout);
+    const Outcome text = run_pyscope({"dump", pid, "--frames", "010", "--timeout", timeout});
+    CHECK(text.status == 0);
+    CHECK(text.err.empty());
+  }
+  CHECK(run_pyscope({"why", pid, "--duration", "20ms", "--timeout", "20"}).status == 0);
+  CHECK(run_pyscope({"inspect", pid, "lock", "--timeout", "20"}).status == 0);
 }

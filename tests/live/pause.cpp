@@ -130,7 +130,7 @@ TEST_CASE("a PID may follow the option to pause, which takes no other value than
   CHECK(run_pyscope({"dump", "--pause", std::to_string(target.pid())}).status == 0);
   const Outcome wrong = run_pyscope({"dump", "--pause=some", std::to_string(target.pid())});
   CHECK(wrong.status == 2);
-  CHECK(wrong.err.find("--pause takes no value, or all, not 'some'") != std::string::npos);
+  CHECK(wrong.err.find("--pause: takes no value, or all, not 'some'") != std::string::npos);
 }
 
 TEST_CASE("a process that was stopped stays stopped when it is paused", "[live]") {

@@ -1,0 +1,24 @@
+#include "cli/verb.hpp"
+
+#include <fmt/core.h>
+
+#include "cli/terminal.hpp"
+
+namespace pyscope::cli {
+
+int ErrorReport::operator()(pid_t pid, const Error& error, JsonStyle style) const {
+  print_error(error);
+  // Not by a variable that --json sets: where an option before it is wrong, it isn't set yet.
+  const bool json = verb_.get_option("--json")->count() > 0;
+  if (json && !write_out(render_json(pid, error, style, schema_))) {
+    return exit_status(ErrorKind::Failed);
+  }
+  return exit_status(error.kind);
+}
+
+int ErrorReport::usage(const std::string& message) const {
+  return (*this)(
+      0, {ErrorKind::Usage, message, fmt::format("see: pyscope {} --help", verb_.get_name())});
+}
+
+}  // namespace pyscope::cli

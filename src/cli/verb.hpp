@@ -1,0 +1,43 @@
+// What all verbs are to main(): options, a function that runs them, and one way to tell of errors.
+#pragma once
+
+#include <sys/types.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "pyscope/error.hpp"
+#include "pyscope/render.hpp"
+
+namespace pyscope::cli {
+
+/// Tells of errors on stderr, and on stdout too where the command line has --json.
+class ErrorReport {
+ public:
+  /// `schema` is that of the verb's documents; `style` is theirs where nothing else is said.
+  ErrorReport(const CLI::App& verb, std::string_view schema, JsonStyle style)
+      : verb_(verb), schema_(schema), style_(style) {}
+
+  /// Returns the exit status.
+  [[nodiscard]] int operator()(pid_t pid, const Error& error) const {
+    return (*this)(pid, error, style_);
+  }
+  [[nodiscard]] int operator()(pid_t pid, const Error& error, JsonStyle style) const;
+  /// The command line can't be understood.
+  [[nodiscard]] int usage(const std::string& message) const;
+
+ private:
+  const CLI::App& verb_;
+  std::string_view schema_;
+  JsonStyle style_;
+};
+
+struct Verb {
+  const CLI::App* command;
+  ErrorReport report;
+  std::function<int()> run;  // once the command line was parsed; returns the exit status
+};
+
+}  // namespace pyscope::cli
