@@ -8,6 +8,9 @@ namespace pyscope {
 
 /// How much of the values of variables is read.
 struct ValueLimits {
+  /// No value is followed deeper than this, whatever max_depth says.
+  static constexpr std::size_t kDeepest = 200;
+
   std::size_t max_string = 200;  // characters of a str, bytes of a bytes object
   std::size_t max_items = 20;    // of one container, attributes of one object
   std::size_t max_depth = 4;     // of containers within containers

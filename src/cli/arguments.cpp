@@ -125,7 +125,7 @@ void add_secret_options(CLI::App& verb, ValueLimits& limits) {
 
 void add_value_options(CLI::App& verb, ValueLimits& limits) {
   constexpr std::uint64_t kMost = 1'000'000'000;
-  constexpr std::uint64_t kMostDepth = 1000;
+  constexpr std::uint64_t kMostDepth = ValueLimits::kDeepest;
   const auto add = [&](const char* name, std::size_t& limit, std::uint64_t most,
                        std::string_view description) {
     verb.add_option(name, limit, fmt::format("{} ({})", description, limit))

@@ -119,6 +119,8 @@ Result<std::optional<std::uint64_t>> find_key(const Reader& reader, const DictKe
   constexpr std::uint64_t kBatch = 64;
   std::vector<RemoteAddr> batch;
   const std::uint64_t count = std::min<std::uint64_t>(keys.count, limit);
+  const auto characters = static_cast<std::uint64_t>(
+      std::count_if(name.begin(), name.end(), [](char c) { return (c & 0xC0) != 0x80; }));
   for (std::uint64_t first = 0; first < count; first += kBatch) {
     const std::uint64_t n = std::min(kBatch, count - first);
     const auto entries =
@@ -133,8 +135,8 @@ Result<std::optional<std::uint64_t>> find_key(const Reader& reader, const DictKe
       if (!batch[i].is_plausible_pointer()) continue;
       // The length rules out nearly all keys without reading their characters.
       const auto length = reader.field<std::uint64_t>(batch[i], Field::UnicodeLength);
-      if (!length || *length != name.size() || !is_str(reader, batch[i])) continue;
-      const auto text = read_str(reader, batch[i], name.size());
+      if (!length || *length != characters || !is_str(reader, batch[i])) continue;
+      const auto text = read_str(reader, batch[i], characters);
       if (text && *text == name) return first + i;
     }
   }

@@ -8,9 +8,12 @@
 
 #include "frames/variables.hpp"
 #include "memory/page_cache.hpp"
+#include "values/contents.hpp"
+#include "values/decoder.hpp"
 #include "values/object_items.hpp"
 #include "values/object_path.hpp"
 #include "values/plain_value.hpp"
+#include "values/repr.hpp"
 #include "values/secrets.hpp"
 
 namespace pyscope {
@@ -200,10 +203,12 @@ class Reading {
       value.address = found->object.raw();
       ReprBudget budget = generous_budget();
       const ValueLimits limits = options_.list ? limits_of_a_line() : options_.values;
-      repr = ReprWriter(objects_, limits, budget).write(found->object, found->name);
+      const Value decoded =
+          ValueDecoder(objects_, limits, budget).decode(found->object, found->name);
+      repr = render_repr(decoded, reader_.layout().unicode, budget);
       const bool secret = !options_.values.show_secrets &&
                           SecretNames(options_.values.secret_names).matches(found->name);
-      if (!secret) value.value = read_plain_value(objects_, found->object, options_.values);
+      if (!secret) value.value = plain(found->object, decoded);
       if (options_.list) list(found->object, value);
     }
     value.type = std::move(repr.type);
@@ -211,6 +216,14 @@ class Reading {
     value.detail = std::move(repr.detail);
     value.truncated = repr.truncated;
     return value;
+  }
+
+  /// The object in JSON's form. What was decoded for a line of a list is cut sooner than that.
+  std::optional<PlainValue> plain(RemoteAddr object, const Value& decoded) {
+    if (!options_.list || !decoded.truncated) return plain_value(decoded, options_.values);
+    ReprBudget budget;
+    return plain_value(ValueDecoder(objects_, options_.values, budget).decode(object, ""),
+                       options_.values);
   }
 
   static ReprBudget generous_budget() {

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <bitset>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -359,6 +360,12 @@ struct GeneratorStates {
   std::int8_t completed = 1;
 };
 
+struct UnicodeVersion {
+  std::uint8_t major = 0;
+  std::uint8_t minor = 0;
+  friend constexpr auto operator<=>(const UnicodeVersion&, const UnicodeVersion&) = default;
+};
+
 /// What pyscope knows of one minor version, in builds with a GIL or in free-threaded ones. Debug
 /// builds have the same structures, as far as they are read.
 struct PythonLayout {
@@ -399,6 +406,9 @@ struct PythonLayout {
 
   GeneratorStates generator = {};
   StrStateBits str_state = {};
+
+  /// The Unicode version by which repr() escapes characters.
+  UnicodeVersion unicode = {};
 
   /// Whether repr() of a bytearray escapes a single quote between double ones (until 3.14).
   bool bytearray_escapes_quotes = true;

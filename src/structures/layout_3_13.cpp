@@ -143,6 +143,7 @@ const PythonLayout kLayout313 = {
     .rlock_is_semaphore = true,
     .with_keeps_bound_exit = true,
     .with_except_start = 44,
+    .unicode = {15, 1},
 };
 
 }  // namespace pyscope

@@ -153,6 +153,7 @@ const PythonLayout kLayout314 = {
     .rlock_count_missing = 1,
     .backward_jumps = kBackwardJumps,
     .with_except_start = 43,
+    .unicode = {16, 0},
 };
 
 }  // namespace pyscope

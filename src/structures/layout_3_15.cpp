@@ -161,6 +161,7 @@ const PythonLayout kLayout315 = {
     .backward_jumps = kBackwardJumps,
     .with_except_start = 41,
     .generator = {.suspended = 1, .executing = 4, .completed = 5},
+    .unicode = {17, 0},
     .bytearray_escapes_quotes = false,
 };
 

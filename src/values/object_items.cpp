@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "values/object_path.hpp"
+#include "values/contents.hpp"
 #include "values/repr.hpp"
 
 namespace pyscope {
@@ -74,31 +74,20 @@ class ItemLister {
 
   /// What a builtin container holds, as far as a path leads there.
   void contents(RemoteAddr object, const ObjectType& type) {
-    const std::string& builtin = type.builtin;
-    if (builtin == "dict" || builtin == "frozendict" || builtin == "collections.OrderedDict" ||
-        builtin == "collections.defaultdict") {
-      entries(object);
-      return;
+    const ContainerKind kind = container_kind(type);
+    if (kind == ContainerKind::Dict || kind == ContainerKind::OrderedDict) {
+      entries(object, kind);
+    } else if (kind == ContainerKind::List || kind == ContainerKind::Tuple) {
+      const auto items = read_sequence_prefix(reader_, object, kind, most_);
+      if (!items) return;
+      for (std::size_t i = 0; i < items->items.size(); ++i)
+        add({fmt::format("[{}]", i), {}, {}, items->items[i]});
+      found_.left_out += items->count - items->items.size();
     }
-    RemoteAddr items;
-    if (builtin == "list") {
-      items = reader_.pointer(object, Field::ListObItem).value_or(RemoteAddr{});
-    } else if (builtin == "tuple") {
-      items = object + reader_.offsets()[Field::TupleObItem];
-    }
-    const auto length = length_of(reader_, object, type);
-    if (!items || !length) return;
-    const std::uint64_t shown = std::min<std::uint64_t>(*length, most_);
-    std::vector<std::uint64_t> pointers(shown);
-    if (shown == 0 || !reader_.memory().read(items, std::as_writable_bytes(std::span{pointers})))
-      return;
-    for (std::uint64_t i = 0; i < shown; ++i)
-      add({fmt::format("[{}]", i), {}, {}, RemoteAddr{pointers[i]}});
-    found_.left_out += *length - shown;
   }
 
-  void entries(RemoteAddr dict) {
-    const auto prefix = read_dict_prefix(reader_, dict, most_);
+  void entries(RemoteAddr dict, ContainerKind kind) {
+    const auto prefix = read_entries(reader_, dict, kind, most_);
     if (!prefix) return;
     ValueLimits limits;
     limits.max_depth = 1;

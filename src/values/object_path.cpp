@@ -1,13 +1,19 @@
 #include "values/object_path.hpp"
 
 #include <fmt/format.h>
+#include <utf8proc.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <numeric>
+
+#include "values/contents.hpp"
+#include "values/quoting.hpp"
 
 #include "base/lower_case.hpp"
 
@@ -22,6 +28,18 @@ bool is_name(std::string_view text) {
   return !text.empty() && starts_name(text.front()) &&
          std::all_of(text.begin(), text.end(),
                      [](char c) { return starts_name(c) || (c >= '0' && c <= '9'); });
+}
+
+/// A name as Python's compiler makes it: identifiers are normalised to NFKC, so that ﬁ is fi.
+std::string identifier(std::string_view name) {
+  const auto options =
+      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
+  utf8proc_uint8_t* made = nullptr;
+  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(name.data()),
+                                 static_cast<utf8proc_ssize_t>(name.size()), &made, options);
+  const std::unique_ptr<utf8proc_uint8_t, void (*)(void*)> owner(made, std::free);
+  if (size < 0) return std::string(name);  // it isn't UTF-8
+  return {reinterpret_cast<const char*>(made), static_cast<std::size_t>(size)};
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -150,7 +168,7 @@ Result<std::vector<PathStep>> parse_steps(std::string_view text) {
       if (!is_name(text.substr(at, end - at))) return wrong(at, "no name");
       if (!steps.empty() && text[at - 1] != '.') return wrong(at, "no dot");
       PathStep step;
-      step.text = text.substr(at, end - at);
+      step.text = identifier(text.substr(at, end - at));
       steps.push_back(std::move(step));
       at = end;
     }
@@ -280,26 +298,6 @@ std::string nearest_hint(std::string_view wanted, const std::vector<std::string>
                 names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kMostShown)),
                 ", "),
       all ? "" : fmt::format(" and {} more", names.size() - kMostShown));
-}
-
-std::optional<std::uint64_t> length_of(const Reader& reader, RemoteAddr object,
-                                       const ObjectType& type) {
-  const auto known = [](const Result<std::uint64_t>& length) {
-    return length ? std::optional(*length) : std::nullopt;
-  };
-  const std::string& builtin = type.builtin;
-  if (builtin == "str") return known(reader.field<std::uint64_t>(object, Field::UnicodeLength));
-  // PySetObject.used, PyDictObject.ma_used; of all others it is ob_size.
-  constexpr std::uint64_t kSetUsed = 24;
-  constexpr std::uint64_t kSize = 16;
-  if (builtin == "set" || builtin == "frozenset") {
-    return known(reader.value<std::uint64_t>(object, kSetUsed));
-  }
-  static constexpr auto kSized = std::to_array<std::string_view>(
-      {"bytes", "bytearray", "tuple", "list", "dict", "frozendict", "collections.OrderedDict",
-       "collections.defaultdict", "collections.deque", "array.array"});
-  if (std::find(kSized.begin(), kSized.end(), builtin) == kSized.end()) return std::nullopt;
-  return known(reader.value<std::uint64_t>(object, kSize));
 }
 
 RemoteAddr PathResolver::module(std::string_view name) {
@@ -515,10 +513,6 @@ Result<FoundObject> PathResolver::subscript(const ObjectPath& path, std::size_t 
   const ObjectType& type = **described;
   const std::string& builtin = type.builtin;
   const auto length = length_of(reader_, object, type);
-  const auto item_at = [&](Result<RemoteAddr> item) -> Result<FoundObject> {
-    if (!item) return fail(path.text, item.error());
-    return FoundObject{*item, {}, {}, {}};
-  };
   const auto nothing = [&](std::string text, std::string type_name) {
     FoundObject found;
     found.plain = Repr{std::move(text), std::move(type_name), false, {}};
@@ -529,8 +523,8 @@ Result<FoundObject> PathResolver::subscript(const ObjectPath& path, std::size_t 
     if (!mapping) return fail(path.text, mapping.error());
     return dict_entry(path, step, *mapping);
   }
-  if (builtin == "dict" || builtin == "frozendict" || builtin == "collections.OrderedDict" ||
-      builtin == "collections.defaultdict") {
+  const ContainerKind kind = container_kind(type);
+  if (kind == ContainerKind::Dict || kind == ContainerKind::OrderedDict) {
     return dict_entry(path, step, object);
   }
   static constexpr auto kSequences = std::to_array<std::string_view>(
@@ -543,13 +537,10 @@ Result<FoundObject> PathResolver::subscript(const ObjectPath& path, std::size_t 
   }
   const auto index = index_of(path, step, *length, type.label());
   if (!index) return fail(index.error());
-  if (builtin == "tuple") {
-    return item_at(reader_.pointer(object, reader_.offsets()[Field::TupleObItem] + 8 * *index));
-  }
-  if (builtin == "list") {
-    const auto items = reader_.pointer(object, Field::ListObItem);
-    if (!items) return fail(path.text, items.error());
-    return item_at(reader_.pointer(*items, 8 * *index));
+  if (kind != ContainerKind::None) {
+    const auto item = read_item(reader_, object, kind, *index);
+    if (!item) return fail(path.text, item.error());
+    return FoundObject{*item, {}, {}, {}};
   }
   if (builtin == "str") {
     constexpr std::uint64_t kMostCharacters = 1U << 24U;
@@ -558,37 +549,16 @@ Result<FoundObject> PathResolver::subscript(const ObjectPath& path, std::size_t 
     }
     const auto prefix = read_str_prefix(reader_, object, *index + 1);
     if (!prefix) return fail(path.text, prefix.error());
-    return nothing(quoted(std::u32string(1, prefix->characters[*index])), "str");
+    return nothing(
+        quoted(std::u32string_view(prefix->characters).substr(*index, 1), reader_.layout().unicode),
+        "str");
   }
-  if (builtin == "bytes" || builtin == "bytearray") {
-    constexpr std::uint64_t kStart = 40;  // PyByteArrayObject.ob_start
-    const auto data =
-        builtin == "bytes"
-            ? Result<std::uint64_t>(object.raw() + reader_.offsets()[Field::BytesObSval])
-            : reader_.value<std::uint64_t>(object, kStart);
-    if (!data) return fail(path.text, data.error());
-    const auto byte = reader_.value<std::uint8_t>(RemoteAddr{*data}, *index);
-    if (!byte) return fail(path.text, byte.error());
-    return nothing(std::to_string(*byte), "int");
-  }
-  // A deque: blocks of (left link, 64 items, right link).
-  constexpr std::uint64_t kBlockItems = 64;
-  auto block = reader_.pointer(object, 24);
-  const auto left = reader_.value<std::uint64_t>(object, 40);
-  if (!block) return fail(path.text, block.error());
-  if (!left) return fail(path.text, left.error());
-  if (*left >= kBlockItems)
-    return fail(ErrorKind::Malformed, path.text + ": a deque with a bad index");
-  constexpr std::uint64_t kMostBlocks = 1U << 16U;
-  const std::uint64_t blocks = (*left + *index) / kBlockItems;
-  if (blocks > kMostBlocks) {
-    return fail(ErrorKind::Usage, fmt::format("{}: that far into a deque isn't read", path.text));
-  }
-  for (std::uint64_t i = 0; i < blocks; ++i) {
-    block = reader_.pointer(*block, 8 + kBlockItems * 8);
-    if (!block) return fail(path.text, block.error());
-  }
-  return item_at(reader_.pointer(*block, 8 + (*left + *index) % kBlockItems * 8));
+  const auto bytes =
+      builtin == "bytes" ? find_bytes(reader_, object) : find_byte_array(reader_, object);
+  if (!bytes) return fail(path.text, bytes.error());
+  const auto byte = reader_.value<std::uint8_t>(bytes->start, *index);
+  if (!byte) return fail(path.text, byte.error());
+  return nothing(std::to_string(*byte), "int");
 }
 
 Result<FoundObject> PathResolver::dict_entry(const ObjectPath& path, std::size_t step,

@@ -96,8 +96,4 @@ class PathResolver {
 [[nodiscard]] std::string nearest_hint(std::string_view wanted,
                                        const std::vector<std::string>& names);
 
-/// len() of a builtin container or string, or of one derived from it.
-[[nodiscard]] std::optional<std::uint64_t> length_of(const Reader& reader, RemoteAddr object,
-                                                     const ObjectType& type);
-
 }  // namespace pyscope

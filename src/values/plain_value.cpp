@@ -1,137 +1,93 @@
 #include "values/plain_value.hpp"
 
-#include <fmt/core.h>
-
-#include <cmath>
-
-#include "values/repr.hpp"
+#include "python/objects.hpp"
+#include "values/secrets.hpp"
 
 namespace pyscope {
 namespace {
 
-class PlainReader {
- public:
-  PlainReader(ObjectReader& objects, const ValueLimits& limits)
-      : objects_(objects),
-        reader_(objects.reader()),
-        limits_(limits),
-        secrets_(limits.secret_names) {}
+using Kind = ValueNode::Kind;
 
-  std::optional<PlainValue> read(RemoteAddr object, std::size_t depth) {
-    using Kind = PlainValue::Kind;
-    if (objects_left_ == 0) return std::nullopt;
-    --objects_left_;
-    const auto described = objects_.type_of(object);
-    if (!described || !(*described)->exact) return std::nullopt;
-    const std::string& type = (*described)->full_name;
+class PlainRenderer {
+ public:
+  explicit PlainRenderer(const ValueLimits& limits)
+      : show_secrets_(limits.show_secrets), secrets_(limits.secret_names) {}
+
+  std::optional<PlainValue> render(const ValueNode& node) {
+    constexpr std::size_t kMostNodes = 200'000;
+    if (node.type == nullptr || !node.type->exact || ++nodes_ > kMostNodes) return std::nullopt;
     PlainValue value;
-    if (type == "NoneType") return value;
-    if (type == "bool") {
-      const auto number = read_unsigned(reader_, object);
-      if (!number) return std::nullopt;
-      value.kind = Kind::Bool;
-      value.boolean = *number != 0;
-      return value;
+    switch (node.kind) {
+      case Kind::None:
+        return value;
+      case Kind::Bool:
+        value.kind = PlainValue::Kind::Bool;
+        value.boolean = node.text == "True";
+        return value;
+      case Kind::Integer:
+      case Kind::Float:
+        if (node.text == "nan" || node.text.ends_with("inf")) return std::nullopt;
+        value.kind = PlainValue::Kind::Number;
+        value.text = node.text;
+        return value;
+      case Kind::String:
+        if (has_surrogate(node.text)) return std::nullopt;
+        value.kind = PlainValue::Kind::String;
+        value.text = node.text;
+        return value;
+      case Kind::List:
+      case Kind::Tuple:
+        value.kind = PlainValue::Kind::Array;
+        return add_items(std::move(value), *node.parts);
+      case Kind::Dict:
+        value.kind = PlainValue::Kind::Object;
+        if (!add_names(value, *node.parts)) return std::nullopt;
+        return add_items(std::move(value), *node.parts);
+      default:
+        return std::nullopt;
     }
-    if (type == "int") {
-      ReprBudget budget;
-      Repr text = ReprWriter(objects_, limits_, budget).write(object, "");
-      if (text.truncated) return std::nullopt;
-      value.kind = Kind::Number;
-      value.text = std::move(text.text);
-      return value;
-    }
-    if (type == "float") return number(object);
-    if (type == "str") {
-      auto text = string(object);
-      if (!text) return std::nullopt;
-      value.kind = Kind::String;
-      value.text = *std::move(text);
-      return value;
-    }
-    if (depth >= limits_.max_depth) return std::nullopt;
-    if (type == "list" || type == "tuple") return array(object, type == "list", depth);
-    if (type == "dict") return dict(object, depth);
-    return std::nullopt;
   }
 
  private:
-  std::optional<PlainValue> number(RemoteAddr object) {
-    const auto content = reader_.field<double>(object, Field::FloatObFval);
-    if (!content || !std::isfinite(*content)) return std::nullopt;
-    PlainValue value;
-    value.kind = PlainValue::Kind::Number;
-    value.text = fmt::format("{}", *content);
-    // That it is no int shows in JSON, too.
-    if (value.text.find_first_of(".e") == std::string::npos) value.text += ".0";
-    return value;
-  }
-
-  std::optional<std::string> string(RemoteAddr object) {
-    const auto prefix = read_str_prefix(reader_, object, limits_.max_string);
-    if (!prefix || prefix->length > prefix->characters.size()) return std::nullopt;
-    std::u32string characters = prefix->characters;
-    if (!limits_.show_secrets && mask_url_users(characters)) return std::nullopt;
-    std::string text;
-    for (const char32_t c : characters) {
-      constexpr char32_t kFirstSurrogate = 0xD800;
-      constexpr char32_t kLastSurrogate = 0xDFFF;
-      if (c >= kFirstSurrogate && c <= kLastSurrogate) return std::nullopt;
-      append_utf8(text, c);
-    }
-    return text;
-  }
-
-  std::optional<PlainValue> array(RemoteAddr object, bool list, std::size_t depth) {
-    const auto size =
-        reader_.field<std::uint64_t>(object, list ? Field::ListObSize : Field::TupleObSize);
-    const auto items = list ? reader_.pointer(object, Field::ListObItem)
-                            : Result<RemoteAddr>(object + reader_.offsets()[Field::TupleObItem]);
-    if (!size || !items || *size > limits_.max_items) return std::nullopt;
-    std::vector<std::uint64_t> pointers(*size);
-    if (*size > 0 && !reader_.memory().read(*items, std::as_writable_bytes(std::span{pointers}))) {
-      return std::nullopt;
-    }
-    PlainValue value;
-    value.kind = PlainValue::Kind::Array;
-    for (const std::uint64_t pointer : pointers) {
-      auto item = read(RemoteAddr{pointer}, depth + 1);
-      if (!item) return std::nullopt;
-      value.items.push_back(*std::move(item));
-    }
-    return value;
-  }
-
-  std::optional<PlainValue> dict(RemoteAddr object, std::size_t depth) {
-    const auto prefix = read_dict_prefix(reader_, object, limits_.max_items);
-    if (!prefix || prefix->count > prefix->items.size()) return std::nullopt;
-    PlainValue value;
-    value.kind = PlainValue::Kind::Object;
-    for (const auto& [key, item] : prefix->items) {
-      const auto type = objects_.type_of(key);
-      if (!type || (*type)->full_name != "str") return std::nullopt;
-      auto name = string(key);
-      if (!name || (!limits_.show_secrets && secrets_.matches(*name))) return std::nullopt;
-      auto plain = read(item, depth + 1);
+  std::optional<PlainValue> add_items(PlainValue value, const ValueParts& parts) {
+    value.items.reserve(parts.values.size());
+    for (const ValueNode& item : parts.values) {
+      auto plain = render(item);
       if (!plain) return std::nullopt;
-      value.names.push_back(*std::move(name));
       value.items.push_back(*std::move(plain));
     }
     return value;
   }
 
-  ObjectReader& objects_;
-  const Reader& reader_;
-  const ValueLimits& limits_;
+  bool add_names(PlainValue& value, const ValueParts& parts) {
+    for (const ValueNode& key : parts.keys) {
+      auto name = render(key);
+      if (!name || name->kind != PlainValue::Kind::String) return false;
+      if (!show_secrets_ && secrets_.matches(name->text)) return false;
+      value.names.push_back(std::move(name->text));
+    }
+    return true;
+  }
+
+  /// Surrogates are three bytes, of which the first two are in these ranges.
+  static bool has_surrogate(std::string_view utf8) {
+    for (std::size_t i = utf8.find('\xED'); i != std::string_view::npos;
+         i = utf8.find('\xED', i + 1)) {
+      if (i + 1 < utf8.size() && static_cast<unsigned char>(utf8[i + 1]) >= 0xA0) return true;
+    }
+    return false;
+  }
+
+  bool show_secrets_;
   SecretNames secrets_;
-  std::size_t objects_left_ = 200'000;
+  std::size_t nodes_ = 0;
 };
 
 }  // namespace
 
-std::optional<PlainValue> read_plain_value(ObjectReader& objects, RemoteAddr object,
-                                           const ValueLimits& limits) {
-  return PlainReader(objects, limits).read(object, 0);
+std::optional<PlainValue> plain_value(const Value& value, const ValueLimits& limits) {
+  if (value.truncated) return std::nullopt;
+  return PlainRenderer(limits).render(value.root);
 }
 
 }  // namespace pyscope

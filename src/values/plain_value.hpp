@@ -4,13 +4,12 @@
 
 #include "pyscope/plain_value.hpp"
 #include "pyscope/value_limits.hpp"
-#include "python/objects.hpp"
+#include "values/value.hpp"
 
 namespace pyscope {
 
-/// The object as a plain value; nothing if it is none, or if the limits would cut it or secrets
-/// would be shown. Only the builtin types themselves: a subclass says more than JSON can.
-[[nodiscard]] std::optional<PlainValue> read_plain_value(ObjectReader& objects, RemoteAddr object,
-                                                         const ValueLimits& limits);
+/// The value as a plain one; nothing if it is none, or if something is left out or masked. Only the
+/// builtin types themselves: a subclass says more than JSON can. `limits` tell what is a secret.
+[[nodiscard]] std::optional<PlainValue> plain_value(const Value& value, const ValueLimits& limits);
 
 }  // namespace pyscope

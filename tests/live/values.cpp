@@ -275,7 +275,10 @@ TEST_CASE("values in memory that makes no sense are never the end of it", "[live
       const auto object = resolver.from_modules(*path);
       if (!object || object->plain) continue;
       CHECK(pyscope::list_items(objects, object->object, 50).items.size() <= 50);
-      (void)pyscope::read_plain_value(objects, object->object, {});
+      pyscope::ReprBudget budget;
+      const pyscope::ValueLimits limits;
+      (void)pyscope::plain_value(
+          pyscope::ValueDecoder(objects, limits, budget).decode(object->object, ""), limits);
     }
   }
 }

@@ -1,0 +1,141 @@
+// array.array and memoryview.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "values/decoder.hpp"
+#include "values/number_text.hpp"
+
+namespace pyscope {
+namespace {
+
+/// The first of these numbers, one part of the node each.
+template <class T>
+Result<void> add_numbers(ValueDecoder& d, ValueNode& node, RemoteAddr data, std::uint64_t count) {
+  constexpr std::uint64_t kBatch = 1024;
+  std::array<T, kBatch> batch;
+  const std::uint64_t shown = std::min(count, d.most_items());
+  std::uint64_t added = 0;
+  while (added < shown) {
+    const std::uint64_t n = std::min(kBatch, shown - added);
+    if (auto ok = d.reader().memory().read(data + added * sizeof(T),
+                                           std::as_writable_bytes(std::span{batch}.first(n)));
+        !ok) {
+      return ok;
+    }
+    for (std::uint64_t i = 0; i < n; ++i) {
+      if (!d.take_node()) {
+        d.leave_out(node, count - added);
+        return {};
+      }
+      if constexpr (std::is_floating_point_v<T>) {
+        // Python makes a double of a float first.
+        append(node, leaf(float_text(static_cast<double>(batch[i]), true)));
+      } else {
+        append(node, leaf(std::to_string(batch[i])));
+      }
+      ++added;
+    }
+  }
+  d.leave_out(node, count - added);
+  return {};
+}
+
+using AddNumbers = Result<void> (*)(ValueDecoder&, ValueNode&, RemoteAddr, std::uint64_t);
+
+AddNumbers numbers_of(char code) {
+  switch (code) {
+    case 'b':
+      return add_numbers<std::int8_t>;
+    case 'B':
+      return add_numbers<std::uint8_t>;
+    case 'h':
+      return add_numbers<std::int16_t>;
+    case 'H':
+      return add_numbers<std::uint16_t>;
+    case 'i':
+      return add_numbers<std::int32_t>;
+    case 'I':
+      return add_numbers<std::uint32_t>;
+    case 'l':
+    case 'q':
+      return add_numbers<std::int64_t>;
+    case 'L':
+    case 'Q':
+      return add_numbers<std::uint64_t>;
+    case 'f':
+      return add_numbers<float>;
+    case 'd':
+      return add_numbers<double>;
+    default:
+      return nullptr;
+  }
+}
+
+Result<ValueNode> array(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t) {
+  // arrayobject: ob_item, allocated, ob_descr; arraydescr begins with the type code and the size
+  // of an item.
+  const auto size = d.reader().value<std::uint64_t>(at, 16);
+  const auto data = d.reader().value<std::uint64_t>(at, 24);
+  const auto descriptor = d.reader().pointer(at, 40);
+  if (!size) return fail(size.error());
+  if (!data) return fail(data.error());
+  if (!descriptor) return fail(descriptor.error());
+  const auto code = d.reader().value<char>(*descriptor, 0);
+  if (!code) return fail(code.error());
+  const AddNumbers add = numbers_of(*code);
+  if (add == nullptr) {
+    d.mark_truncated();
+    return leaf(
+        fmt::format("<{} at {} of {} items>", type.name, address_text(at), with_separators(*size)));
+  }
+  ValueNode node = between(fmt::format("{}('{}'", type.name, *code), ")");
+  if (*size == 0) return node;
+  node.text += ", ";
+  ValueNode numbers = between("[", "]", ValueNode::Kind::Group);
+  if (auto ok = add(d, numbers, RemoteAddr{*data}, *size); !ok) return fail(ok.error());
+  append(node, std::move(numbers));
+  return node;
+}
+
+Result<ValueNode> memory_view(ValueDecoder& d, RemoteAddr at, const ObjectType&,
+                              std::size_t depth) {
+  ValueNode node = leaf("<memory at " + address_text(at) + ">");
+  if (depth > 0) return node;
+  // PyMemoryViewObject: flags, then a Py_buffer (buf, obj, len, itemsize, readonly, ndim, format).
+  constexpr std::uint64_t kFlags = 40;
+  constexpr std::int32_t kReleased = 1;
+  constexpr std::uint64_t kLength = 72;
+  constexpr std::uint64_t kReadOnly = 88;
+  constexpr std::uint64_t kFormat = 96;
+  const auto flags = d.reader().value<std::int32_t>(at, kFlags);
+  const auto length = d.reader().value<std::uint64_t>(at, kLength);
+  const auto read_only = d.reader().value<std::int32_t>(at, kReadOnly);
+  const auto format = d.reader().value<std::uint64_t>(at, kFormat);
+  if (!flags || !length || !read_only || !format) return node;
+  if ((*flags & kReleased) != 0) {
+    d.set_detail("released");
+    return node;
+  }
+  const std::string kind =
+      *format == 0 ? "B" : d.reader().c_string(RemoteAddr{*format}).value_or("?");
+  d.set_detail(fmt::format("{} bytes of format '{}'{}", with_separators(*length), kind,
+                           *read_only != 0 ? ", read-only" : ""));
+  return node;
+}
+
+}  // namespace
+
+std::span<const TypeDecoder> buffer_decoders() {
+  static constexpr auto kDecoders = std::to_array<TypeDecoder>({
+      {"array.array", array, ""},
+      {"memoryview", memory_view, ""},
+  });
+  return kDecoders;
+}
+
+}  // namespace pyscope

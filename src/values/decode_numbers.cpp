@@ -1,0 +1,91 @@
+// None, numbers, and the other constants.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "values/decoder.hpp"
+#include "values/number_text.hpp"
+
+namespace pyscope {
+namespace {
+
+using Kind = ValueNode::Kind;
+
+Result<ValueNode> none(ValueDecoder&, RemoteAddr, const ObjectType&, std::size_t) {
+  return ValueNode(Kind::None, "None");
+}
+
+Result<ValueNode> ellipsis(ValueDecoder&, RemoteAddr, const ObjectType&, std::size_t) {
+  return leaf("Ellipsis");
+}
+
+Result<ValueNode> not_implemented(ValueDecoder&, RemoteAddr, const ObjectType&, std::size_t) {
+  return leaf("NotImplemented");
+}
+
+Result<ValueNode> boolean(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
+  const auto value = read_unsigned(d.reader(), at);
+  if (!value) return fail(value.error());
+  return ValueNode(Kind::Bool, *value != 0 ? "True" : "False");
+}
+
+Result<ValueNode> integer(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
+  const auto tag = d.reader().field<std::uint64_t>(at, Field::LongLvTag);
+  if (!tag) return fail("int", tag.error());
+  const std::uint64_t sign = *tag & 3U;
+  const std::uint64_t count = *tag >> 3U;
+  if (sign == 1) return ValueNode(Kind::Integer, "0");
+  // Python itself refuses to print more than 4,300 decimal digits.
+  constexpr std::uint64_t kMostDigits = 477;
+  if (sign == 3 || count == 0) return fail(ErrorKind::Malformed, "an int with a bad tag");
+  if (count > kMostDigits) {
+    d.mark_truncated();
+    return leaf(fmt::format("<int of about {} bits>", with_separators(count * 30)));
+  }
+  std::vector<std::uint32_t> digits(count);
+  const auto ok = d.reader().memory().read(at + d.reader().offsets()[Field::LongObDigit],
+                                           std::as_writable_bytes(std::span{digits}));
+  if (!ok) return fail("int", ok.error());
+  if (std::any_of(digits.begin(), digits.end(), [](std::uint32_t x) { return x >> 30U != 0; })) {
+    return fail(ErrorKind::Malformed, "an int with a bad digit");
+  }
+  return ValueNode(Kind::Integer, (sign == 2 ? "-" : "") + decimal_text(std::move(digits)));
+}
+
+Result<ValueNode> floating(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
+  const auto value = d.reader().field<double>(at, Field::FloatObFval);
+  if (!value) return fail(value.error());
+  return ValueNode(Kind::Float, float_text(*value, true));
+}
+
+Result<ValueNode> complex(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
+  const auto real = d.reader().value<double>(at, 16);
+  const auto imaginary = d.reader().value<double>(at, 24);
+  if (!real) return fail(real.error());
+  if (!imaginary) return fail(imaginary.error());
+  std::string tail = float_text(*imaginary, false) + "j";
+  if (*real == 0 && !std::signbit(*real)) return leaf(std::move(tail));
+  if (!tail.starts_with('-')) tail.insert(0, "+");
+  return leaf("(" + float_text(*real, false) + tail + ")");
+}
+
+}  // namespace
+
+std::span<const TypeDecoder> number_decoders() {
+  static constexpr auto kDecoders = std::to_array<TypeDecoder>({
+      {"NoneType", none, ""},
+      {"ellipsis", ellipsis, ""},
+      {"NotImplementedType", not_implemented, ""},
+      {"bool", boolean, ""},
+      {"int", integer, ""},
+      {"float", floating, ""},
+      {"complex", complex, ""},
+  });
+  return kDecoders;
+}
+
+}  // namespace pyscope

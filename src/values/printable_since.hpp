@@ -1,0 +1,123 @@
+// Made by scripts/unicode_ranges.py: what became printable since Unicode 15.0, and when.
+// By the unicodedata of these, and for 15.0 by libutf8proc:
+//   Unicode 15.1: CPython 3.13.5
+//   Unicode 16.0: CPython 3.14.8
+//   Unicode 17.0: CPython 3.15.0
+#pragma once
+
+#include <array>
+
+#include "structures/debug_offsets.hpp"
+
+namespace pyscope {
+
+struct PrintableSince {
+  char32_t first;
+  char32_t last;
+  UnicodeVersion version;
+};
+
+// By code point.
+// clang-format off
+inline constexpr auto kPrintableSince = std::to_array<PrintableSince>({
+    {0x88f, 0x88f, {17, 0}},
+    {0x897, 0x897, {16, 0}},
+    {0xc5c, 0xc5c, {17, 0}},
+    {0xcdc, 0xcdc, {17, 0}},
+    {0x1acf, 0x1add, {17, 0}},
+    {0x1ae0, 0x1aeb, {17, 0}},
+    {0x1b4e, 0x1b4f, {16, 0}},
+    {0x1b7f, 0x1b7f, {16, 0}},
+    {0x1c89, 0x1c8a, {16, 0}},
+    {0x20c1, 0x20c1, {17, 0}},
+    {0x2427, 0x2429, {16, 0}},
+    {0x2b96, 0x2b96, {17, 0}},
+    {0x2ffc, 0x2fff, {15, 1}},
+    {0x31e4, 0x31e5, {16, 0}},
+    {0x31ef, 0x31ef, {15, 1}},
+    {0xa7cb, 0xa7cd, {16, 0}},
+    {0xa7ce, 0xa7cf, {17, 0}},
+    {0xa7d2, 0xa7d2, {17, 0}},
+    {0xa7d4, 0xa7d4, {17, 0}},
+    {0xa7da, 0xa7dc, {16, 0}},
+    {0xa7f1, 0xa7f1, {17, 0}},
+    {0xfbc3, 0xfbd2, {17, 0}},
+    {0xfd90, 0xfd91, {17, 0}},
+    {0xfdc8, 0xfdce, {17, 0}},
+    {0x105c0, 0x105f3, {16, 0}},
+    {0x10940, 0x10959, {17, 0}},
+    {0x10d40, 0x10d65, {16, 0}},
+    {0x10d69, 0x10d85, {16, 0}},
+    {0x10d8e, 0x10d8f, {16, 0}},
+    {0x10ec2, 0x10ec4, {16, 0}},
+    {0x10ec5, 0x10ec7, {17, 0}},
+    {0x10ed0, 0x10ed8, {17, 0}},
+    {0x10efa, 0x10efb, {17, 0}},
+    {0x10efc, 0x10efc, {16, 0}},
+    {0x11380, 0x11389, {16, 0}},
+    {0x1138b, 0x1138b, {16, 0}},
+    {0x1138e, 0x1138e, {16, 0}},
+    {0x11390, 0x113b5, {16, 0}},
+    {0x113b7, 0x113c0, {16, 0}},
+    {0x113c2, 0x113c2, {16, 0}},
+    {0x113c5, 0x113c5, {16, 0}},
+    {0x113c7, 0x113ca, {16, 0}},
+    {0x113cc, 0x113d5, {16, 0}},
+    {0x113d7, 0x113d8, {16, 0}},
+    {0x113e1, 0x113e2, {16, 0}},
+    {0x116d0, 0x116e3, {16, 0}},
+    {0x11b60, 0x11b67, {17, 0}},
+    {0x11bc0, 0x11be1, {16, 0}},
+    {0x11bf0, 0x11bf9, {16, 0}},
+    {0x11db0, 0x11ddb, {17, 0}},
+    {0x11de0, 0x11de9, {17, 0}},
+    {0x11f5a, 0x11f5a, {16, 0}},
+    {0x13460, 0x143fa, {16, 0}},
+    {0x16100, 0x16139, {16, 0}},
+    {0x16d40, 0x16d79, {16, 0}},
+    {0x16ea0, 0x16eb8, {17, 0}},
+    {0x16ebb, 0x16ed3, {17, 0}},
+    {0x16ff2, 0x16ff6, {17, 0}},
+    {0x187f8, 0x187ff, {17, 0}},
+    {0x18cff, 0x18cff, {16, 0}},
+    {0x18d09, 0x18d1e, {17, 0}},
+    {0x18d80, 0x18df2, {17, 0}},
+    {0x1cc00, 0x1ccf9, {16, 0}},
+    {0x1ccfa, 0x1ccfc, {17, 0}},
+    {0x1cd00, 0x1ceb3, {16, 0}},
+    {0x1ceba, 0x1ced0, {17, 0}},
+    {0x1cee0, 0x1cef0, {17, 0}},
+    {0x1e5d0, 0x1e5fa, {16, 0}},
+    {0x1e5ff, 0x1e5ff, {16, 0}},
+    {0x1e6c0, 0x1e6de, {17, 0}},
+    {0x1e6e0, 0x1e6f5, {17, 0}},
+    {0x1e6fe, 0x1e6ff, {17, 0}},
+    {0x1f6d8, 0x1f6d8, {17, 0}},
+    {0x1f777, 0x1f77a, {17, 0}},
+    {0x1f8b2, 0x1f8bb, {16, 0}},
+    {0x1f8c0, 0x1f8c1, {16, 0}},
+    {0x1f8d0, 0x1f8d8, {17, 0}},
+    {0x1fa54, 0x1fa57, {17, 0}},
+    {0x1fa89, 0x1fa89, {16, 0}},
+    {0x1fa8a, 0x1fa8a, {17, 0}},
+    {0x1fa8e, 0x1fa8e, {17, 0}},
+    {0x1fa8f, 0x1fa8f, {16, 0}},
+    {0x1fabe, 0x1fabe, {16, 0}},
+    {0x1fac6, 0x1fac6, {16, 0}},
+    {0x1fac8, 0x1fac8, {17, 0}},
+    {0x1facd, 0x1facd, {17, 0}},
+    {0x1fadc, 0x1fadc, {16, 0}},
+    {0x1fadf, 0x1fadf, {16, 0}},
+    {0x1fae9, 0x1fae9, {16, 0}},
+    {0x1faea, 0x1faea, {17, 0}},
+    {0x1faef, 0x1faef, {17, 0}},
+    {0x1fbcb, 0x1fbef, {16, 0}},
+    {0x1fbfa, 0x1fbfa, {17, 0}},
+    {0x2b73a, 0x2b73f, {17, 0}},
+    {0x2cea2, 0x2cead, {17, 0}},
+    {0x2ebf0, 0x2ee5d, {15, 1}},
+    {0x323b0, 0x33479, {17, 0}},
+});
+// clang-format on
+
+}  // namespace pyscope
