@@ -113,6 +113,7 @@ Result<ValueNode> dict_view(ValueDecoder& d, RemoteAddr at, const ObjectType& ty
   if (!entries) return fail(entries.error());
   ValueNode node = between(type.name + "([", "])");
   for (const auto& [key, value] : entries->items) {
+    if (d.exhausted()) break;
     if (Shown == View::Keys) {
       d.add_item(node, key, depth);
     } else if (Shown == View::Values) {
@@ -124,7 +125,7 @@ Result<ValueNode> dict_view(ValueDecoder& d, RemoteAddr at, const ObjectType& ty
       append(node, std::move(pair));
     }
   }
-  d.leave_out(node, entries->count - entries->items.size());
+  d.leave_out(node, entries->count - node.parts->values.size());
   return node;
 }
 

@@ -221,10 +221,24 @@ Decoded path(const Instance& it) {
     return std::nullopt;
   }
   ValueNode node = between(it.type.name + "(", ")");
+  bool windows = false;
+  for (const RemoteAddr base : it.type.bases) {
+    const auto name = d.reader().type_name(base);
+    windows = windows || (name && *name == "PureWindowsPath");
+  }
   if (const RemoteAddr known = it.attribute("_str")) {
-    d.add_item(node, known, it.depth);
+    if (!windows) {
+      d.add_item(node, known, it.depth);
+      return node;
+    }
+    // repr() has as_posix().
+    auto text = read_str_prefix(d.reader(), known, d.limits().max_string);
+    if (!text) return std::nullopt;
+    std::replace(text->characters.begin(), text->characters.end(), U'\\', U'/');
+    append(node, d.string_node(std::move(text->characters), text->length));
     return node;
   }
+  if (windows) return std::nullopt;
   const RemoteAddr raw = it.attribute("_raw_paths");
   if (!raw) return std::nullopt;
   constexpr std::uint64_t kMost = 64;

@@ -98,7 +98,7 @@ std::uint64_t ValueDecoder::most_items() const {
 }
 
 bool ValueDecoder::take_node() {
-  if (budget_.objects == 0 || held_ >= budget_.text) {
+  if (exhausted()) {
     truncated_ = true;
     return false;
   }
@@ -243,9 +243,11 @@ void ValueDecoder::add_items(ValueNode& node, const SequencePrefix& items, std::
     return leave_out(node, items.count);
   }
   node.parts->values.reserve(items.items.size());
-  for (const RemoteAddr item : items.items)
+  for (const RemoteAddr item : items.items) {
+    if (exhausted()) break;
     add_item(node, item, depth);
-  leave_out(node, items.count - items.items.size());
+  }
+  leave_out(node, items.count - node.parts->values.size());
 }
 
 void ValueDecoder::add_pairs(ValueNode& node, const DictPrefix& pairs, std::size_t depth) {
@@ -258,10 +260,11 @@ void ValueDecoder::add_pairs(ValueNode& node, const DictPrefix& pairs, std::size
   parts.keys.reserve(pairs.items.size());
   parts.values.reserve(pairs.items.size());
   for (const auto& [key, value] : pairs.items) {
+    if (exhausted()) break;
     parts.keys.push_back(decode_object(key, depth + 1));
     parts.values.push_back(decode_named(name_of(key), value, depth + 1));
   }
-  leave_out(node, pairs.count - pairs.items.size());
+  leave_out(node, pairs.count - parts.values.size());
 }
 
 }  // namespace pyscope

@@ -50,6 +50,7 @@ class ValueDecoder {
   /// A node that isn't decoded from an object of its own: a number in an array. None if the budget
   /// is used up.
   [[nodiscard]] bool take_node();
+  [[nodiscard]] bool exhausted() const { return budget_.objects == 0 || held_ >= budget_.text; }
   [[nodiscard]] ValueNode string_node(std::u32string characters, std::uint64_t length);
   [[nodiscard]] Result<ValueNode> bytes_node(const ByteRange& range);
 

@@ -192,6 +192,12 @@ TEST_CASE("what is too much is cut and says how much there is", "[live]") {
   CHECK(
       run_pyscope({"dump", "--locals", "--max-items", "0", std::to_string(target.pid())}).status ==
       2);
+  for (const auto* verb : {"dump", "inspect"}) {
+    const Outcome refused =
+        run_pyscope({verb, std::to_string(target.pid()), "--max-depth", "100000"});
+    CHECK(refused.status == 2);
+    CHECK(refused.err.find("200") != std::string::npos);
+  }
 }
 
 TEST_CASE("values that change while they are read cost no more than a mark", "[live]") {

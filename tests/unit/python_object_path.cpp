@@ -27,6 +27,8 @@ TEST_CASE("a path is names and subscripts") {
   CHECK(steps_of("a['x.y[z]'][-1]") == Steps{".a", "[]'x.y[z]'", "[]-1"});
   CHECK(steps_of("a[ (1, '[') ].b") == Steps{".a", "[](1, '[')", ".b"});
   CHECK(steps_of("größe._x1") == Steps{".größe", "._x1"});
+  // Python's compiler makes identifiers NFKC.
+  CHECK(steps_of("\uFB01.gro\u0308sse[\uFB01]") == Steps{".fi", ".grösse", "[]\uFB01"});
 }
 
 TEST_CASE("a subscript that is a literal is one") {

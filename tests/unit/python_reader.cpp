@@ -256,6 +256,18 @@ TEST_CASE("an empty dict has no pairs", "[python]") {
   CHECK(dict_item(fresh.reader, dict, "one").value() == RemoteAddr{});
 }
 
+TEST_CASE("a key that isn't ASCII is found", "[python]") {
+  PythonHeap heap(14);
+  const RemoteAddr value = heap.integer(7);
+  const RemoteAddr dict = heap.dict(PythonHeap::kUnicode, {{heap.str(U"größe"), value},
+                                                           {heap.str(U"grösse"), heap.integer(8)},
+                                                           {heap.str(U"日本𝒳"), value}});
+  const auto fresh = heap.reader();
+  CHECK(dict_item(fresh.reader, dict, "größe").value() == value);
+  CHECK(dict_item(fresh.reader, dict, "日本𝒳").value() == value);
+  CHECK(dict_item(fresh.reader, dict, "große").value() == RemoteAddr{});
+}
+
 TEST_CASE("a large dict is searched to its end", "[python]") {
   PythonHeap heap(14);
   std::vector<DictEntry> entries;

@@ -2,10 +2,13 @@
 // interpreter has.
 #include <array>
 #include <catch2/catch.hpp>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "python_heap.hpp"
+#include "values/plain_value.hpp"
+#include "values/quoting.hpp"
 #include "values/repr.hpp"
 
 using namespace pyscope;
@@ -45,6 +48,16 @@ struct Array {
   std::int32_t type_num = 12;  // float64
   char byte_order = '=';
 };
+
+RemoteAddr list(PythonHeap& heap, RemoteAddr type, const std::vector<RemoteAddr>& items) {
+  const RemoteAddr pointers = heap.allocate(8 * items.size() + 8);
+  for (std::size_t i = 0; i < items.size(); ++i)
+    heap.put(pointers, 8 * i, items[i]);
+  const RemoteAddr object = heap.object(type, 64);
+  heap.set(object, Field::ListObSize, std::uint64_t{items.size()});
+  heap.set(object, Field::ListObItem, pointers);
+  return object;
+}
 
 /// A numpy array (PyArrayObject_fields) of which `data` is the first item.
 RemoteAddr array(PythonHeap& heap, RemoteAddr type, RemoteAddr data, const Array& spec) {
@@ -142,4 +155,107 @@ TEST_CASE("arrays of numpy that make no sense cost no more than themselves") {
                                           std::vector<std::int64_t>(64, 0)}),
                                    few);
   CHECK(wide.size() < 10'000);
+}
+
+TEST_CASE("empty rows of numpy's arrays count as items") {
+  PythonHeap heap(14);
+  const RemoteAddr type = heap.type("numpy.ndarray", kStatic);
+  make_types(heap, {type});
+  const RemoteAddr data = heap.allocate(16);
+  ValueLimits few;
+  few.max_items = 3;
+  CHECK(repr_of(heap, array(heap, type, data, {{2, 0}, {0, 8}}), few) ==
+        "<ndarray shape=(2, 0) dtype=float64 [[], []]>");
+  CHECK(repr_of(heap, array(heap, type, data, {{std::int64_t{1} << 40, 0}, {0, 8}}), few) ==
+        "<ndarray shape=(1099511627776, 0) dtype=float64 [[], [], [], … 1,099,511,627,773 more]>");
+  std::vector<std::int64_t> sizes(63, 2);
+  sizes.push_back(0);
+  CHECK(repr_of(heap, array(heap, type, data, {sizes, std::vector<std::int64_t>(64, 8)}), few)
+            .size() < 1000);
+  // Nor does a limit of all there can be make an end of it.
+  few.max_items = std::numeric_limits<std::size_t>::max();
+  CHECK(repr_of(heap, array(heap, type, data, {{std::int64_t{1} << 40, 0}, {0, 8}}), few)
+            .ends_with(" more]>"));
+}
+
+TEST_CASE("lists within lists end at a depth that no option exceeds") {
+  PythonHeap heap(14);
+  const RemoteAddr type = heap.type("list", kStatic);
+  make_types(heap, {type});
+  constexpr std::size_t kLevels = 100'000;
+  RemoteAddr object = list(heap, type, {});
+  for (std::size_t i = 0; i < kLevels; ++i)
+    object = list(heap, type, {object});
+  ValueLimits limits;
+  limits.max_depth = kLevels;
+  const std::string brackets(ValueLimits::kDeepest + 1, '[');
+  const std::string text = repr_of(heap, object, limits);
+  CHECK(text.starts_with(brackets + "… 1 item]"));
+  CHECK(text.size() < 1000);
+}
+
+TEST_CASE("a value that is cut, masked or within itself is no plain one") {
+  PythonHeap heap(14);
+  const RemoteAddr type = heap.type("list", kStatic);
+  const RemoteAddr tuple = heap.type("tuple", kStatic);
+  make_types(heap, {type, tuple});
+  const auto plain = [&](RemoteAddr object, const ValueLimits& limits) {
+    const auto fresh = heap.reader();
+    ObjectReader objects(fresh.reader);
+    ReprBudget budget;
+    return plain_value(ValueDecoder(objects, limits, budget).decode(object, ""), limits);
+  };
+  const RemoteAddr empty = list(heap, type, {});
+  const RemoteAddr two = list(heap, type, {empty, empty});
+  const auto found = plain(two, {});
+  REQUIRE(found);
+  CHECK(found->kind == PlainValue::Kind::Array);
+  CHECK(found->items.size() == 2);
+  ValueLimits few;
+  few.max_items = 1;
+  CHECK_FALSE(plain(two, few));
+  ValueLimits flat;
+  flat.max_depth = 1;
+  CHECK_FALSE(plain(list(heap, type, {two}), flat));
+  const RemoteAddr cyclic = list(heap, type, {empty});
+  const auto items =
+      read_as<std::uint64_t>(heap.memory, cyclic + heap.offsets()[Field::ListObItem]);
+  REQUIRE(items);
+  heap.put(RemoteAddr{*items}, 0, cyclic);
+  CHECK_FALSE(plain(cyclic, {}));
+  // As the headers of HTTP requests are kept.
+  const RemoteAddr header = heap.object(tuple, 64);
+  heap.set(header, Field::TupleObSize, std::uint64_t{2});
+  heap.put(header, heap.offsets()[Field::TupleObItem], heap.str("cookie"));
+  heap.put(header, heap.offsets()[Field::TupleObItem] + 8, heap.str("abc"));
+  CHECK(repr_of(heap, header) == "('cookie', '***')");
+  CHECK_FALSE(plain(header, {}));
+}
+
+TEST_CASE("a decimal whose exponent can't be is unreadable") {
+  PythonHeap heap(14);
+  const RemoteAddr type = heap.type("decimal.Decimal", kStatic);
+  make_types(heap, {type});
+  const RemoteAddr digits = heap.allocate(16);
+  heap.memory.put(digits, std::uint64_t{12});
+  const auto decimal = [&](std::int64_t exponent) {
+    const RemoteAddr object = heap.object(type, 96);
+    heap.memory.put(object + 24, std::uint8_t{0});
+    heap.memory.put(object + 32, exponent);
+    heap.memory.put(object + 48, std::uint64_t{1});
+    heap.put(object, 64, digits);
+    return repr_of(heap, object);
+  };
+  CHECK(decimal(2) == "Decimal('1.2E+3')");
+  CHECK(decimal(-1'999'999'999'999'999'997) == "Decimal('1.2E-1999999999999999996')");
+  CHECK(decimal(std::numeric_limits<std::int64_t>::max()).starts_with("<unreadable Decimal at"));
+  CHECK(decimal(std::numeric_limits<std::int64_t>::min()).starts_with("<unreadable Decimal at"));
+}
+
+TEST_CASE("characters are escaped by the Unicode version of the target") {
+  const std::u32string text = U"\u2ffc\U00013460\U000323b0";
+  CHECK(quoted(text, {15, 0}) == "'\\u2ffc\\U00013460\\U000323b0'");
+  CHECK(quoted(text, {15, 1}) == "'\u2ffc\\U00013460\\U000323b0'");
+  CHECK(quoted(text, {16, 0}) == "'\u2ffc\U00013460\\U000323b0'");
+  CHECK(quoted(text, {17, 0}) == "'\u2ffc\U00013460\U000323b0'");
 }

@@ -118,6 +118,22 @@ del large["key17"]
 empty = []
 queue = "not the module"
 
+
+class Maß:
+    __slots__ = ("länge",)
+    höhe = 7
+
+    def __init__(self):
+        self.länge = 5
+
+
+maß = Maß()
+größe = types.SimpleNamespace(länge=3)
+größe.maße = {"länge": 4, "日本𝒳": [5]}
+ﬁlter = "named as fi, since Python normalises identifiers"
+bücher = sys.modules["bücher"] = types.ModuleType("bücher")
+bücher.titel_ä = ["x"]
+
 PATHS = """
 config
 config['db']['host']
@@ -176,6 +192,16 @@ large
 words
 len
 threading.main_thread
+größe
+größe.länge
+größe.maße['länge']
+größe.maße['日本𝒳'][0]
+maß.länge
+maß.höhe
+Maß.höhe
+ﬁlter
+filter
+bücher.titel_ä[0]
 """.split("\n")
 
 

@@ -171,6 +171,8 @@ def strings():
     values = ["", "a", "it's", 'say "x"', "both ' and \"", "tab\t nl\n cr\r back\\slash", "\x00\x1b\x7f\x80\x9f\xa0\xad", "é", "ÿ", "Ā", "日本",
               "\u2028\u202e\ufeff", "🎉 astral", "\ud800 lone", "\udcff", "x" * 199, "é" * 150, "日" * 150, "🎉" * 100,
               "\u0378 unassigned", "\ue000 private", MyStr("sub"), sys.intern("interned"), "𝒳\n'\""]
+    # All characters: which ones are escaped depends on the version of Unicode.
+    values += ["".join(map(chr, range(first, first + 10_000))) for first in range(0, 0x34000, 10_000)]
     found = {f"str_{n}": value for n, value in enumerate(values)}
     raw = [b"", b"a", b"it's", b'"', b"'\"", bytes(range(256))[:180], bytearray(b""), bytearray(b"x'\x00")]
     shifted = bytearray(b"0123456789" * 5)
@@ -225,7 +227,8 @@ def standard():
         "zones": [utc, datetime.timezone(datetime.timedelta(hours=1)), datetime.timezone(datetime.timedelta(hours=-5), "EST")],
         "decimals": [decimal.Decimal(text) for text in decimals], "fractions": [fractions.Fraction(1, 3), fractions.Fraction(-4)],
         "uuids": [uuid.UUID(int=0), uuid.UUID(int=2**128 - 1), uuid.UUID("12345678-1234-5678-1234-567812345678")],
-        "paths": [pathlib.Path("/a/../b//c/."), pathlib.PurePosixPath("x"), pathlib.Path(), pathlib.Path("/"), pathlib.Path("a", "b", "/c", "d"), pathlib.Path("//x")],
+        "paths": [pathlib.Path("/a/../b//c/."), pathlib.PurePosixPath("x"), pathlib.Path(), pathlib.Path("/"), pathlib.Path("a", "b", "/c", "d"), pathlib.Path("//x"),
+                  pathlib.Path("it's\\here"), pathlib.PureWindowsPath("C:\\a", "it's")],
         "enums": [Color.RED, Color.BLUE, Number.ONE, Access.READ, Access.READ | Access.WRITE],
         "dataclasses": [Point(1), Point(2, "z"), Frozen((1,), 0.5)],
         "exceptions": [ValueError(), ValueError("x"), KeyError("k", 2), OSError(2, "No such file"), MyError("own"), StopIteration(3)],
@@ -255,7 +258,8 @@ def standard():
     if sys.version_info >= (3, 15):
         found["frozen_dicts"] = [frozendict(), frozendict(a=1), frozendict({(1, 2): frozendict(b=[])})]  # noqa: F821
     # A path whose text nobody has asked for yet is put together of its parts.
-    places = [("/a/../b//c/.",), ("x",), (), ("/",), ("a", "b", "/c", "d"), ("//x",), ("it's",), ("a", "/", "b/.")]
+    places = [("/a/../b//c/.",), ("x",), (), ("/",), ("a", "b", "/c", "d"), ("//x",), ("it's",), ("a", "/", "b/."), ("it's \\ back",),
+              ("back\\slash",), ("both ' and \"",), ("new\nline",)]
     found |= {f"fresh_path_{n}": pathlib.PurePosixPath(*parts) for n, parts in enumerate(places)}
     keep.append(order)
     return found, {f"fresh_path_{n}": repr(pathlib.PurePosixPath(*parts)) for n, parts in enumerate(places)}
