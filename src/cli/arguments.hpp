@@ -17,8 +17,8 @@ namespace pyscope::cli {
 /// For Option::transform(): decimal digits, for 1 to `most`.
 [[nodiscard]] CLI::Validator whole_number(std::uint64_t most);
 
-/// For Option::transform(): "0.5" (seconds), "500ms", "2s", "1m", "1h": from a millisecond to a day. The value becomes a
-/// number of seconds.
+/// For Option::transform(): "0.5" (seconds), "500ms", "2s", "1m", "1h": from a millisecond to a
+/// day. The value becomes a number of seconds.
 [[nodiscard]] CLI::Validator duration();
 
 /// Any text but none.

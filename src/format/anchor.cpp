@@ -1,7 +1,7 @@
-// The top of Python's expression grammar and no more: operands joined by binary operators, where an
-// operand is an atom with trailers. Whatever binds more loosely (a comparison, `and`, a
-// conditional, a comma) isn't an operation that CPython anchors, so meeting it ends the search.
-// What stands inside brackets matters only as far as it takes to find the closing one.
+// Parses the top of Python's expression grammar and no more: operands joined by binary operators,
+// where an operand is an atom with trailers. CPython doesn't anchor an operation that binds more
+// loosely (a comparison, `and`, a conditional, a comma), so meeting one ends the search. Text
+// inside brackets matters only for finding the closing bracket.
 
 #include "format/anchor.hpp"
 
@@ -46,8 +46,8 @@ bool is_digit(char c) {
 }
 
 bool starts_identifier(char c) {
-  // Bytes above ASCII belong to letters of other scripts; Python has checked which, when it
-  // compiled.
+  // Bytes above ASCII belong to letters of other scripts. Python has checked them when it compiled
+  // the file.
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
          static_cast<unsigned char>(c) >= 0x80;
 }
@@ -91,8 +91,8 @@ std::optional<StringPrefix> parse_string_prefix(std::string_view word) {
   return prefix;
 }
 
-/// Walks over the text from left to right. Each skip_ function returns false if it doesn't find
-/// what it is named after; then the text isn't understood and the scanner is of no more use.
+/// Walks over the text from left to right. Each skip_ function returns false if it doesn't find the
+/// thing that it is named after. Then the text isn't understood, and the scanner can't go on.
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : text_(text) {}
@@ -238,8 +238,9 @@ bool Scanner::skip_format_spec(int nesting) {
   return false;
 }
 
-/// From an opening bracket to behind its closing one. With `nesting` that bracket is the brace of a
-/// replacement field, in which a colon outside of other brackets begins a format specification.
+/// Skips from an opening bracket to behind its closing one. With `nesting` the opening bracket is
+/// the brace of a replacement field, in which a colon outside of other brackets begins a format
+/// specification.
 bool Scanner::skip_until_closed(std::string closers, int nesting) {
   do {
     const char c = peek();
@@ -347,8 +348,8 @@ std::optional<Anchor> find_anchor(std::string_view expression) {
     if (found == kBinaryOperators.end()) return std::nullopt;
     const Anchor here{AnchorKind::BinaryOperation, scanner.at(), scanner.at() + found->text.size()};
     scanner.advance(found->text.size());
-    // The operation done last: the loosest, and of equals the rightmost; but powers group to the
-    // right.
+    // Finds the operation that is done last: the loosest one, and among equals the rightmost.
+    // Powers group to the right, so among these the leftmost is done last.
     if (found->binding < loosest || (found->binding == loosest && loosest != kPowerBinding)) {
       operation = here;
       loosest = found->binding;

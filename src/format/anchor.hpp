@@ -1,4 +1,4 @@
-// Which part of an expression does the work: the brackets of a call or a subscript, or the
+// Finds the part of an expression that does the work: the brackets of a call or a subscript, or the
 // operator.
 #pragma once
 
@@ -18,12 +18,12 @@ struct Anchor {
   std::size_t end = 0;
 };
 
-/// What CPython's traceback.py finds with its parser, for a Python expression on one line. Empty
-/// for every other kind of expression, for what isn't an expression, and where this scanner isn't
-/// sure.
+/// Finds the part that CPython's traceback.py finds with its parser, for a Python expression on one
+/// line. Empty for every other kind of expression, for text that isn't an expression, and where
+/// this scanner isn't sure.
 [[nodiscard]] std::optional<Anchor> find_anchor(std::string_view expression);
 
-/// True for what could be a name: an identifier that isn't a keyword.
+/// True for a text that could be a name: an identifier that isn't a keyword.
 [[nodiscard]] bool is_name(std::string_view text);
 
 }  // namespace pyscope

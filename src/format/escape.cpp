@@ -15,8 +15,9 @@ struct Range {
   std::int32_t last;
 };
 
-// Everything above ASCII that could hide, reorder or break what is printed. The zero-width joiners
-// (U+200C, U+200D) aren't here: Persian, Indic scripts and emoji can't be written without them.
+// The characters above ASCII that could hide, reorder or break the printed text. The zero-width
+// joiners (U+200C, U+200D) aren't here: Persian, Indic scripts and emoji can't be written without
+// them.
 constexpr std::array kUnsafe{
     Range{0x80, 0x9f},        // C1: some terminals take U+009B for the start of a control sequence
     Range{0x61c, 0x61c},      // bidi: Arabic letter mark

@@ -17,7 +17,7 @@ const Code* code_of(const Snapshot& snapshot, const Frame& frame) {
   return &snapshot.codes[*frame.code];
 }
 
-/// What a variable is, if its name and place don't say so already.
+/// The kind of a variable in words, if its name and place don't say it already.
 std::string_view words_of(const Local& local) {
   if (local.parameter == Parameter::PositionalOnly) return "positional-only";
   if (local.parameter == Parameter::KeywordOnly) return "keyword-only";
@@ -46,7 +46,7 @@ std::size_t FrameTexts::KeyHash::operator()(const Key& key) const {
 
 std::uint32_t FrameTexts::number(const Frame& frame) {
   if (frame.kind == FrameKind::Native) {
-    // The same function is the same recursion, wherever in it the calls are.
+    // Calls of the same function belong to one recursion, wherever in the function the calls are.
     std::string text = make_native_text(frame);
     const std::uint64_t place = (std::uint64_t{1} << 63U) | frame.native.value_or(0);
     return number_of_text(std::move(text), place);
@@ -54,14 +54,14 @@ std::uint32_t FrameTexts::number(const Frame& frame) {
   const bool complete = frame.error.empty() && code_of(snapshot_, frame) != nullptr;
   if (!complete) return number_of_text(make_text(frame), std::nullopt);
   if (frame.locals) {
-    // Frames whose variables are shown are seldom alike.
+    // With variables, hardly any two frames print alike.
     const auto line = static_cast<std::uint32_t>(frame.position.line.value_or(-1));
     return number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line);
   }
   const auto [entry, is_new] =
       numbers_.try_emplace(Key{*frame.code, frame.position, frame.source}, 0);
   if (is_new) {
-    // Lines that aren't known are all taken for the same one.
+    // Lines that aren't known all count as the same line.
     const auto line = static_cast<std::uint32_t>(frame.position.line.value_or(-1));
     entry.value() = number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line);
   }
@@ -73,8 +73,8 @@ std::uint32_t FrameTexts::number_of_text(std::string text, std::optional<std::ui
   const auto [entry, is_new] = numbers_of_texts_.try_emplace(text, next);
   if (!is_new) return entry->second;
   texts_.push_back(std::move(text));
-  // A frame that couldn't be read is like no other; keys are numbers of the first frame that has
-  // them.
+  // A frame that couldn't be read equals no other frame. A key is the number of the first frame
+  // that has it.
   line_keys_.push_back(line ? keys_of_lines_.try_emplace(*line, next).first->second : next);
   return next;
 }

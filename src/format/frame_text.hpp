@@ -20,18 +20,18 @@ namespace pyscope {
 /// The snapshot must outlive it.
 class FrameTexts {
  public:
-  /// Source lines take at most `columns` of the terminal; 0: as many as they are.
+  /// Source lines take at most `columns` of the terminal; 0: no limit.
   FrameTexts(const Snapshot& snapshot, Painter painter, std::size_t columns)
       : snapshot_(snapshot), painter_(painter), columns_(columns) {}
 
-  /// A number for the frame, the same for frames that are printed alike.
+  /// A number for the frame; frames that are printed alike have the same number.
   [[nodiscard]] std::uint32_t number(const Frame& frame);
 
-  /// What is printed for it: one or more lines with line ends.
+  /// The printed text of a frame: one or more lines with line ends.
   [[nodiscard]] const std::string& text(std::uint32_t number) const { return texts_[number]; }
 
-  /// Equal for frames that execute the same line of the same function, wherever in that line: what
-  /// counts as the same frame in a recursion.
+  /// Equal for frames that execute the same line of the same function, wherever in that line. Such
+  /// frames count as the same frame in a recursion.
   [[nodiscard]] std::uint32_t line_key(std::uint32_t number) const { return line_keys_[number]; }
 
  private:

@@ -12,8 +12,8 @@
 namespace pyscope {
 namespace {
 
-/// A plain value as JSON in ASCII: all of it is kept, and nothing of it is sent to a terminal as it
-/// is.
+/// A plain value as JSON in ASCII: nothing of the value is lost, and no character of it acts on a
+/// terminal.
 using PlainWriter =
     rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::ASCII<>>;
 
@@ -101,7 +101,7 @@ class InspectJson : private JsonFields<Writer> {
     rapidjson::StringBuffer buffer;
     PlainWriter writer(buffer);
     write_plain(writer, *value);
-    // RapidJSON leaves DEL as it is, which only a string can hold here.
+    // RapidJSON doesn't escape DEL, so DEL is escaped here. Only a string can hold one.
     std::string text;
     for (const char c : std::string_view(buffer.GetString(), buffer.GetSize())) {
       if (c == '\x7f') {
@@ -137,7 +137,7 @@ std::string size_text(const InspectedItem& item) {
   return item.size ? fmt::format("{}", *item.size) : std::string{};
 }
 
-/// The lines of what is there: name, type, size and value, one below the other.
+/// The lines of the items: name, type, size and value, one item below the other.
 void append_items(std::string& out, const InspectedValue& value, const Painter& painter) {
   constexpr std::size_t kMostColumns = 32;
   constexpr std::size_t kMostValueColumns = 80;
@@ -192,7 +192,7 @@ std::string render_text(const InspectedValue& value, const InspectTextOptions& o
       painter.append(out, Style::Line, escape(value.path));
       out += " = ";
     }
-    // Of what is in it, the lines below say more.
+    // The lines below say more about the items, so the value itself is short here.
     out += value.items.empty() ? escape(value.repr) : clip(escape(value.repr), kMostListedColumns);
     if (!value.detail.empty()) {
       painter.append(out, Style::Note, fmt::format("  ({})", escape(value.detail)));

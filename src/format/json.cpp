@@ -1,5 +1,5 @@
-// The JSON form, schema pyscope.dump/1; docs/schema/ says what each field means. What comes out is
-// valid whatever the snapshot holds: text is escaped to UTF-8, and numbers that can't be are null.
+// The JSON form, schema pyscope.dump/1; docs/schema/ gives the meaning of each field. The document
+// is valid for any snapshot: text is escaped to UTF-8, and impossible numbers are null.
 
 #include <cstddef>
 #include <cstdint>
@@ -109,7 +109,7 @@ bool is_in_other_namespace(const Snapshot& snapshot, const Thread& thread) {
   return differs(snapshot.namespace_pid, snapshot.pid) || differs(thread.namespace_tid, thread.tid);
 }
 
-/// A code object whose texts were escaped, once for all its frames.
+/// A code object with its texts escaped, once for all its frames.
 struct SafeCode {
   SafeText function;
   SafeText qualified_name;

@@ -1,5 +1,5 @@
-// What all JSON documents of pyscope are written with. What comes out is valid whatever goes in:
-// text is escaped to UTF-8, and numbers that can't be are null.
+// Writes the fields of all JSON documents of pyscope. A document is valid for any input: text is
+// escaped to UTF-8, and impossible numbers are null.
 #pragma once
 
 #include <fmt/format.h>
@@ -22,7 +22,7 @@
 
 namespace pyscope {
 
-/// Text that was escaped before. Its own type, so that nothing else is written by mistake.
+/// Text that was escaped before. The type keeps raw text from being written by mistake.
 struct SafeText {
   std::string text;
 };
@@ -77,11 +77,11 @@ class JsonFields {
       writer_.Null();
     }
   }
-  /// For text that is null where there is none.
+  /// Writes a text, or null if the text is empty.
   void text_unless_empty(std::string_view name, std::string_view unsafe) {
     text_or_null(name, unsafe.empty() ? std::nullopt : std::optional<std::string>(unsafe));
   }
-  /// For ids, which are null when they aren't known.
+  /// Writes an id, or null if the id isn't known.
   void id_field(std::string_view name, pid_t id) {
     if (id > 0) {
       field(name, std::int64_t{id});
@@ -89,7 +89,8 @@ class JsonFields {
       field(name, nullptr);
     }
   }
-  /// For lines and columns: a negative one was read from a target that makes no sense.
+  /// Writes a line or column. A negative number was read from a target that makes no sense, and
+  /// becomes null.
   void position_field(std::string_view name, std::optional<std::int32_t> number) {
     if (number && *number >= 0) {
       field(name, std::int64_t{*number});
@@ -97,7 +98,7 @@ class JsonFields {
       field(name, nullptr);
     }
   }
-  /// null for 0.
+  /// Writes an address, or null for 0.
   void address_field(std::string_view name, std::uint64_t address) {
     key(name);
     if (address != 0) {
@@ -106,7 +107,7 @@ class JsonFields {
       writer_.Null();
     }
   }
-  /// The contract's list of cycles, which several documents have.
+  /// Writes the list of cycles, which several documents have.
   void deadlocks_field(const std::vector<Deadlock>& deadlocks) {
     key("deadlocks");
     writer_.StartArray();
@@ -143,7 +144,7 @@ class JsonFields {
     text_field("message", message);
     writer_.EndObject();
   }
-  /// The whole of an error, with what to do next.
+  /// Writes a whole error, with the hint for what to do next.
   void error_field(const Error& error) {
     key("error");
     writer_.StartObject();

@@ -48,7 +48,7 @@ std::string describe_object(const LockWait& lock) {
   return text;
 }
 
-/// " in Inventory.reserve (/srv/shop/service.py:40)"; empty if that isn't known.
+/// " in Inventory.reserve (/srv/shop/service.py:40)"; empty if the place isn't known.
 std::string describe_place(const Snapshot& snapshot, std::optional<std::uint32_t> index,
                            std::optional<std::int32_t> line) {
   if (!index || *index >= snapshot.codes.size()) return {};
@@ -75,8 +75,8 @@ std::string describe_holder(const Thread& waiter, const LockWait& lock) {
   return {};
 }
 
-/// Where a thread of this process waits, as the programmer knows it: what called the library's
-/// function that does.
+/// The place where a thread of this process waits, as the programmer knows it: the function that
+/// called the library's waiting function.
 std::string describe_waiting_place(const Snapshot& snapshot, const Deadlock::Member& member) {
   const auto thread = std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
                                    [&](const Thread& t) { return t.tid == member.tid; });

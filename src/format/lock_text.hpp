@@ -1,4 +1,4 @@
-// What threads wait for, in words.
+// The objects that threads wait for, in words.
 #pragma once
 
 #include <string>
@@ -8,17 +8,20 @@
 
 namespace pyscope {
 
-/// 4712 "worker-1": the number to find it by in other tools, and the name. Escaped.
+/// 4712 "worker-1": the thread's name, and its number for finding the thread in other tools.
+/// Escaped.
 [[nodiscard]] std::string thread_label(const Thread& thread);
 
-/// What is waited for: threading.Lock 0x7f… "self.lock" of <Inventory at 0x7f…>, held by 4712
-/// "worker-1". Escaped; empty for a thread that waits for no object.
+/// The object that a thread waits for: threading.Lock 0x7f… "self.lock" of <Inventory at 0x7f…>,
+/// held by 4712 "worker-1". Escaped; empty for a thread that waits for no object.
 [[nodiscard]] std::string describe_wait(const Thread& thread);
 
-/// The same without what may be another object for each thread with the same stack.
+/// The same without the object's address and owner: threads with the same stack may wait for
+/// different objects.
 [[nodiscard]] std::string summarize_wait(const LockWait& lock);
 
-/// The heading, and then what each thread waits for and who took that where. Escaped.
+/// The heading, then for each thread the object that it waits for, the holder, and the place where
+/// the holder took that object. Escaped.
 [[nodiscard]] std::vector<std::string> describe_deadlock(const Snapshot& snapshot,
                                                          const Deadlock& deadlock);
 

@@ -36,7 +36,7 @@ std::uint64_t age_us(const PythonProcess& process) {
                                         .count());
 }
 
-/// Of one processor, since it was started.
+/// The process's share of one processor since it was started.
 std::string cpu_of(const PythonProcess& process) {
   const std::uint64_t age = age_us(process);
   if (age == 0) return "?";
@@ -44,7 +44,7 @@ std::string cpu_of(const PythonProcess& process) {
                      100.0 * static_cast<double>(process.cpu_time_us) / static_cast<double>(age));
 }
 
-/// Who manages it: a container's id as its runtime shows it, or a unit.
+/// The manager of a process: a container by its id as its runtime shows it, or a unit.
 std::string manager_of(const PythonProcess& process) {
   constexpr std::size_t kShortId = 12;
   std::string text =
@@ -74,7 +74,7 @@ struct Column {
 std::vector<Column> columns_for(std::span<const PythonProcess> processes) {
   std::vector<Column> columns = {
       {"PID", [](const PythonProcess& p) { return fmt::to_string(p.pid); }, true}};
-  // Where it says nothing, it only takes room.
+  // A column that says nothing only takes room.
   if (std::any_of(processes.begin(), processes.end(),
                   [](const PythonProcess& p) { return p.namespace_pid != p.pid; })) {
     columns.push_back(
@@ -103,7 +103,8 @@ std::vector<Column> columns_for(std::span<const PythonProcess> processes) {
   return columns;
 }
 
-/// What kept processes from being read; what to do next only where it differs from what was said.
+/// Appends the reasons why processes couldn't be read. A hint is printed only where it differs from
+/// the one before.
 void append_refusals(std::string& out, std::span<const PythonProcess> processes,
                      const Painter& painter) {
   std::size_t told = 0;

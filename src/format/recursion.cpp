@@ -13,8 +13,8 @@ struct Repetition {
   [[nodiscard]] std::size_t length() const { return period * copies; }
 };
 
-/// The repetition that begins at `begin` and covers most; of those the one with the shortest
-/// period.
+/// The repetition that begins at `begin` and covers the most frames; among equals, the one with the
+/// shortest period.
 Repetition find_repetition(std::span<const std::uint32_t> frames, std::size_t begin) {
   Repetition best;
   for (std::size_t period = 1; period <= kMaxPeriod && begin + period < frames.size(); ++period) {
@@ -32,11 +32,11 @@ Repetition find_repetition(std::span<const std::uint32_t> frames, std::size_t be
 
 std::vector<Stretch> collapse_recursion(std::span<const std::uint32_t> frames) {
   std::vector<Stretch> stretches;
-  std::size_t begin = 0;  // of what isn't in a stretch yet
+  std::size_t begin = 0;  // the first frame that isn't in a stretch yet
   std::size_t at = 0;
   while (at < frames.size()) {
-    // A look at one frame costs at most some hundred comparisons if nothing is collapsed; if
-    // something is, the comparisons are paid for by the frames that are skipped.
+    // Each frame costs at most some hundred comparisons if nothing is collapsed. If something is,
+    // the frames that are skipped pay for the comparisons.
     const Repetition repetition = find_repetition(frames, at);
     if (repetition.copies == 0) {
       ++at;

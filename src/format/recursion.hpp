@@ -8,7 +8,7 @@
 
 namespace pyscope {
 
-/// Some frames of a stack that are printed, and how often their end comes again after them.
+/// Some frames of a stack that are printed, and how often the last of them are repeated after them.
 struct Stretch {
   std::size_t begin = 0;    // the first frame that is printed
   std::size_t shown = 0;    // how many are
@@ -16,10 +16,10 @@ struct Stretch {
   std::size_t repeats = 0;  // ... come so many times more, and are not printed again
 };
 
-/// Splits a stack, given as one number per frame that is equal for frames that look alike. Like
-/// CPython's tracebacks, it prints up to three repetitions in full and collapses what goes beyond;
-/// unlike those it also finds functions that call each other in turn, up to 16 of them. Takes time
-/// linear in the number of frames.
+/// Splits a stack into stretches. The stack is given as a number for each frame; frames that look
+/// alike have equal numbers. As in CPython's tracebacks, up to three repetitions stay in full and
+/// the rest is collapsed. Unlike those, this also finds functions that call each other in turn, up
+/// to 16 of them. Takes time linear in the number of frames.
 [[nodiscard]] std::vector<Stretch> collapse_recursion(std::span<const std::uint32_t> frames);
 
 }  // namespace pyscope

@@ -29,7 +29,8 @@ struct Group {
   std::size_t count = 0;
 };
 
-/// How much is said of where threads are that don't run. Of those that do, it is always all.
+/// How exactly the places of threads that don't run are given. Places of running threads are always
+/// given in full.
 enum class Detail : std::uint8_t {
   Lines,      // "in Store.save (app/store.py:31)"
   Functions,  // "in Store.save"
@@ -59,7 +60,7 @@ bool is_told_apart_by_place(ActivityKind kind, Detail detail) {
   return false;
 }
 
-/// What is counted together.
+/// Threads with equal keys are counted together.
 using GroupKey = std::tuple<ActivityKind, std::string_view, std::optional<std::uint32_t>,
                             std::optional<std::int32_t>>;
 
@@ -81,7 +82,7 @@ const Frame* innermost_function(const Thread& thread) {
   return frame == thread.frames.end() ? nullptr : &*frame;
 }
 
-/// What deserves attention first; of the same kind, what most threads do.
+/// Groups that deserve attention come first; among those of the same kind, the larger ones.
 std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
   ActivityFinder finder(snapshot);
   std::set<pid_t> deadlocked;
@@ -111,7 +112,7 @@ std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
   return groups;
 }
 
-/// The file and its folder: enough to tell which `models.py` it is.
+/// The file and its folder: enough to tell one `models.py` from another.
 std::string_view short_path(std::string_view path) {
   const std::size_t file = path.rfind('/');
   if (file == std::string_view::npos || file == 0) return path;
@@ -169,7 +170,7 @@ std::string describe_process(const Snapshot& snapshot) {
   return text;
 }
 
-/// What can't be relied on; it stands at the end and is never left out.
+/// The doubts about the snapshot. They stand at the end and are never left out.
 std::string describe_doubts(const Snapshot& snapshot) {
   std::size_t unverified = 0;
   std::size_t partial = 0;
@@ -192,9 +193,8 @@ std::string describe_doubts(const Snapshot& snapshot) {
   return text;
 }
 
-/// What is said of the groups that are `shown`, which is a prefix of `groups` and perhaps the
-/// biggest idle one: in a service that idles on hundreds of threads, that is what explains the
-/// number.
+/// Describes the groups that are `shown`: a prefix of `groups`, and perhaps the biggest idle group.
+/// In a service with hundreds of idle threads, that group explains the number of threads.
 std::string describe_groups(const Snapshot& snapshot, const std::vector<Group>& groups,
                             std::size_t shown, Detail detail) {
   std::vector<const Group*> picked;

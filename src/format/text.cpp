@@ -1,10 +1,10 @@
 // The text form, for people. All text of the target passes escape() on its way here.
 //
-// The order of threads: as they were created as long as each is printed by itself, because then
-// there are few and the main thread, which most people look for, is first. When they are grouped
-// there are many, and somebody who was woken up by the service wants what is unusual: groups come
-// in the order of the summary, so its first words are what the eye meets first, and the two hundred
-// idle workers are last.
+// The order of threads. Threads that are printed one by one come in the order of their creation:
+// there are few, and the main thread, which most people look for, is first. Grouped threads are
+// many, and somebody who was woken up by the service wants the unusual ones. So groups come in the
+// order of the summary: its first words are the first thing below it, and two hundred idle workers
+// are last.
 
 #include <fmt/format.h>
 
@@ -57,7 +57,8 @@ std::uint64_t not_negative(std::int64_t value) {
   return value < 0 ? 0 : static_cast<std::uint64_t>(value);
 }
 
-/// An argument as one would type it, so that the command line can be told into its arguments.
+/// Quotes an argument as one would type it, so that the command line shows where each argument
+/// ends.
 std::string quote_argument(std::string_view argument) {
   constexpr std::string_view kNeedsQuotes = " \t\n\"'\\$`&|;<>()*?[]#~!{}";
   if (!argument.empty() && argument.find_first_of(kNeedsQuotes) == std::string_view::npos) {
@@ -165,7 +166,7 @@ std::string TextRenderer::command_line() const {
   return clip(line, kMaxCommandColumns);
 }
 
-/// Above everything else: whoever finds one here needs to read no further.
+/// Deadlocks come first: a reader who finds one here needs to read no further.
 void TextRenderer::append_deadlocks() {
   for (const Deadlock& deadlock : snapshot_.deadlocks) {
     const std::vector<std::string> lines = describe_deadlock(snapshot_, deadlock);
@@ -235,7 +236,7 @@ void TextRenderer::append_banners() {
     if (interpreter.collecting_garbage) {
       append_line(Style::Plain, fmt::format("{} is collecting garbage", name));
     }
-    // Otherwise the thread itself says so.
+    // The thread itself says so if it is printed.
     const auto holder = interpreter.gil_held_by;
     const bool shown = std::any_of(snapshot_.threads.begin(), snapshot_.threads.end(),
                                    [&](const Thread& thread) { return thread.tid == holder; });
@@ -252,8 +253,8 @@ void TextRenderer::append_banners() {
   }
 }
 
-/// On most systems a thread that wasn't named has the name of the process, which says nothing about
-/// it.
+/// On most systems a thread without a name of its own has the name of the process, which tells
+/// nothing about the thread.
 bool TextRenderer::is_os_name_news(const Thread& thread) const {
   if (!thread.os_name || thread.os_name->empty()) return false;
   const std::string& os_name = *thread.os_name;
@@ -266,7 +267,7 @@ bool TextRenderer::is_os_name_news(const Thread& thread) const {
   return thread.tid == snapshot_.pid || thread.os_name != process_os_name_;
 }
 
-/// What a thread waits for, as far as the words for what it does don't say it all.
+/// The object of a thread's wait, as far as the words for its activity don't name it already.
 std::string details_of(const Thread& thread, const Activity& activity) {
   const bool matters = activity.kind == ActivityKind::WaitingOutside ||
                        activity.kind == ActivityKind::Blocked ||
@@ -274,7 +275,8 @@ std::string details_of(const Thread& thread, const Activity& activity) {
   return matters && thread.wait ? wait_details(*thread.wait) : std::string{};
 }
 
-/// `wait` is put behind the words for what it waits in; `lock` is what is said of the object.
+/// The words for a thread's state. `wait` follows the words for the system call; `lock` describes
+/// the object.
 std::string TextRenderer::state_words(const Thread& thread, const Activity& activity,
                                       std::string_view wait, std::string_view lock) const {
   std::string words;
@@ -298,7 +300,7 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
         add("waiting for the GIL");
         break;
       case ThreadState::Blocked:
-        // What it waits for says more than that it waits.
+        // The object says more than the fact that the thread waits.
         if (thread.lock && (thread.lock->held != Held::NotALock ||
                             activity.kind == ActivityKind::WaitingForLock)) {
           add("blocked");
@@ -331,8 +333,8 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
   return words;
 }
 
-/// The words of its threads' state with what they wait for. Where that isn't the same for all of
-/// them, as with many connections to one server, the first one stands for them.
+/// The words for the state of a group's threads, with the thing that they wait for. If that differs
+/// among them, as with many connections to one server, the first thread's stands for all.
 std::string TextRenderer::heading_words(const ThreadGroup& group) const {
   const Thread& first = *group.members.front();
   std::string wait = details_of(first, group.activity);
@@ -368,7 +370,7 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
     for (const Frame& frame : thread.native_frames)
       group.native.push_back(frame_texts_.number(frame));
     if (grouped) {
-      // Everything that is printed below the heading, and the state in it.
+      // The key holds everything that is printed below the heading, and the state in the heading.
       std::string key =
           fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n", thread.interpreter, group.words,
                       thread.consistent, escape(thread.inconsistency), thread.truncated,
@@ -400,7 +402,7 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   return groups;
 }
 
-/// Where all threads of a group wait for the same, it is named.
+/// Names the object that a group waits for, if all its threads wait for the same one.
 void TextRenderer::name_one_lock(ThreadGroup& group) {
   const Thread& first = *group.members.front();
   if (!first.lock) return;
@@ -459,7 +461,7 @@ void TextRenderer::append_group_heading(const ThreadGroup& group) {
   append_line(Style::Plain, line);
 }
 
-/// The whole output can be tens of megabytes, which take longer to copy than to write.
+/// Reserves memory for the output: copying tens of megabytes would take longer than writing them.
 void TextRenderer::reserve_for(const std::vector<ThreadGroup>& groups) {
   constexpr std::size_t kHeadingBytes = 200;
   constexpr std::size_t kMaxBytes = std::size_t{64} << 20U;  // collapsed recursion needs far less

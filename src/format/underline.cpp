@@ -1,6 +1,6 @@
-// What to mark follows Lib/traceback.py of 3.13 and 3.14 (StackSummary.format_frame_summary). Where
-// an expression goes over several lines, only its first one is shown, and marked from the column
-// on.
+// The choice of marks follows Lib/traceback.py of 3.13 and 3.14
+// (StackSummary.format_frame_summary). Of an expression over several lines only the first line is
+// shown, and marked from the expression's column on.
 
 #include "format/underline.hpp"
 
@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\f\v\r\n";
 constexpr std::size_t kTabWidth = 8;
-// Of a line that is shown, as some take no column.
+// The characters of a line that are looked at. There are more of them than columns, since some take
+// no column.
 constexpr std::size_t kMostCharacters = 2 * kMostSourceColumns;
 constexpr std::string_view kCut = "...";
 
@@ -39,8 +40,8 @@ Trimmed trim(std::string_view line) {
   return {begin, line.find_last_not_of(kSpace) + 1};
 }
 
-/// The columns count bytes of UTF-8, so they mean nothing in a line that isn't UTF-8 (a file in
-/// another encoding), nor if they point into the middle of a character.
+/// Whether the columns fit the line. They count bytes of UTF-8. So they mean nothing in a line in
+/// another encoding, nor if they point into the middle of a character.
 bool columns_fit(std::string_view line, std::size_t begin, std::size_t end) {
   bool begin_fits = false;
   bool end_fits = false;
@@ -59,8 +60,8 @@ std::string_view without_spaces_around(std::string_view text) {
   return text.substr(trimmed.begin, trimmed.end - trimmed.begin);
 }
 
-/// True for `return f(…)` and `x = …(…)` where the call is all there is to run: marking it would
-/// add a line of marks that says nothing. CPython leaves out exactly these.
+/// True for `return f(…)` and `x = …(…)` if the call is all there is to run: marks would say
+/// nothing then. CPython leaves out exactly these.
 bool is_plain_result(std::string_view before, std::string_view expression, std::string_view after,
                      const Anchor& anchor) {
   if (anchor.kind != AnchorKind::Call) return false;
@@ -96,7 +97,7 @@ std::optional<Marked> find_marked(std::string_view line, Trimmed shown, const Po
       return std::nullopt;
     }
   }
-  // All of the line and nothing in it more than the rest.
+  // The whole line would be marked evenly, which says nothing.
   if (!marked.anchor && marked.begin == shown.begin && marked.end == shown.end) {
     return std::nullopt;
   }
@@ -141,7 +142,8 @@ struct Window {
   std::size_t end = 0;
 };
 
-/// The pieces to show in so many columns, together with the signs for what is cut off.
+/// Chooses the pieces that fit into so many columns, together with the signs for the parts that are
+/// cut off.
 Window choose_window(const std::vector<Piece>& pieces, std::size_t columns) {
   std::vector<std::size_t> starts{0};  // the column of each piece, and of the end
   std::size_t marks_begin = pieces.size();
@@ -157,7 +159,7 @@ Window choose_window(const std::vector<Piece>& pieces, std::size_t columns) {
     const std::size_t cuts = (begin > 0 ? 1 : 0) + (end < pieces.size() ? 1 : 0);
     return starts[end] - starts[begin] + cuts * kCut.size() <= columns;
   };
-  // As little as possible is cut off on the left, and never the first mark.
+  // Cuts off as little as possible on the left, and never the first mark.
   Window window;
   while (window.begin < marks_begin && !fits(window.begin, marks_end))
     ++window.begin;

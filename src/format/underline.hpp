@@ -1,4 +1,4 @@
-// A source line with the piece that is being executed underlined, as CPython's own tracebacks do.
+// Shows a source line with its executing piece underlined, as CPython's own tracebacks do.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,8 @@
 
 namespace pyscope {
 
-/// Generated code has lines of megabytes. Nobody reads beyond this, and a terminal would be
-/// flooded.
+/// Generated code has lines of megabytes. Nobody reads beyond so many columns, and a terminal would
+/// be flooded.
 inline constexpr std::size_t kMostSourceColumns = 500;
 inline constexpr std::size_t kLeastSourceColumns = 10;
 
@@ -22,9 +22,9 @@ struct UnderlinedLine {
 };
 
 /// `line` is the source line at `position.line`, as it stands in the file. The position comes from
-/// the target and is checked: with columns that make no sense for this line there are no marks. A
-/// line wider than `columns` (at least 10; 500 at most are shown) is cut on the right, and on the
-/// left as well if the marks would not be seen otherwise.
+/// the target and is checked: columns that make no sense for this line give no marks. A line wider
+/// than `columns` (at least 10; 500 at most are shown) is cut on the right, and also on the left if
+/// the marks would be invisible otherwise.
 [[nodiscard]] UnderlinedLine underline(std::string_view line, const Position& position,
                                        std::size_t columns = kMostSourceColumns);
 

@@ -78,7 +78,8 @@ std::string label_of(const ThreadDiagnosis& thread) {
                      : fmt::to_string(thread.tid);
 }
 
-/// Threads that wait for work, of which many are alike, in a line for each kind of wait.
+/// Appends the threads that wait for work. Many of these are alike, so each kind of wait has one
+/// line.
 void append_idle(std::string& out, const std::vector<const ThreadDiagnosis*>& idle,
                  const Painter& painter) {
   std::vector<std::pair<std::string, std::vector<const ThreadDiagnosis*>>> groups;

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "model/standard_waits.hpp"
 #include "python/exception_table.hpp"
 #include "python/objects.hpp"
 
@@ -74,86 +75,8 @@ constexpr std::size_t kMostLookedAtInAll = std::size_t{1} << 22U;  // names and 
 constexpr std::uint64_t kTypicalInstance = 256;
 constexpr std::uint64_t kBeforeInstance = 32;  // the garbage collector's words and the managed dict
 
-/// A function of the standard library that waits in one of its own locks for something else.
-struct StandardWait {
-  std::string_view file;  // the path or its end, from a slash on
-  std::string_view qualified_name;
-  std::string_view type;  // what its `self` is; empty: what is waited for is that of a callee
-  std::string_view waiter = {};  // the variable with a lock of its own that is given back by
-                                 // whoever brings the news
-  std::string_view owner = {};   // the attribute with the ident of who holds it
-  std::string_view name = {};    // the attribute that names it
-};
-
 constexpr std::string_view kImportLock = "import lock";
 constexpr std::string_view kFindAndLoad = "_find_and_load";
-
-// The innermost ones of a stack, in an unbroken run: the outermost of them is what was called.
-constexpr auto kStandardWaits = std::to_array<StandardWait>({
-    {"threading.py", "Condition.wait", "threading.Condition", "waiter"},
-    {"threading.py", "Condition.wait_for", "threading.Condition"},
-    {"threading.py", "Condition.__enter__", "threading.Condition"},
-    {"threading.py", "Condition._acquire_restore", "threading.Condition"},
-    {"threading.py", "Event.wait", "threading.Event"},
-    {"threading.py", "Event.set", "threading.Event"},
-    {"threading.py", "Event.clear", "threading.Event"},
-    {"threading.py", "Semaphore.acquire", "threading.Semaphore"},
-    {"threading.py", "Semaphore.release", "threading.Semaphore"},
-    {"threading.py", "BoundedSemaphore.release", "threading.Semaphore"},
-    {"threading.py", "Barrier.wait", "threading.Barrier"},
-    {"threading.py", "Barrier._wait", "threading.Barrier"},
-    {"threading.py", "Barrier._enter", "threading.Barrier"},
-    {"threading.py", "Thread.join", "threading.Thread"},
-    {"threading.py", "_RLock.acquire", "threading.RLock", {}, "_owner"},
-    {"threading.py", "Thread.start", {}},
-    {"threading.py", "Timer.run", {}},
-    {"threading.py", "_shutdown", {}},
-    {"queue.py", "Queue.get", "queue.Queue"},
-    {"queue.py", "Queue.put", "queue.Queue"},
-    {"queue.py", "Queue.join", "queue.Queue"},
-    {"queue.py", "Queue.task_done", "queue.Queue"},
-    {"queue.py", "Queue.qsize", "queue.Queue"},
-    {"queue.py", "Queue.empty", "queue.Queue"},
-    {"queue.py", "Queue.full", "queue.Queue"},
-    {"queue.py", "_PySimpleQueue.get", "queue.SimpleQueue"},
-    {"concurrent/futures/_base.py", "Future.result", "concurrent.futures.Future"},
-    {"concurrent/futures/_base.py", "Future.exception", "concurrent.futures.Future"},
-    {"concurrent/futures/_base.py", "wait", {}},
-    {"concurrent/futures/_base.py", "as_completed", {}},
-    {"concurrent/futures/_base.py", "_result_or_cancel", {}},
-    {"concurrent/futures/_base.py", "Executor.map.<locals>.result_iterator", {}},
-    {"concurrent/futures/_base.py", "Executor.__exit__", {}},
-    {"concurrent/futures/thread.py", "ThreadPoolExecutor.shutdown", {}},
-    {"<frozen importlib._bootstrap>", "_ModuleLock.acquire", kImportLock, {}, "owner", "name"},
-    {"<frozen importlib._bootstrap>", "_ModuleLockManager.__enter__", {}},
-    {"<frozen importlib._bootstrap>", "_HierarchicalLockManager.__enter__", {}},
-    {"<frozen importlib._bootstrap>", "_lock_unlock_module", {}},
-    {"<frozen importlib._bootstrap>", kFindAndLoad, {}},
-    {"multiprocessing/synchronize.py", "SemLock.__enter__", "multiprocessing.Lock"},
-    {"multiprocessing/synchronize.py", "Condition.__enter__", "multiprocessing.Condition"},
-    {"multiprocessing/synchronize.py", "Condition.wait", "multiprocessing.Condition"},
-    {"multiprocessing/synchronize.py", "Condition.wait_for", "multiprocessing.Condition"},
-    {"multiprocessing/synchronize.py", "Event.wait", "multiprocessing.Event"},
-    {"multiprocessing/queues.py", "Queue.get", "multiprocessing.Queue"},
-    {"multiprocessing/queues.py", "Queue.put", "multiprocessing.Queue"},
-    {"multiprocessing/queues.py", "JoinableQueue.put", "multiprocessing.Queue"},
-    {"multiprocessing/queues.py", "JoinableQueue.join", "multiprocessing.Queue"},
-    {"multiprocessing/queues.py", "SimpleQueue.get", "multiprocessing.SimpleQueue"},
-    {"multiprocessing/queues.py", "SimpleQueue.put", "multiprocessing.SimpleQueue"},
-});
-
-bool is_file(std::string_view path, std::string_view file) {
-  if (!path.ends_with(file)) return false;
-  return path.size() == file.size() || path[path.size() - file.size() - 1] == '/';
-}
-
-const StandardWait* find_standard_wait(const Code& code) {
-  const auto* found =
-      std::find_if(kStandardWaits.begin(), kStandardWaits.end(), [&](const StandardWait& wait) {
-        return code.qualified_name == wait.qualified_name && is_file(code.file, wait.file);
-      });
-  return found == kStandardWaits.end() ? nullptr : found;
-}
 
 /// What a thread sleeps in.
 struct Sleep {
@@ -171,7 +94,7 @@ struct WithBlock {
 /// What is needed of a code object besides its names, looked up once.
 struct CodeFacts {
   bool readable = false;
-  const StandardWait* wait = nullptr;
+  const StandardWait* wait = nullptr;  // that waits for an object of the program, or calls one
   std::uint32_t slots = 0;
   std::uint32_t stack_size = 0;
   std::uint64_t units = 0;
@@ -243,7 +166,11 @@ class LockFinder {
   bool read_facts(RemoteAddr code, CodeFacts& facts) {
     const auto type = reader_.type_of(code);
     if (!type || !*type || reader_.type_name(*type).value_or("") != "code") return false;
-    if (codes_.knows(code)) facts.wait = find_standard_wait(codes_.at(code).code);
+    if (codes_.knows(code)) {
+      facts.wait = find_standard_wait(codes_.at(code).code);
+      if (facts.wait != nullptr && facts.wait->object.role == WaitedObject::Role::Unknown)
+        facts.wait = nullptr;
+    }
     const auto slots = reader_.value<std::uint32_t>(code, kCodeSlots);
     const auto stack_size = reader_.value<std::uint32_t>(code, kCodeStackSize);
     const auto units = reader_.field<std::uint64_t>(code, Field::CodeObSize);
@@ -610,7 +537,7 @@ class LockFinder {
         run.innermost = &stack[i];
         run.innermost_wait = facts->wait;
       }
-      if (facts->wait->type.empty()) continue;
+      if (facts->wait->object.role != WaitedObject::Role::Self) continue;
       run.outermost = &stack[i];
       run.wait = facts->wait;
     }
@@ -634,23 +561,23 @@ class LockFinder {
     if (run.wait != nullptr) {
       if (const RemoteAddr self = variable(*run.outermost, "self")) {
         found.at = self;
-        found.type = label_of(self, run.wait->type);
+        found.type = label_of(self, run.wait->object.type);
       }
     }
     if (sleep.kind == Sleep::Kind::SimpleQueue) {
       found.held = Held::NotALock;
-    } else if (run.innermost != nullptr && !run.innermost_wait->waiter.empty() &&
-               variable(*run.innermost, run.innermost_wait->waiter) == sleep.at) {
+    } else if (run.innermost != nullptr && !run.innermost_wait->object.waiter.empty() &&
+               variable(*run.innermost, run.innermost_wait->object.waiter) == sleep.at) {
       found.held = Held::NotALock;
     }
-    if (run.wait != nullptr && !run.wait->name.empty()) {
-      const RemoteAddr name = attribute(found.at, run.wait->name);
+    if (run.wait != nullptr && !run.wait->object.name.empty()) {
+      const RemoteAddr name = attribute(found.at, run.wait->object.name);
       if (name) found.name = read_str(reader_, name).value_or("");
     } else if (run.caller) {
       find_name(thread, *run.caller, sleep, found);
     }
-    if (run.wait != nullptr && !run.wait->owner.empty()) {
-      owners_.emplace(thread, attribute(found.at, run.wait->owner));
+    if (run.wait != nullptr && !run.wait->object.owner.empty()) {
+      owners_.emplace(thread, attribute(found.at, run.wait->object.owner));
     }
     return found;
   }
@@ -1138,7 +1065,8 @@ class LockFinder {
       if (stack[i].is_entry()) continue;
       ++n;
       const CodeFacts* facts = facts_of(stack[i].executable);
-      if (facts == nullptr || facts->wait == nullptr || facts->wait->waiter.empty()) continue;
+      if (facts == nullptr || facts->wait == nullptr || facts->wait->object.waiter.empty())
+        continue;
       const RemoteAddr condition = variable(stack[i], "self");
       if (condition == manager.at || attribute(condition, "_lock") == manager.lock) return true;
     }

@@ -88,8 +88,7 @@ Decoded data_class(const Instance& it) {
   const auto names = read_dict_prefix(reader, fields, most);
   if (!names) return std::nullopt;
   // Python's is the qualified name without the module.
-  const auto qualified =
-      reader.pointer(it.type.at, Field::HeapTypeHtQualname);
+  const auto qualified = reader.pointer(it.type.at, Field::HeapTypeHtQualname);
   const auto found = d.objects().attributes(it.at, it.type, most + 1);
   ValueNode node = between((qualified ? d.objects().text_of(*qualified) : it.type.name) + "(", ")");
   for (const auto& [key, field] : names->items) {

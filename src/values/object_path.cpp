@@ -12,10 +12,9 @@
 #include <memory>
 #include <numeric>
 
+#include "base/lower_case.hpp"
 #include "values/contents.hpp"
 #include "values/quoting.hpp"
-
-#include "base/lower_case.hpp"
 
 namespace pyscope {
 namespace {

@@ -40,9 +40,9 @@ Activity blocked_in_system_call(const Thread& thread, const Frame* frame) {
 
 /// The waits at the inner end of a stack.
 struct WaitRun {
-  const KnownWait* outermost = nullptr;  // what the programmer called; nullptr: no known wait
-  const Frame* frame = nullptr;          // its frame
-  const Frame* caller = nullptr;         // who called it
+  const StandardWait* outermost = nullptr;  // what the programmer called; nullptr: no known wait
+  const Frame* frame = nullptr;             // its frame
+  const Frame* caller = nullptr;            // who called it
 };
 
 ActivityKind kind_of(WaitKind wait) {
@@ -63,10 +63,14 @@ bool has_ended(const Thread& thread) {
   return thread.tid == 0 || thread.os_state == 'Z' || thread.os_state == 'X';
 }
 
-const KnownWait* ActivityFinder::known_wait(const Frame& frame) {
+const StandardWait* ActivityFinder::known_wait(const Frame& frame) {
   if (!frame.code || *frame.code >= waits_.size()) return nullptr;
   auto& wait = waits_[*frame.code];
-  if (!wait) wait = find_known_wait(snapshot_.codes[*frame.code]);
+  if (!wait) {
+    wait = find_standard_wait(snapshot_.codes[*frame.code]);
+    // Functions without words may wait in a lock of the library, and say nothing of the thread.
+    if (*wait != nullptr && (*wait)->words.empty()) wait = nullptr;
+  }
   return *wait;
 }
 
@@ -81,7 +85,7 @@ Activity ActivityFinder::find(const Thread& thread) {
   WaitRun run;
   const Frame* frame = innermost;
   for (; frame != nullptr; frame = next_frame(thread.frames, ++at)) {
-    const KnownWait* wait = known_wait(*frame);
+    const StandardWait* wait = known_wait(*frame);
     if (wait == nullptr || (run.outermost != nullptr && wait->place == WaitPlace::Alone)) break;
     if (run.outermost == nullptr && wait->place == WaitPlace::Caller) break;
     run.outermost = wait;

