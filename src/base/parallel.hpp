@@ -19,13 +19,13 @@ namespace pyscope {
 template <class Work, class Take>
 void run_parallel(std::size_t count, std::size_t threads, bool in_order, const Work& work,
                   const Take& take) {
-  using Value = decltype(work(std::size_t{}));
+  using Outcome = decltype(work(std::size_t{}));
   std::mutex mutex;
   std::condition_variable changed;
   std::size_t next = 0;
   std::size_t taken = 0;
   bool stopped = false;
-  std::map<std::size_t, Value> ready;
+  std::map<std::size_t, Outcome> ready;
   std::exception_ptr thrown;
   const std::size_t window = threads * 4;
 
@@ -38,7 +38,7 @@ void run_parallel(std::size_t count, std::size_t threads, bool in_order, const W
         if (stopped || next == count) return;
         const std::size_t mine = next++;
         lock.unlock();
-        Value value = work(mine);
+        Outcome value = work(mine);
         lock.lock();
         if (stopped) return;
         if (!in_order) {

@@ -40,7 +40,7 @@ int write_all(int fd, std::string_view rest) {
   return 0;
 }
 
-void end_if_unread(const pollfd& output) {
+void end_if_no_reader(const pollfd& output) {
   // Nothing else is an end: a file that is closed, or on a full disk, is reported by the write.
   if ((output.revents & (POLLERR | POLLHUP)) == 0) return;
   ::raise(SIGPIPE);
@@ -100,7 +100,7 @@ std::size_t terminal_columns(int fd) {
 
 void end_if_unread() {
   pollfd output{STDOUT_FILENO, 0, 0};
-  if (::poll(&output, 1, 0) > 0) end_if_unread(output);
+  if (::poll(&output, 1, 0) > 0) end_if_no_reader(output);
 }
 
 namespace {
@@ -174,7 +174,7 @@ void InterruptCatcher::sleep(std::chrono::microseconds time) const {
   pollfd output{STDOUT_FILENO, 0, 0};
   const bool unread = interrupted == 0 && ::ppoll(&output, 1, &rest, &before) > 0;
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  if (unread) end_if_unread(output);
+  if (unread) end_if_no_reader(output);
 }
 
 void print_error(const Error& error) {

@@ -33,8 +33,8 @@ bool is_there(const Reader& reader, const RawFrame& frame) {
 /// Hands each frame's variables, and whether the frame is still there, to `take`.
 template <class Take>
 void read_each(const Draft& draft, const std::vector<WantedFrame>& frames, const Take& take) {
-  constexpr std::size_t kMostMemory = std::size_t{128} << 20U;
-  const PageCache cache(draft.memory, kMostMemory);
+  constexpr std::size_t kMostForValues = std::size_t{128} << 20U;
+  const PageCache cache(draft.memory, kMostForValues);
   const Reader reader(cache, draft.offsets());
   ObjectReader objects(reader);
   ReprBudget budget;

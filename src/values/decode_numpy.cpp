@@ -121,7 +121,8 @@ Result<Shape> shape_of(ValueDecoder& d, RemoteAddr at) {
   return shape;
 }
 
-Result<ValueNode> array(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t depth) {
+Result<ValueNode> numpy_array(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
+                              std::size_t depth) {
   const auto shape = shape_of(d, at);
   if (!shape) return fail(shape.error());
   // PyArray_Descr begins with typeobj, kind, type, byteorder, type_num.
@@ -172,7 +173,7 @@ Result<ValueNode> scalar(ValueDecoder& d, RemoteAddr at, const ObjectType&, std:
 
 std::span<const TypeDecoder> numpy_decoders() {
   static constexpr auto kDecoders = std::to_array<TypeDecoder>({
-      {"numpy.ndarray", array, ""},
+      {"numpy.ndarray", numpy_array, ""},
       {"numpy.bool", scalar<0>, ""},
       {"numpy.int8", scalar<1>, ""},
       {"numpy.uint8", scalar<2>, ""},

@@ -209,7 +209,7 @@ def values():
     main = sys.modules["__main__"]
     names = {**vars(main), "other": types.SimpleNamespace(deep=sys.modules["other.deep"]), "threading": threading}
     expected = {}
-    for path in filter(None, PATHS):
+    for path in [path for path in PATHS if path]:
         value = eval(path, names)
         expected[path] = [repr(value), hex(id(value))]
     return expected
