@@ -19,8 +19,8 @@ struct WhyOptions {
   /// Only these threads: decimal tids or exact Python thread names. Empty: all.
   std::vector<std::string> threads;
   std::chrono::microseconds duration = std::chrono::seconds(1);
-  /// How long the call may take beyond `duration`: the bound on the sample that is read when that has
-  /// passed. What was read by then is returned.
+  /// How long the call may take beyond `duration`: the bound on the sample that is read when that
+  /// has passed. What was read by then is returned.
   std::chrono::milliseconds timeout{30'000};
   /// From the begin of one sample to that of the next; a sample that takes longer delays it.
   std::chrono::microseconds interval = std::chrono::milliseconds(10);

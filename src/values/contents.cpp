@@ -124,7 +124,7 @@ Result<DictPrefix> read_in_own_order(const Reader& reader, RemoteAddr object, st
 }  // namespace
 
 ContainerKind container_kind(const ObjectType& type) {
-  static const std::unordered_map<std::string_view, ContainerKind> kKinds{
+  static const std::unordered_map<std::string_view, ContainerKind> kinds{
       {"list", ContainerKind::List},
       {"tuple", ContainerKind::Tuple},
       {"set", ContainerKind::Set},
@@ -135,8 +135,8 @@ ContainerKind container_kind(const ObjectType& type) {
       {"collections.defaultdict", ContainerKind::Dict},
       {"collections.OrderedDict", ContainerKind::OrderedDict},
   };
-  const auto found = kKinds.find(type.builtin);
-  return found == kKinds.end() ? ContainerKind::None : found->second;
+  const auto found = kinds.find(type.builtin);
+  return found == kinds.end() ? ContainerKind::None : found->second;
 }
 
 Result<SequencePrefix> read_pointers(const Reader& reader, RemoteAddr items, std::uint64_t count,
