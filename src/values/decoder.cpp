@@ -11,7 +11,7 @@ namespace {
 using Kind = ValueNode::Kind;
 
 const TypeDecoder* find_decoder(std::string_view type) {
-  static const auto all = [] {
+  static const auto registry = [] {
     std::unordered_map<std::string_view, const TypeDecoder*> all;
     for (const auto& decoders :
          {number_decoders(), text_decoders(), container_decoders(), date_decoders(),
@@ -21,8 +21,8 @@ const TypeDecoder* find_decoder(std::string_view type) {
     }
     return all;
   }();
-  const auto found = all.find(type);
-  return found == all.end() ? nullptr : found->second;
+  const auto found = registry.find(type);
+  return found == registry.end() ? nullptr : found->second;
 }
 
 const TypeDecoder* find_decoder(const ObjectType& type) {
