@@ -81,18 +81,16 @@ class InspectVerb {
       for (std::size_t i = 0; i < inspection->values.size(); ++i) {
         const InspectedValue& value = inspection->values[i];
         const bool several = inspection->values.size() > 1;
-        std::string now = value.error       ? "error: " + value.error->message + "\n"
-                          : arguments_.json ? render_json(arguments_.pid, value, JsonStyle::Compact)
-                                            : render_text(value, {color_, several});
         // That it was changing at that moment is no other value.
-        const std::string seen = value.error ? now : value.repr;
+        std::string seen = value.error ? "error: " + value.error->message : value.repr;
         if (seen == last[i]) continue;
-        last[i] = seen;
-        if (value.error) {
-          print_error(*value.error);
-          continue;
-        }
-        if (!arguments_.json) now.insert(0, time_of_day(inspection->captured_at) + "  ");
+        last[i] = std::move(seen);
+        if (value.error) print_error(*value.error);
+        if (value.error && !arguments_.json) continue;
+        const std::string now = arguments_.json
+                                    ? render_json(arguments_.pid, value, JsonStyle::Compact)
+                                    : time_of_day(inspection->captured_at) + "  " +
+                                          render_text(value, {color_, several});
         if (!write_out(now)) return exit_status(ErrorKind::Failed);
       }
       interrupts.sleep(interval);

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstring>
 #include <initializer_list>
+#include <limits>
 #include <vector>
 
 #include "base/opening.hpp"
@@ -90,6 +91,7 @@ class Program {
 
   /// errno, or 0.
   [[nodiscard]] int enter() {
+    if (too_long_ || code_.size() > BPF_MAXINSNS) return E2BIG;
     sock_fprog program{static_cast<unsigned short>(code_.size()), code_.data()};
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno;
     // Speculation is no danger to what reads other processes anyway, and slower without.
@@ -134,8 +136,12 @@ class Program {
       for (const Check& check : way)
         test(check);
       answer(SECCOMP_RET_ALLOW);
-      for (const std::size_t miss : misses_)
-        code_[miss].jf = static_cast<std::uint8_t>(code_.size() - miss - 1);
+      for (const std::size_t miss : misses_) {
+        const std::size_t skipped = code_.size() - miss - 1;
+        // A jump on a condition has eight bits. One that is cut would end in the middle of a way.
+        too_long_ = too_long_ || skipped > std::numeric_limits<std::uint8_t>::max();
+        code_[miss].jf = static_cast<std::uint8_t>(skipped);
+      }
     }
     if (!rule.always) answer(SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(rule.error));
   }
@@ -175,6 +181,7 @@ class Program {
   std::vector<Rule> rules_;
   std::vector<sock_filter> code_;
   std::vector<std::size_t> misses_;  // jumps to the next way, of this one
+  bool too_long_ = false;            // a way has more instructions than such a jump can skip
 };
 
 std::vector<Rule> rules_for(Sandbox sandbox) {

@@ -58,16 +58,24 @@ ReadStatus PageCache::try_read(RemoteAddr at, std::span<std::byte> out) const {
 
 void PageCache::fetch(std::span<const RemoteRange> ranges) const {
   std::vector<std::uint64_t> missing;
+  const auto drop_duplicates = [&] {
+    std::sort(missing.begin(), missing.end());
+    missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
+  };
   for (const RemoteRange& range : ranges) {
     if (range.size == 0 || !range.start.plus(range.size)) continue;
     const std::uint64_t last = (range.start.raw() + range.size - 1) / kPageSize;
     for (std::uint64_t page = range.start.raw() / kPageSize; page <= last; ++page) {
-      if (missing.size() + pages_.size() >= budget_pages_) break;
-      if (!pages_.contains(page)) missing.push_back(page);
+      if (pages_.contains(page)) continue;
+      if (missing.size() + pages_.size() >= budget_pages_) {
+        // Ranges may name a page many times, which counts once.
+        drop_duplicates();
+        if (missing.size() + pages_.size() >= budget_pages_) break;
+      }
+      missing.push_back(page);
     }
   }
-  std::sort(missing.begin(), missing.end());
-  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
+  drop_duplicates();
   if (missing.empty()) return;
 
   std::vector<ReadRequest> requests;

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <iterator>
 #include <memory>
+#include <system_error>
 #include <thread>
 
 #include "process/permission.hpp"
@@ -386,9 +387,17 @@ std::vector<Task> Process::tasks(bool system_calls) const {
     }
   };
   std::vector<std::thread> others;
-  for (std::size_t part = 1; part < readers; ++part)
-    others.emplace_back(read_part, part);
+  others.reserve(readers);
+  std::size_t started = 1;
+  try {
+    for (; started < readers; ++started)
+      others.emplace_back(read_part, started);
+  } catch (const std::system_error&) {
+    // The machine, or a limit, has no more threads for us: this one reads their parts, too.
+  }
   read_part(0);
+  for (std::size_t part = started; part < readers; ++part)
+    read_part(part);
   for (std::thread& other : others)
     other.join();
   std::vector<Task> tasks = std::move(parts[0]);

@@ -305,6 +305,9 @@ class RuntimeFinder {
       if (python != std::string_view::npos) {
         const std::string_view rest = name.substr(python + 6);
         version = rest.substr(0, rest.find_first_not_of("0123456789."));
+        // "libpython3.9.so.1.0": the name goes on behind the version.
+        while (version.ends_with('.'))
+          version.pop_back();
       }
     }
     seen_ = PythonBuild{version, false, std::nullopt};

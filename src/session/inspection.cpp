@@ -488,8 +488,9 @@ std::vector<Request> parse(const std::vector<std::string>& paths, const InspectO
     all.in_frame = in_frame;
     all.thread = options.thread;
     all.frame = options.frame;
+    all.text = fmt::format("{}/{}", options.thread, options.frame);
     requests.push_back({"__main__", in_frame ? Result<ObjectPath>(all) : parse_path("__main__")});
-    if (in_frame) requests.back().text = fmt::format("{}/{}", options.thread, options.frame);
+    if (in_frame) requests.back().text = all.text;
   }
   return requests;
 }

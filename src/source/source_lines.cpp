@@ -9,6 +9,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
+#include <utility>
 
 namespace pyscope {
 namespace {
@@ -39,18 +41,17 @@ std::chrono::system_clock::time_point to_time_point(const timespec& time) {
           std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec))};
 }
 
-std::vector<std::string> split_lines(std::string_view text) {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const std::size_t end =
-        text.find_first_of("\r\n");  // the line ends that Python's tokenizer knows
-    lines.emplace_back(text.substr(0, std::min(end, kMaxLineLength)));
-    if (end == std::string_view::npos) break;
+/// Takes the next line off the text, without its line end; the line ends are those that Python's
+/// tokenizer knows.
+std::string_view take_line(std::string_view& text) {
+  const std::size_t end = text.find_first_of("\r\n");
+  const std::string_view line = text.substr(0, end);
+  if (end == std::string_view::npos) {
+    text = {};
+  } else {
     text.remove_prefix(end + (text.substr(end).starts_with("\r\n") ? 2 : 1));
   }
-  return lines;
+  return line;
 }
 
 }  // namespace
@@ -65,6 +66,7 @@ SourceReader::File SourceReader::read(const std::string& name) {
   struct stat info {};
   if (!fd || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
     log_("source {}: {}", name, std::strerror(errno));
+    file.failed = true;
     return file;
   }
   // A process's start is known to a clock tick. Both times of the file count: a deployment may keep
@@ -90,8 +92,20 @@ SourceReader::File SourceReader::read(const std::string& name) {
     if (n <= 0) break;
     filled += static_cast<std::size_t>(n);
   }
-  text.resize(filled);
-  file.lines = split_lines(text);
+  if (filled < size) {
+    log_("source {}: {} of {} bytes could be read", name, filled, size);
+    file.failed = true;
+    return file;
+  }
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  file.text = std::move(text);
+  std::string_view rest = file.text;
+  for (std::size_t line = 0; !rest.empty(); ++line) {
+    if (line % kApart == 0)
+      file.offsets.push_back(static_cast<std::uint32_t>(file.text.size() - rest.size()));
+    take_line(rest);
+  }
   return file;
 }
 
@@ -100,11 +114,22 @@ std::optional<SourceLine> SourceReader::line(const std::string& name, std::int32
   if (known == files_.end()) known = files_.emplace(name, read(name)).first;
   const File& file = known->second;
   if (file.changed) return SourceLine{"", true};
-  if (number < 1 || static_cast<std::size_t>(number) > file.lines.size()) return std::nullopt;
-  return SourceLine{file.lines[static_cast<std::size_t>(number) - 1], false};
+  if (number < 1) return std::nullopt;
+  const std::size_t index = static_cast<std::size_t>(number) - 1;
+  if (index / kApart >= file.offsets.size()) return std::nullopt;
+  std::string_view rest = std::string_view(file.text).substr(file.offsets[index / kApart]);
+  for (std::size_t i = 0; i < index % kApart && !rest.empty(); ++i)
+    take_line(rest);
+  if (rest.empty()) return std::nullopt;
+  return SourceLine{std::string(take_line(rest).substr(0, kMaxLineLength)), false};
+}
+
+void SourceReader::forget_failures() {
+  std::erase_if(files_, [](const auto& file) { return file.second.failed; });
 }
 
 void add_source_lines(Snapshot& snapshot, SourceReader& sources) {
+  sources.forget_failures();
   tsl::robin_map<std::uint64_t, std::optional<std::uint32_t>> known;  // by code and line
   for (Thread& thread : snapshot.threads) {
     for (Frame& frame : thread.frames) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -28,12 +29,19 @@ class SourceReader {
 
   /// The line of a file; nothing if there is no such file or line, or if it can't be read safely.
   [[nodiscard]] std::optional<SourceLine> line(const std::string& file, std::int32_t number);
+  /// Tries files again that couldn't be read.
+  void forget_failures();
 
  private:
+  /// Lines are found in the text when they are asked for, by the offsets of a few of them: a file
+  /// may be nothing but line ends.
   struct File {
     bool changed = false;
-    std::vector<std::string> lines;
+    bool failed = false;  // it couldn't be read, which may be otherwise another time
+    std::string text;
+    std::vector<std::uint32_t> offsets;  // of each kApart-th line
   };
+  static constexpr std::size_t kApart = 64;
   [[nodiscard]] File read(const std::string& name);
 
   Open open_;

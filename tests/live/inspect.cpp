@@ -300,6 +300,29 @@ TEST_CASE("a watched value is printed when it changes", "[live]") {
   CHECK(again.finish().status == 3);
 }
 
+TEST_CASE("a watched path that leads nowhere is an error object, too", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "paths.py", {"stepping"});
+  (void)target.read();
+  Child watch(
+      pyscope_program(command(target.pid(), {"--json", "--watch", "0.01", "no_such_name_at_all"})));
+  const json line = json::parse(watch.read_line());
+  CHECK(line.at("error").at("code") == "usage");
+  ::kill(watch.pid(), SIGINT);
+  (void)watch.finish();
+}
+
+TEST_CASE("a thread that is not there is named, and nothing else", "[live]") {
+  const Interpreter interpreter = interpreters().front();
+  Target target(interpreter, "paths.py", {"stepping"});
+  (void)target.read();
+  const Outcome outcome = run_pyscope(command(target.pid(), {"--list", "--thread", "nobody"}));
+  CAPTURE(outcome.err);
+  CHECK(outcome.status == 2);
+  CHECK(outcome.err.find("pyscope: nobody/: there is no Python thread nobody") == 0);
+}
+
 TEST_CASE("a watch ends where the process becomes another program, be it the same one again",
           "[live]") {
   const Workspace place(any_interpreter());

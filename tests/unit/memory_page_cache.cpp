@@ -125,6 +125,18 @@ TEST_CASE("reads beyond the budget fail and what was read before stays", "[memor
   CHECK(source.reads.size() == 3);
 }
 
+TEST_CASE("a page that is named many times counts once against the budget", "[memory]") {
+  const PagedMemory source = numbered_pages(1, 3);
+  const PageCache cache(source, 3 * kPage);
+  std::vector<RemoteRange> ranges(10, RemoteRange{RemoteAddr{kPage}, 8});
+  ranges.push_back({RemoteAddr{2 * kPage}, 8});
+  ranges.push_back({RemoteAddr{3 * kPage}, 8});
+  cache.fetch(ranges);
+  CHECK(source.reads.size() == 3);
+  CHECK(byte_at(cache, 3 * kPage) == 3);
+  CHECK(source.calls == 1);
+}
+
 TEST_CASE("an enormous range ends at the budget", "[memory]") {
   const PagedMemory source = numbered_pages(1, 1);
   const PageCache cache(source, 2 * kPage);

@@ -1,6 +1,7 @@
 #include "source/source_lines.hpp"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -219,4 +220,30 @@ TEST_CASE("frames get the lines that they are at", "[source]") {
   CHECK(text_of(1, 1) == "none");
   CHECK(text_of(1, 2) == "three");
   CHECK(snapshot.sources.size() == 3);  // the same line of the same code once
+}
+
+TEST_CASE("a file of line ends takes no more memory than its text", "[source]") {
+  const TargetRoot target;
+  constexpr std::size_t kLines = std::size_t{8} << 20U;
+  target.write("/srv/app.py", std::string(kLines, '\n') + "last");
+  Sources sources(target);
+  const auto allocated = [] {
+    const struct mallinfo2 now = ::mallinfo2();
+    return now.uordblks + now.hblkhd;
+  };
+  const std::size_t before = allocated();
+  CHECK(sources.line("/srv/app.py", 1) == "''");
+  CHECK(sources.line("/srv/app.py", static_cast<std::int32_t>(kLines) + 1) == "'last'");
+  CHECK(sources.line("/srv/app.py", static_cast<std::int32_t>(kLines) + 2) == "none");
+  CHECK(allocated() - before < 4 * kLines);
+}
+
+TEST_CASE("a file that could not be opened is tried again for the next snapshot", "[source]") {
+  const TargetRoot target;
+  Sources sources(target);
+  CHECK(sources.line("/srv/app.py", 1) == "none");
+  target.write("/srv/app.py", "first");
+  CHECK(sources.line("/srv/app.py", 1) == "none");
+  sources.reader.forget_failures();
+  CHECK(sources.line("/srv/app.py", 1) == "'first'");
 }
