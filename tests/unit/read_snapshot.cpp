@@ -168,7 +168,13 @@ TEST_CASE("a process is read whole", "[snapshot]") {
     REQUIRE(again);
     fewest = std::min(fewest, again->capture.attempts);
   }
+#ifdef PYSCOPE_SANITIZE
+  // With all that a sanitizer checks, no copy is as quick as one should be. The second one tells
+  // what is quick here.
+  CHECK(fewest <= 2);
+#else
   CHECK(fewest == 1);
+#endif
   CHECK(snapshot->capture.paused_us == 0);
   CHECK(snapshot->warnings.empty());
   REQUIRE(snapshot->interpreters.size() == 1);
