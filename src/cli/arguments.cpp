@@ -13,7 +13,7 @@
 namespace pyscope::cli {
 namespace {
 
-/// The default of a timeout, as the options of the library have it.
+/// Times as they may be typed, for messages.
 constexpr std::string_view kWithUnits = "0.5, 500ms or 2s";
 
 CLI::Option* repeatable(CLI::Option* option) {
