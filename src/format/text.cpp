@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/file_name.hpp"
+#include "base/thousands.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"
@@ -43,15 +44,6 @@ constexpr std::size_t kMaxThreadNameColumns = 80;
 constexpr std::size_t kMaxMemberColumns = 100;
 constexpr std::size_t kCommBytes = 15;           // what the kernel keeps of a thread's name
 constexpr std::uint64_t kMinCpuTimeUs = 10'000;  // one clock tick, the unit in which it is counted
-
-std::string with_separators(std::size_t number) {
-  std::string digits = std::to_string(number);
-  for (std::size_t at = digits.size(); at > 3;) {
-    at -= 3;
-    digits.insert(at, ",");
-  }
-  return digits;
-}
 
 std::uint64_t not_negative(std::int64_t value) {
   return value < 0 ? 0 : static_cast<std::uint64_t>(value);

@@ -57,35 +57,28 @@ ReadStatus PageCache::try_read(RemoteAddr at, std::span<std::byte> out) const {
 }
 
 void PageCache::fetch(std::span<const RemoteRange> ranges) const {
+  // A page is in pages_ from the moment when it is wanted, so that one that is named many times
+  // counts once against the budget.
   std::vector<std::uint64_t> missing;
-  const auto drop_duplicates = [&] {
-    std::sort(missing.begin(), missing.end());
-    missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-  };
   for (const RemoteRange& range : ranges) {
     if (range.size == 0 || !range.start.plus(range.size)) continue;
     const std::uint64_t last = (range.start.raw() + range.size - 1) / kPageSize;
-    for (std::uint64_t page = range.start.raw() / kPageSize; page <= last; ++page) {
-      if (pages_.contains(page)) continue;
-      if (missing.size() + pages_.size() >= budget_pages_) {
-        // Ranges may name a page many times, which counts once.
-        drop_duplicates();
-        if (missing.size() + pages_.size() >= budget_pages_) break;
-      }
-      missing.push_back(page);
+    for (std::uint64_t number = range.start.raw() / kPageSize; number <= last; ++number) {
+      if (pages_.contains(number)) continue;
+      if (pages_.size() >= budget_pages_) break;
+      Page* page = make_page();
+      page->status = ReadStatus::Pending;
+      pages_[number] = page;
+      missing.push_back(number);
     }
   }
-  drop_duplicates();
-  if (missing.empty()) return;
+  std::sort(missing.begin(), missing.end());
 
   std::vector<ReadRequest> requests;
   requests.reserve(missing.size());
-  for (const std::uint64_t number : missing) {
-    Page* page = make_page();
-    pages_[number] = page;
-    page->status = ReadStatus::Pending;
-    requests.push_back({RemoteAddr{number * kPageSize}, page->bytes});
-  }
+  for (const std::uint64_t number : missing)
+    requests.push_back({RemoteAddr{number * kPageSize}, pages_[number]->bytes});
+  if (requests.empty()) return;
   source_.read_many(requests);
   for (std::size_t i = 0; i < missing.size(); ++i)
     pages_[missing[i]]->status = requests[i].status;

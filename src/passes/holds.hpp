@@ -37,6 +37,8 @@ class ThreadHolds {
   [[nodiscard]] std::string refusal(pid_t tid) const;
   /// Whether it was asked to stand and didn't in time: another try may do.
   [[nodiscard]] bool is_late(pid_t tid) const;
+  /// Whether any thread may stand at the moment.
+  [[nodiscard]] bool holds_any() const { return released_ < holds_.size(); }
   /// Whether hold_all() has been called, and every thread that it knows of stands.
   [[nodiscard]] bool holds_all() const { return all_; }
 

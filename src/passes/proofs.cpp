@@ -214,8 +214,7 @@ class StackProver {
     // While others stand, no longer than they are to.
     constexpr auto kTimeWhileHolding = std::chrono::milliseconds(20);
     const auto deadline_for_all = draft_.deadline.or_earlier(
-        std::chrono::steady_clock::now() +
-        (options_.pause == Pause::All ? kTimeWhileHolding : kTimeForAll));
+        std::chrono::steady_clock::now() + (holds_.holds_any() ? kTimeWhileHolding : kTimeForAll));
     for (const std::size_t i : indices) {
       StackReading& reading = threads_[i].stack;
       VerifyBudget budget;

@@ -53,7 +53,6 @@ Result<Snapshot> record(const AttachedProcess& attached, const CaptureOptions& o
 struct CaptureSession::State {
   pid_t pid;
   CaptureOptions options;
-  Log log;
   AttachedProcess attached;
   std::unique_ptr<Session> session;  // refers to `attached`
 };
@@ -67,13 +66,14 @@ Result<CaptureSession> CaptureSession::attach(pid_t pid, const CaptureOptions& o
   const Log log(options.log);
   auto attached = pyscope::attach(pid, log);
   if (!attached) return fail(std::move(attached).error());
-  auto state = std::make_unique<State>(State{pid, options, log, *std::move(attached), nullptr});
+  auto state = std::make_unique<State>(State{pid, options, *std::move(attached), nullptr});
   state->session = std::make_unique<Session>(*state->attached.target, state->attached.runtime, log);
   return CaptureSession(std::move(state));
 }
 
 Result<Snapshot> CaptureSession::capture() {
   State& state = *state_;
+  const Log log(state.options.log);
   constexpr int kMaxAttaches = 3;
   for (int attempt = 1;; ++attempt) {
     const ProcessTarget& target = *state.attached.target;
@@ -81,8 +81,8 @@ Result<Snapshot> CaptureSession::capture() {
                        ? state.session->snapshot(state.options).map([](LocatedSnapshot all) {
                            return std::move(all.snapshot);
                          })
-                       : record(state.attached, state.options, state.log);
-    state.log("{} system calls to read memory", target.memory().system_calls());
+                       : record(state.attached, state.options, log);
+    log("{} system calls to read memory", target.memory().system_calls());
     if (target.ended()) return fail(gone_while_read(*target.process()));
     if (runs_same_program(state.attached)) return located;
     if (attempt == kMaxAttaches) {
@@ -92,7 +92,7 @@ Result<Snapshot> CaptureSession::capture() {
                       state.pid, attempt),
           "try again");
     }
-    state.log("the process runs another program now: attaching again");
+    log("the process runs another program now: attaching again");
     auto again = attach(state.pid, state.options);
     if (!again) return fail(std::move(again).error());
     *state_ = std::move(*again->state_);

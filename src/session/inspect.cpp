@@ -10,14 +10,12 @@ namespace pyscope {
 struct Inspector::State {
   InspectOptions options;
   AttachedProcess attached;
-  Log log;
   Session session;  // refers to `attached`
 
   State(const InspectOptions& wanted, AttachedProcess process)
       : options(wanted),
         attached(std::move(process)),
-        log(options.log),
-        session(*attached.target, attached.runtime, log) {}
+        session(*attached.target, attached.runtime, Log(options.log)) {}
 };
 
 Inspector::Inspector(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -45,7 +43,7 @@ Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const 
         tids.push_back(task.tid);
       return tids;
     };
-    holds.hold_all(list, false, state_->log);
+    holds.hold_all(list, false, state_->session.log());
   }
   const bool all_held = holds.holds_all();
   auto values = read_inspection(state_->session, paths, options, all_held);

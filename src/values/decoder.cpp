@@ -57,15 +57,6 @@ std::string address_text(RemoteAddr at) {
   return fmt::format("{:#x}", at.raw());
 }
 
-std::string with_separators(std::uint64_t number) {
-  std::string digits = std::to_string(number);
-  for (std::size_t at = digits.size(); at > 3;) {
-    at -= 3;
-    digits.insert(at, ",");
-  }
-  return digits;
-}
-
 // --- The decoder
 
 ValueDecoder::ValueDecoder(ObjectReader& objects, const ValueLimits& limits, ReprBudget& budget)

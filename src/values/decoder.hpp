@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thousands.hpp"
 #include "pyscope/value_limits.hpp"
 #include "python/objects.hpp"
 #include "values/contents.hpp"
@@ -134,7 +135,5 @@ void append(ValueNode& node, ValueNode part);
 void append_named(ValueNode& node, std::string name, ValueNode part);
 /// "0x7f00deadbeef"
 [[nodiscard]] std::string address_text(RemoteAddr at);
-/// 1,234,567
-[[nodiscard]] std::string with_separators(std::uint64_t number);
 
 }  // namespace pyscope

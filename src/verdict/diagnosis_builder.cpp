@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/file_name.hpp"
+#include "base/thousands.hpp"
 #include "verdict/activity.hpp"
 
 namespace pyscope {
@@ -24,16 +25,6 @@ struct CodeName {
   std::int32_t first_line = 0;
   friend bool operator==(const CodeName&, const CodeName&) = default;
 };
-
-std::string with_separators(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  const std::size_t first = digits.starts_with('-') ? 1 : 0;
-  for (std::size_t at = digits.size(); at > first + 3;) {
-    at -= 3;
-    digits.insert(at, ",");
-  }
-  return digits;
-}
 
 /// In floating point: a sleep may be for longer than a clock can count.
 std::string seconds(std::chrono::duration<double> time) {
@@ -632,11 +623,10 @@ void DiagnosisBuilder::ThreadHistory::judge_running(ThreadDiagnosis& result) con
   if (grows()) {
     result.verdict = Verdict::Looping;
     result.summary = fmt::format("in a recursion that grows, now {} frames deep",
-                                 with_separators(static_cast<std::int64_t>(depths_.back())));
+                                 with_separators(depths_.back()));
     result.evidence.push_back(fmt::format(
-        "from {} to {} frames in {}, and never less than before",
-        with_separators(static_cast<std::int64_t>(depths_.front())),
-        with_separators(static_cast<std::int64_t>(depths_.back())), seconds(last_at_ - first_at_)));
+        "from {} to {} frames in {}, and never less than before", with_separators(depths_.front()),
+        with_separators(depths_.back()), seconds(last_at_ - first_at_)));
     tell_cpu(result);
     return;
   }

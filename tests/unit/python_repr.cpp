@@ -194,10 +194,11 @@ TEST_CASE("lists within lists end at a depth that no option exceeds") {
   CHECK(text.size() < 1000);
 }
 
-TEST_CASE("a value that is cut or within itself is no plain one") {
+TEST_CASE("a value that is cut, masked or within itself is no plain one") {
   PythonHeap heap(14);
   const RemoteAddr type = heap.type("list", kStatic);
-  make_types(heap, {type});
+  const RemoteAddr tuple = heap.type("tuple", kStatic);
+  make_types(heap, {type, tuple, heap.str_type});
   const auto plain = [&](RemoteAddr object, const ValueLimits& limits) {
     const auto fresh = heap.reader();
     ObjectReader objects(fresh.reader);
@@ -222,6 +223,18 @@ TEST_CASE("a value that is cut or within itself is no plain one") {
   REQUIRE(items);
   heap.put(RemoteAddr{*items}, 0, cyclic);
   CHECK_FALSE(plain(cyclic, {}));
+  // As the headers of HTTP requests are kept.
+  const RemoteAddr header = heap.object(tuple, 64);
+  heap.set(header, Field::TupleObSize, std::uint64_t{2});
+  heap.put(header, heap.offsets()[Field::TupleObItem], heap.str("cookie"));
+  heap.put(header, heap.offsets()[Field::TupleObItem] + 8, heap.str("abc"));
+  CHECK(repr_of(heap, header) == "('cookie', '***')");
+  CHECK_FALSE(plain(header, {}));
+  ValueLimits open;
+  open.show_secrets = true;
+  const auto shown = plain(header, open);
+  REQUIRE(shown);
+  CHECK(shown->items.size() == 2);
 }
 
 TEST_CASE("a decimal whose exponent can't be is unreadable") {
