@@ -77,15 +77,13 @@ AddNumbers numbers_of(char code) {
 }
 
 Result<ValueNode> array(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t) {
-  // arrayobject: ob_item, allocated, ob_descr; arraydescr begins with the type code and the size
-  // of an item.
-  const auto size = d.reader().value<std::uint64_t>(at, 16);
-  const auto data = d.reader().value<std::uint64_t>(at, 24);
-  const auto descriptor = d.reader().pointer(at, 40);
+  const auto size = d.reader().field<std::uint64_t>(at, Field::VarObjectObSize);
+  const auto data = d.reader().field<std::uint64_t>(at, Field::ArrayObItem);
+  const auto descriptor = d.reader().pointer(at, Field::ArrayObDescr);
   if (!size) return fail(size.error());
   if (!data) return fail(data.error());
   if (!descriptor) return fail(descriptor.error());
-  const auto code = d.reader().value<char>(*descriptor, 0);
+  const auto code = d.reader().field<char>(*descriptor, Field::ArrayDescrTypecode);
   if (!code) return fail(code.error());
   const AddNumbers add = numbers_of(*code);
   if (add == nullptr) {
@@ -106,16 +104,11 @@ Result<ValueNode> memory_view(ValueDecoder& d, RemoteAddr at, const ObjectType&,
                               std::size_t depth) {
   ValueNode node = leaf("<memory at " + address_text(at) + ">");
   if (depth > 0) return node;
-  // PyMemoryViewObject: flags, then a Py_buffer (buf, obj, len, itemsize, readonly, ndim, format).
-  constexpr std::uint64_t kFlags = 40;
-  constexpr std::int32_t kReleased = 1;
-  constexpr std::uint64_t kLength = 72;
-  constexpr std::uint64_t kReadOnly = 88;
-  constexpr std::uint64_t kFormat = 96;
-  const auto flags = d.reader().value<std::int32_t>(at, kFlags);
-  const auto length = d.reader().value<std::uint64_t>(at, kLength);
-  const auto read_only = d.reader().value<std::int32_t>(at, kReadOnly);
-  const auto format = d.reader().value<std::uint64_t>(at, kFormat);
+  constexpr std::int32_t kReleased = 1;  // _Py_MEMORYVIEW_RELEASED
+  const auto flags = d.reader().field<std::int32_t>(at, Field::MemoryViewFlags);
+  const auto length = d.reader().field<std::uint64_t>(at, Field::MemoryViewLen);
+  const auto read_only = d.reader().field<std::int32_t>(at, Field::MemoryViewReadonly);
+  const auto format = d.reader().field<std::uint64_t>(at, Field::MemoryViewFormat);
   if (!flags || !length || !read_only || !format) return node;
   if ((*flags & kReleased) != 0) {
     d.set_detail("released");

@@ -19,7 +19,7 @@ Result<ValueNode> tuple(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::
   const auto tuple = items_of(d, at, ContainerKind::Tuple);
   if (!tuple) return fail(tuple.error());
   ValueNode node = between("(", tuple->count == 1 ? ",)" : ")", Kind::Tuple);
-  // As the headers of HTTP requests are kept: (b'cookie', b'...').
+  // Servers keep the headers of HTTP requests so: (b'cookie', b'...').
   const auto& items = tuple->items;
   if (tuple->count == 2 && items.size() == 2 && !d.too_deep(depth) &&
       d.is_secret(d.name_of(items[0]), items[1])) {
@@ -50,8 +50,7 @@ Result<ValueNode> set(ValueDecoder& d, RemoteAddr at, const ObjectType& type, st
 }
 
 Result<ValueNode> deque(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t depth) {
-  constexpr std::uint64_t kMaxLength = 64;
-  const auto most = d.reader().value<std::int64_t>(at, kMaxLength);
+  const auto most = d.reader().field<std::int64_t>(at, Field::DequeMaxlen);
   if (!most) return fail(most.error());
   const auto items = items_of(d, at, ContainerKind::Deque);
   if (!items) return fail(items.error());
@@ -87,8 +86,7 @@ Result<ValueNode> dict_in_call(ValueDecoder& d, RemoteAddr at, const ObjectType&
 
 Result<ValueNode> default_dict(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                                std::size_t depth) {
-  constexpr std::uint64_t kFactory = 48;
-  const auto factory = d.reader().pointer(at, kFactory);
+  const auto factory = d.reader().pointer(at, Field::DefaultDictDefaultFactory);
   if (!factory) return fail(factory.error());
   auto entries = pairs_between(d, at, depth, "{", "}", Kind::Group);
   if (!entries) return entries;
@@ -107,7 +105,7 @@ enum class View : std::uint8_t { Keys, Values, Items };
 template <View Shown>
 Result<ValueNode> dict_view(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                             std::size_t depth) {
-  const auto viewed = d.reader().pointer(at, 16);
+  const auto viewed = d.reader().pointer(at, Field::DictViewDict);
   if (!viewed) return fail(viewed.error());
   const auto entries = read_entries(d.reader(), *viewed, ContainerKind::Dict, d.most_items());
   if (!entries) return fail(entries.error());
@@ -131,18 +129,19 @@ Result<ValueNode> dict_view(ValueDecoder& d, RemoteAddr at, const ObjectType& ty
 
 Result<ValueNode> mapping_proxy(ValueDecoder& d, RemoteAddr at, const ObjectType&,
                                 std::size_t depth) {
-  const auto mapping = d.reader().pointer(at, 16);
+  const auto mapping = d.reader().pointer(at, Field::MappingProxyMapping);
   if (!mapping) return fail(mapping.error());
   ValueNode node = between("mappingproxy(", ")");
   d.add_item(node, *mapping, depth);
   return node;
 }
 
-/// The start, stop and step that range and slice objects have.
-Result<std::array<RemoteAddr, 3>> bounds_of(ValueDecoder& d, RemoteAddr at) {
+/// The start, stop and step of a range or slice object.
+Result<std::array<RemoteAddr, 3>> bounds_of(ValueDecoder& d, RemoteAddr at,
+                                            const std::array<Field, 3>& fields) {
   std::array<RemoteAddr, 3> bounds;
   for (std::size_t i = 0; i < bounds.size(); ++i) {
-    const auto bound = d.reader().pointer(at, 16 + 8 * i);
+    const auto bound = d.reader().pointer(at, fields[i]);
     if (!bound) return fail(bound.error());
     bounds[i] = *bound;
   }
@@ -150,7 +149,7 @@ Result<std::array<RemoteAddr, 3>> bounds_of(ValueDecoder& d, RemoteAddr at) {
 }
 
 Result<ValueNode> range(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t depth) {
-  const auto bounds = bounds_of(d, at);
+  const auto bounds = bounds_of(d, at, {Field::RangeStart, Field::RangeStop, Field::RangeStep});
   if (!bounds) return fail(bounds.error());
   const auto& [start, stop, step] = *bounds;
   ValueNode node = between("range(", ")");
@@ -161,7 +160,7 @@ Result<ValueNode> range(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::
 }
 
 Result<ValueNode> slice(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t depth) {
-  const auto bounds = bounds_of(d, at);
+  const auto bounds = bounds_of(d, at, {Field::SliceStart, Field::SliceStop, Field::SliceStep});
   if (!bounds) return fail(bounds.error());
   ValueNode node = between("slice(", ")");
   for (const RemoteAddr bound : *bounds)

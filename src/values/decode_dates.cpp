@@ -1,4 +1,4 @@
-// datetime (Include/datetime.h): the fields of dates and times are bytes, the highest first.
+// datetime. Years and microseconds have several bytes, of which the highest stands first.
 #include <fmt/format.h>
 
 #include <array>
@@ -9,10 +9,11 @@
 namespace pyscope {
 namespace {
 
-Result<std::array<std::uint8_t, 16>> date_bytes(ValueDecoder& d, RemoteAddr at, std::size_t count) {
-  constexpr std::uint64_t kData = 25;
+/// The first `count` bytes of a date or time.
+Result<std::array<std::uint8_t, 16>> date_bytes(ValueDecoder& d, RemoteAddr at, Field data,
+                                                std::size_t count) {
   std::array<std::uint8_t, 16> bytes{};
-  if (auto ok = d.reader().memory().read(at + kData,
+  if (auto ok = d.reader().memory().read(at + d.reader().offsets()[data],
                                          std::as_writable_bytes(std::span{bytes}.first(count)));
       !ok) {
     return fail(ok.error());
@@ -21,7 +22,7 @@ Result<std::array<std::uint8_t, 16>> date_bytes(ValueDecoder& d, RemoteAddr at, 
 }
 
 Result<ValueNode> date(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t) {
-  const auto b = date_bytes(d, at, 4);
+  const auto b = date_bytes(d, at, Field::DateData, 4);
   if (!b) return fail(b.error());
   return leaf(
       fmt::format("{}({}, {}, {})", type.full_name, (*b)[0] * 256 + (*b)[1], (*b)[2], (*b)[3]));
@@ -32,18 +33,23 @@ std::string seconds_text(int second, int microsecond) {
   return second != 0 ? fmt::format(", {}", second) : std::string{};
 }
 
-/// A time that begins so, with its fold and its zone if it has them.
+/// Where a time or datetime has its fold and its zone.
+struct FoldAndZone {
+  Field fold;
+  Field has_zone;
+  Field zone;
+};
+
+/// A time whose repr() begins with `opening`, followed by its fold and its zone if it has them.
 Result<ValueNode> with_fold_and_zone(ValueDecoder& d, RemoteAddr at, std::string opening,
-                                     std::uint64_t fold_at, std::uint64_t zone_at,
-                                     std::size_t depth) {
-  constexpr std::uint64_t kHasZone = 24;
-  const auto fold = d.reader().value<std::uint8_t>(at, fold_at);
-  const auto has_zone = d.reader().value<std::uint8_t>(at, kHasZone);
+                                     const FoldAndZone& fields, std::size_t depth) {
+  const auto fold = d.reader().field<std::uint8_t>(at, fields.fold);
+  const auto has_zone = d.reader().field<std::uint8_t>(at, fields.has_zone);
   if (!fold) return fail(fold.error());
   if (!has_zone) return fail(has_zone.error());
   if (*fold != 0) opening += ", fold=1";
   if (*has_zone == 0) return leaf(opening + ")");
-  const auto zone = d.reader().pointer(at, zone_at);
+  const auto zone = d.reader().pointer(at, fields.zone);
   if (!zone) return fail(zone.error());
   ValueNode node = between(opening + ", ", ")");
   append_named(node, "tzinfo", d.decode_object(*zone, depth + 1));
@@ -51,25 +57,25 @@ Result<ValueNode> with_fold_and_zone(ValueDecoder& d, RemoteAddr at, std::string
 }
 
 Result<ValueNode> time(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t depth) {
-  const auto b = date_bytes(d, at, 6);
+  const auto b = date_bytes(d, at, Field::TimeData, 6);
   if (!b) return fail(b.error());
   const int microsecond = (*b)[3] << 16 | (*b)[4] << 8 | (*b)[5];
   return with_fold_and_zone(d, at,
                             fmt::format("{}({}, {}{}", type.full_name, (*b)[0], (*b)[1],
                                         seconds_text((*b)[2], microsecond)),
-                            31, 32, depth);
+                            {Field::TimeFold, Field::TimeHastzinfo, Field::TimeTzinfo}, depth);
 }
 
 Result<ValueNode> date_time(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                             std::size_t depth) {
-  const auto b = date_bytes(d, at, 10);
+  const auto b = date_bytes(d, at, Field::DateTimeData, 10);
   if (!b) return fail(b.error());
   const int microsecond = (*b)[7] << 16 | (*b)[8] << 8 | (*b)[9];
   return with_fold_and_zone(
       d, at,
       fmt::format("{}({}, {}, {}, {}, {}{}", type.full_name, (*b)[0] * 256 + (*b)[1], (*b)[2],
                   (*b)[3], (*b)[4], (*b)[5], seconds_text((*b)[6], microsecond)),
-      35, 40, depth);
+      {Field::DateTimeFold, Field::DateTimeHastzinfo, Field::DateTimeTzinfo}, depth);
 }
 
 struct Duration {
@@ -79,9 +85,9 @@ struct Duration {
 };
 
 Result<Duration> duration_of(ValueDecoder& d, RemoteAddr at) {
-  const auto days = d.reader().value<std::int32_t>(at, 24);
-  const auto seconds = d.reader().value<std::int32_t>(at, 28);
-  const auto microseconds = d.reader().value<std::int32_t>(at, 32);
+  const auto days = d.reader().field<std::int32_t>(at, Field::TimeDeltaDays);
+  const auto seconds = d.reader().field<std::int32_t>(at, Field::TimeDeltaSeconds);
+  const auto microseconds = d.reader().field<std::int32_t>(at, Field::TimeDeltaMicroseconds);
   if (!days) return fail(days.error());
   if (!seconds) return fail(seconds.error());
   if (!microseconds) return fail(microseconds.error());
@@ -103,8 +109,8 @@ Result<ValueNode> time_delta(ValueDecoder& d, RemoteAddr at, const ObjectType& t
 
 Result<ValueNode> time_zone(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                             std::size_t depth) {
-  const auto offset = d.reader().pointer(at, 16);
-  const auto name = d.reader().pointer(at, 24);
+  const auto offset = d.reader().pointer(at, Field::TimeZoneOffset);
+  const auto name = d.reader().pointer(at, Field::TimeZoneName);
   if (!offset) return fail(offset.error());
   if (!name) return fail(name.error());
   const auto duration = duration_of(d, *offset);

@@ -12,9 +12,6 @@
 namespace pyscope {
 namespace {
 
-/// PyFunctionObject.func_qualname
-constexpr std::uint64_t kFunctionQualifiedName = 40;
-
 Result<ValueNode> module(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
   ObjectReader& objects = d.objects();
   const auto dict = objects.module_dict(at);
@@ -47,20 +44,20 @@ Result<ValueNode> class_object(ValueDecoder& d, RemoteAddr at, const ObjectType&
 }
 
 Result<ValueNode> function(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
-  const auto name = d.reader().pointer(at, kFunctionQualifiedName);
+  const auto name = d.reader().pointer(at, Field::FunctionQualname);
   if (!name) return fail(name.error());
   return leaf("<function " + d.objects().text_of(*name) + " at " + address_text(at) + ">");
 }
 
 Result<ValueNode> method(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t depth) {
-  const auto called = d.reader().pointer(at, 16);
-  const auto self = d.reader().pointer(at, 24);
+  const auto called = d.reader().pointer(at, Field::MethodImFunc);
+  const auto self = d.reader().pointer(at, Field::MethodImSelf);
   if (!called) return fail(called.error());
   if (!self) return fail(self.error());
   const auto type = d.objects().type_of(*called);
   std::string name = "?";
   if (type && (*type)->builtin == "function") {
-    if (const auto name_at = d.reader().pointer(*called, kFunctionQualifiedName))
+    if (const auto name_at = d.reader().pointer(*called, Field::FunctionQualname))
       name = d.objects().text_of(*name_at);
   }
   ValueNode node = between("<bound method " + name + " of ", ">");
@@ -69,12 +66,11 @@ Result<ValueNode> method(ValueDecoder& d, RemoteAddr at, const ObjectType&, std:
 }
 
 Result<ValueNode> builtin_function(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
-  // PyCFunctionObject: m_ml (whose first word is the name), m_self.
-  const auto definition = d.reader().pointer(at, 16);
-  const auto self = d.reader().pointer(at, 24);
+  const auto definition = d.reader().pointer(at, Field::CFunctionMMl);
+  const auto self = d.reader().pointer(at, Field::CFunctionMSelf);
   if (!definition) return fail(definition.error());
   if (!self) return fail(self.error());
-  const auto name_at = d.reader().value<std::uint64_t>(*definition, 0);
+  const auto name_at = d.reader().field<std::uint64_t>(*definition, Field::MethodDefName);
   if (!name_at) return fail(name_at.error());
   const std::string name = d.reader().c_string(RemoteAddr{*name_at}).value_or("?");
   const auto type = *self ? d.objects().type_of(*self)
@@ -111,8 +107,7 @@ std::string generator_state(ValueDecoder& d, RemoteAddr at) {
 
 Result<ValueNode> generator(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                             std::size_t depth) {
-  constexpr std::uint64_t kQualifiedName = 32;
-  const auto name = d.reader().pointer(at, kQualifiedName);
+  const auto name = d.reader().pointer(at, Field::GenGiQualname);
   if (!name) return fail(name.error());
   if (depth == 0) d.set_detail(generator_state(d, at));
   return leaf("<" + type.name + " object " + d.objects().text_of(*name) + " at " +
@@ -131,7 +126,7 @@ ValueNode future_node(const ObjectType& type, RemoteAddr at) {
 }
 
 Result<ValueNode> task(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t depth) {
-  // TaskObj (Modules/_asynciomodule.c). Its repr() is Python code.
+  // The repr() of a task is Python code.
   const auto state = d.reader().field<std::int32_t>(at, Field::TaskState);
   const auto name = d.reader().pointer(at, Field::TaskName);
   const auto coroutine = d.reader().pointer(at, Field::TaskCoro);
@@ -158,11 +153,9 @@ Result<ValueNode> task(ValueDecoder& d, RemoteAddr at, const ObjectType& type, s
 
 Result<ValueNode> future(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                          std::size_t depth) {
-  constexpr std::uint64_t kException = 48;
-  constexpr std::uint64_t kResult = 64;
   const auto state = d.reader().field<std::int32_t>(at, Field::FutureState);
-  const auto exception = d.reader().pointer(at, kException);
-  const auto result = d.reader().pointer(at, kResult);
+  const auto exception = d.reader().pointer(at, Field::FutureException);
+  const auto result = d.reader().pointer(at, Field::FutureResult);
   if (!state) return fail(state.error());
   if (!exception) return fail(exception.error());
   if (!result) return fail(result.error());

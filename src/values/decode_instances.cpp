@@ -7,8 +7,7 @@ namespace pyscope {
 
 Result<ValueNode> decode_exception(ValueDecoder& d, RemoteAddr object, const ObjectType& type,
                                    std::size_t depth) {
-  constexpr std::uint64_t kArgs = 24;
-  const auto args = d.reader().pointer(object, kArgs);
+  const auto args = d.reader().pointer(object, Field::ExceptionArgs);
   if (!args) return fail(args.error());
   const auto items = read_sequence_prefix(d.reader(), *args, ContainerKind::Tuple, d.most_items());
   if (!items) return fail(items.error());

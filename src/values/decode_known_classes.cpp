@@ -12,9 +12,6 @@ namespace {
 
 using Decoded = std::optional<ValueNode>;
 
-// PyFunctionObject.func_code
-constexpr std::uint64_t kFunctionCode = 48;
-
 constexpr std::uint64_t kTypeTupleSubclass = 1U << 26U;
 
 /// An instance, and what is known of its class.
@@ -28,7 +25,7 @@ struct Instance {
     for (const RemoteAddr base : type.bases) {
       const RemoteAddr function = d.objects().class_attribute(base, "__repr__");
       if (!function) continue;
-      const auto code = d.reader().pointer(function, kFunctionCode);
+      const auto code = d.reader().pointer(function, Field::FunctionCode);
       const auto described = d.objects().type_of(function);
       if (!code || !described || (*described)->builtin != "function") return false;
       const auto name = d.reader().pointer(*code, Field::CodeFilename);

@@ -63,8 +63,8 @@ Result<ValueNode> floating(ValueDecoder& d, RemoteAddr at, const ObjectType&, st
 }
 
 Result<ValueNode> complex(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
-  const auto real = d.reader().value<double>(at, 16);
-  const auto imaginary = d.reader().value<double>(at, 24);
+  const auto real = d.reader().field<double>(at, Field::ComplexReal);
+  const auto imaginary = d.reader().field<double>(at, Field::ComplexImag);
   if (!real) return fail(real.error());
   if (!imaginary) return fail(imaginary.error());
   std::string tail = float_text(*imaginary, false) + "j";

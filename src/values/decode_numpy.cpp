@@ -1,4 +1,4 @@
-// Arrays and numbers of numpy (numpy/core/include/numpy/ndarraytypes.h and arrayscalars.h).
+// Arrays and numbers of numpy.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -97,11 +97,10 @@ Result<ValueNode> items_from(ValueDecoder& d, const Shape& shape, const NumpyNum
 }
 
 Result<Shape> shape_of(ValueDecoder& d, RemoteAddr at) {
-  // PyArrayObject_fields: data, nd, dimensions, strides.
   constexpr std::int32_t kMostDimensions = 64;
-  const auto count = d.reader().value<std::int32_t>(at, 24);
-  const auto dimensions_at = d.reader().value<std::uint64_t>(at, 32);
-  const auto strides_at = d.reader().value<std::uint64_t>(at, 40);
+  const auto count = d.reader().field<std::int32_t>(at, Field::NumpyArrayNd);
+  const auto dimensions_at = d.reader().field<std::uint64_t>(at, Field::NumpyArrayDimensions);
+  const auto strides_at = d.reader().field<std::uint64_t>(at, Field::NumpyArrayStrides);
   if (!count) return fail(count.error());
   if (!dimensions_at) return fail(dimensions_at.error());
   if (!strides_at) return fail(strides_at.error());
@@ -125,14 +124,13 @@ Result<ValueNode> numpy_array(ValueDecoder& d, RemoteAddr at, const ObjectType& 
                               std::size_t depth) {
   const auto shape = shape_of(d, at);
   if (!shape) return fail(shape.error());
-  // PyArray_Descr begins with typeobj, kind, type, byteorder, type_num.
-  const auto data = d.reader().value<std::uint64_t>(at, 16);
-  const auto descriptor = d.reader().pointer(at, 56);
+  const auto data = d.reader().field<std::uint64_t>(at, Field::NumpyArrayData);
+  const auto descriptor = d.reader().pointer(at, Field::NumpyArrayDescr);
   if (!data) return fail(data.error());
   if (!descriptor) return fail(descriptor.error());
-  const auto byte_order = d.reader().value<char>(*descriptor, 26);
-  const auto type_num = d.reader().value<std::int32_t>(*descriptor, 28);
-  const auto scalar = d.reader().pointer(*descriptor, 16);
+  const auto byte_order = d.reader().field<char>(*descriptor, Field::NumpyDescrByteorder);
+  const auto type_num = d.reader().field<std::int32_t>(*descriptor, Field::NumpyDescrTypeNum);
+  const auto scalar = d.reader().pointer(*descriptor, Field::NumpyDescrTypeobj);
   if (!byte_order) return fail(byte_order.error());
   if (!type_num) return fail(type_num.error());
   const NumpyNumber* number = find_number(*type_num);
@@ -160,10 +158,10 @@ Result<ValueNode> numpy_array(ValueDecoder& d, RemoteAddr at, const ObjectType& 
 
 template <std::int32_t TypeNum>
 Result<ValueNode> scalar(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
-  constexpr std::uint64_t kValue = 16;
   constexpr const NumpyNumber& kNumber = kNumbers[TypeNum];
   std::array<std::byte, 8> bytes{};
-  if (auto ok = d.reader().memory().read(at + kValue, std::span{bytes}.first(kNumber.size)); !ok)
+  const RemoteAddr value = at + d.reader().offsets()[Field::NumpyScalarObval];
+  if (auto ok = d.reader().memory().read(value, std::span{bytes}.first(kNumber.size)); !ok)
     return fail(ok.error());
   const std::string text = kNumber.text(bytes.data());
   return leaf(TypeNum == 0 ? "np." + text + "_" : fmt::format("np.{}({})", kNumber.name, text));

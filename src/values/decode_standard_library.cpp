@@ -58,11 +58,10 @@ std::string scientific(const std::string& digits, std::int64_t exponent) {
 }
 
 Result<ValueNode> decimal(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t) {
-  // PyDecObject: mpd_t with its flags, exponent, count of digits and words in base 10^19.
-  const auto flags = d.reader().value<std::uint8_t>(at, 24);
-  const auto exponent = d.reader().value<std::int64_t>(at, 32);
-  const auto count = d.reader().value<std::uint64_t>(at, 48);
-  const auto data = d.reader().value<std::uint64_t>(at, 64);
+  const auto flags = d.reader().field<std::uint8_t>(at, Field::DecimalFlags);
+  const auto exponent = d.reader().field<std::int64_t>(at, Field::DecimalExp);
+  const auto count = d.reader().field<std::uint64_t>(at, Field::DecimalLen);
+  const auto data = d.reader().field<std::uint64_t>(at, Field::DecimalData);
   if (!flags) return fail(flags.error());
   if (!exponent) return fail(exponent.error());
   if (!count) return fail(count.error());
@@ -122,9 +121,8 @@ std::string flags_text(std::uint32_t flags) {
 }
 
 Result<ValueNode> pattern(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t depth) {
-  // PatternObject: groups, groupindex, indexgroup, pattern, flags.
-  const auto source = d.reader().pointer(at, 48);
-  const auto all_flags = d.reader().value<std::int32_t>(at, 56);
+  const auto source = d.reader().pointer(at, Field::PatternPattern);
+  const auto all_flags = d.reader().field<std::int32_t>(at, Field::PatternFlags);
   if (!source) return fail(source.error());
   if (!all_flags) return fail(all_flags.error());
   auto flags = static_cast<std::uint32_t>(*all_flags);
@@ -143,9 +141,9 @@ Result<ValueNode> pattern(ValueDecoder& d, RemoteAddr at, const ObjectType&, std
 
 Result<ValueNode> partial(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                           std::size_t depth) {
-  const auto function = d.reader().pointer(at, 16);
-  const auto arguments = d.reader().pointer(at, 24);
-  const auto keywords = d.reader().pointer(at, 32);
+  const auto function = d.reader().pointer(at, Field::PartialFn);
+  const auto arguments = d.reader().pointer(at, Field::PartialArgs);
+  const auto keywords = d.reader().pointer(at, Field::PartialKw);
   if (!function) return fail(function.error());
   if (!arguments) return fail(arguments.error());
   if (!keywords) return fail(keywords.error());
@@ -180,10 +178,8 @@ Result<ValueNode> lock(ValueDecoder& d, RemoteAddr at, const ObjectType& type, s
 
 Result<ValueNode> recursive_lock(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                                  std::size_t) {
-  constexpr std::uint64_t kOwner = 24;
-  constexpr std::uint64_t kCount = 32;
-  const auto owner = d.reader().value<std::uint64_t>(at, kOwner);
-  const auto count = d.reader().value<std::uint64_t>(at, kCount);
+  const auto owner = d.reader().field<std::uint64_t>(at, Field::RLockOwner);
+  const auto count = d.reader().field<std::uint64_t>(at, Field::RLockCount);
   if (!owner) return fail(owner.error());
   if (!count) return fail(count.error());
   const std::uint64_t held = *owner != 0 ? *count + d.reader().layout().rlock_count_missing : 0;
@@ -193,7 +189,7 @@ Result<ValueNode> recursive_lock(ValueDecoder& d, RemoteAddr at, const ObjectTyp
 }
 
 Result<ValueNode> weak_reference(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
-  const auto referent = d.reader().pointer(at, 16);
+  const auto referent = d.reader().pointer(at, Field::WeakRefWrObject);
   if (!referent) return fail(referent.error());
   const auto target = d.objects().type_of(*referent);
   const std::string opening = "<weakref at " + address_text(at);

@@ -518,7 +518,7 @@ Result<FoundObject> PathResolver::subscript(const ObjectPath& path, std::size_t 
     return found;
   };
   if (builtin == "mappingproxy") {
-    const auto mapping = reader_.pointer(object, 16);
+    const auto mapping = reader_.pointer(object, Field::MappingProxyMapping);
     if (!mapping) return fail(path.text, mapping.error());
     return dict_entry(path, step, *mapping);
   }
