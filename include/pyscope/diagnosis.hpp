@@ -32,8 +32,11 @@ enum class Verdict : std::uint8_t {
 
 struct ThreadDiagnosis {
   pid_t tid = 0;
+  std::uint64_t thread_state = 0;  // which of the thread's stacks it is, see Thread::thread_state
+  std::int64_t interpreter = 0;    // the id of that stack's interpreter
   std::optional<std::string> name;
-  std::optional<Verdict> verdict;     // empty: it was seen too little, or stood still by force
+  /// Empty: it was seen too little, stood still by force, or its thread is in another interpreter.
+  std::optional<Verdict> verdict;
   std::string summary;                // "waiting for self.lock, held by 4713 \"stock-sync\""
   std::vector<std::string> evidence;  // sentences
   std::size_t samples = 0;            // so often it was seen

@@ -175,10 +175,17 @@ struct Thread {
   pid_t tid = 0;            // as the caller sees it; 0 if the thread ended and is only remembered
   pid_t namespace_tid = 0;  // in the target's own pid namespace: what Python calls native id
   std::uint64_t ident = 0;  // threading.get_ident()
+  /// Address of its PyThreadState. An OS thread that calls from one interpreter into another has a
+  /// state, and so a stack, in each of them.
+  std::uint64_t thread_state = 0;
   std::optional<std::string> name;  // threading.Thread.name; empty for threads unknown to threading
   std::optional<std::string> os_name;  // /proc/PID/task/TID/comm
   std::int64_t interpreter = 0;        // id of the interpreter that this thread state belongs to
   bool main = false;                   // the main thread of the main interpreter
+  /// The interpreter in which the OS thread is at the moment, where that is another one than
+  /// `interpreter`: this stack then waits in a call into that one. State, wait and lock of the OS
+  /// thread belong to the stack over there.
+  std::optional<std::int64_t> runs_in = {};
   ThreadState state = ThreadState::Unknown;
   std::optional<bool> holds_gil;      // empty: the build has no GIL, or it isn't known
   std::optional<bool> waits_for_gil;  // likewise
@@ -206,6 +213,19 @@ struct Thread {
   std::string native_note;   // why they couldn't
   std::string native_error;  // why native frames that were asked for are missing
 };
+
+/// What tells the stack of a thread from all others, in this snapshot and in later ones of the same
+/// process.
+struct StackId {
+  pid_t tid = 0;
+  std::uint64_t ident = 0;
+  std::uint64_t thread_state = 0;
+  friend auto operator<=>(const StackId&, const StackId&) = default;
+};
+
+[[nodiscard]] inline StackId stack_id(const Thread& thread) {
+  return {thread.tid, thread.ident, thread.thread_state};
+}
 
 /// What a stack that is no thread's belongs to.
 enum class StackKind : std::uint8_t {
@@ -267,6 +287,11 @@ struct Deadlock {
     std::string process = {};  // that process's name
     std::string waits =
         {};  // what it waits for there, in words: "for its child sort (pid 12) to end"
+    /// Which of the thread's stacks it is; 0 in a cycle of processes: any.
+    std::uint64_t thread_state = 0;
+    [[nodiscard]] bool is(const Thread& thread) const {
+      return thread.tid == tid && (thread_state == 0 || thread.thread_state == thread_state);
+    }
   };
   std::vector<Member> cycle;
   [[nodiscard]] bool of_processes() const { return !cycle.empty() && cycle.front().pid != 0; }

@@ -242,6 +242,7 @@ void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& 
   text_or_null("os_name", thread.os_name);
   field("interpreter", thread.python ? std::optional(thread.interpreter) : std::nullopt);
   field("main", thread.main);
+  if (thread.runs_in) field("runs_in", *thread.runs_in);
   key("state");
   ascii(name_of(thread.state));
   field("holds_gil", thread.holds_gil);

@@ -79,7 +79,7 @@ std::string describe_holder(const Thread& waiter, const LockWait& lock) {
 /// called the library's waiting function.
 std::string describe_waiting_place(const Snapshot& snapshot, const Deadlock::Member& member) {
   const auto thread = std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
-                                   [&](const Thread& t) { return t.tid == member.tid; });
+                                   [&](const Thread& t) { return member.is(t); });
   if (thread != snapshot.threads.end()) {
     const Frame* frame = ActivityFinder(snapshot).find(*thread).frame;
     if (frame != nullptr && frame->code) {

@@ -53,6 +53,7 @@ bool is_told_apart_by_place(ActivityKind kind, Detail detail) {
     case ActivityKind::WaitingForGil:
     case ActivityKind::Unreadable:
     case ActivityKind::NoFrames:
+    case ActivityKind::Elsewhere:
     case ActivityKind::Ended:
     case ActivityKind::Idle:
       return false;
@@ -82,19 +83,29 @@ const Frame* innermost_function(const Thread& thread) {
   return frame == thread.frames.end() ? nullptr : &*frame;
 }
 
+/// An OS thread that has called into another interpreter has a stack in each; its threads are
+/// counted, not its stacks.
+std::size_t count_threads(const Snapshot& snapshot) {
+  return static_cast<std::size_t>(
+      std::count_if(snapshot.threads.begin(), snapshot.threads.end(),
+                    [](const Thread& thread) { return !thread.runs_in || has_ended(thread); }));
+}
+
 /// Groups that deserve attention come first; among those of the same kind, the larger ones.
 std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
   ActivityFinder finder(snapshot);
-  std::set<pid_t> deadlocked;
-  for (const Deadlock& deadlock : snapshot.deadlocks) {
-    for (const Deadlock::Member& member : deadlock.cycle)
-      deadlocked.insert(member.tid);
-  }
+  const auto is_deadlocked = [&](const Thread& thread) {
+    return std::any_of(snapshot.deadlocks.begin(), snapshot.deadlocks.end(), [&](const auto& d) {
+      return std::any_of(d.cycle.begin(), d.cycle.end(),
+                         [&](const Deadlock::Member& member) { return member.is(thread); });
+    });
+  };
   std::vector<Group> groups;
   std::map<GroupKey, std::size_t> index;
   for (const Thread& thread : snapshot.threads) {
     Activity activity = finder.find(thread);
-    if (deadlocked.contains(thread.tid)) {
+    if (activity.kind == ActivityKind::Elsewhere) continue;
+    if (is_deadlocked(thread)) {
       activity.kind = ActivityKind::Deadlocked;
       activity.words = "deadlocked";
       if (activity.frame == nullptr) activity.frame = innermost_function(thread);
@@ -155,7 +166,7 @@ std::string describe(const Snapshot& snapshot, const Activity& activity, Detail 
 }
 
 std::string describe_process(const Snapshot& snapshot) {
-  const std::size_t count = snapshot.threads.size();
+  const std::size_t count = count_threads(snapshot);
   std::string text = count == 0   ? std::string("no Python threads")
                      : count == 1 ? std::string("1 thread")
                                   : fmt::format("{} threads", count);
@@ -209,10 +220,11 @@ std::string describe_groups(const Snapshot& snapshot, const std::vector<Group>& 
     picked.back() = &*idle;
   }
   std::string text;
-  std::size_t left = snapshot.threads.size();
+  const std::size_t count = count_threads(snapshot);
+  std::size_t left = count;
   for (const Group* group : picked) {
     if (!text.empty()) text += ", ";
-    if (snapshot.threads.size() > 1) {
+    if (count > 1) {
       // "3 threads: all idle" has one number less to compare than "3 threads: 3 idle".
       text += groups.size() == 1 ? std::string("all ") : fmt::format("{} ", group->count);
     }

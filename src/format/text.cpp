@@ -279,6 +279,8 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
   if (thread.main) add("main");
   if (has_ended(thread)) {
     add("ended");
+  } else if (thread.runs_in) {
+    add(fmt::format("in a call into interpreter {}", *thread.runs_in));
   } else if (thread.os_state == 'T') {
     add("stopped by a signal");
   } else if (thread.os_state == 't') {

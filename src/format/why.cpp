@@ -55,6 +55,7 @@ class WhyJson : private JsonFields<Writer> {
   void write(const ThreadDiagnosis& thread) {
     writer_.StartObject();
     id_field("tid", thread.tid);
+    field("interpreter", thread.interpreter);
     text_or_null("name", thread.name);
     key("verdict");
     if (thread.verdict) {
@@ -73,15 +74,18 @@ class WhyJson : private JsonFields<Writer> {
   }
 };
 
-std::string label_of(const ThreadDiagnosis& thread) {
-  return thread.name ? fmt::format("{} \"{}\"", thread.tid, escape(*thread.name))
-                     : fmt::to_string(thread.tid);
+/// A thread's tid and name; which of its stacks is meant where there are several interpreters.
+std::string label_of(const ThreadDiagnosis& thread, bool several_interpreters) {
+  std::string label = fmt::to_string(thread.tid);
+  if (thread.name) label += fmt::format(" \"{}\"", escape(*thread.name));
+  if (several_interpreters) label += fmt::format(" (interpreter {})", thread.interpreter);
+  return label;
 }
 
 /// Appends the threads that wait for work. Many of these are alike, so each kind of wait has one
 /// line.
 void append_idle(std::string& out, const std::vector<const ThreadDiagnosis*>& idle,
-                 const Painter& painter) {
+                 bool several_interpreters, const Painter& painter) {
   std::vector<std::pair<std::string, std::vector<const ThreadDiagnosis*>>> groups;
   for (const ThreadDiagnosis* thread : idle) {
     const auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& known) {
@@ -97,7 +101,7 @@ void append_idle(std::string& out, const std::vector<const ThreadDiagnosis*>& id
     constexpr std::size_t kMostNamed = 6;
     std::string names;
     for (std::size_t i = 0; i < std::min(kMostNamed, members.size()); ++i)
-      names += (i > 0 ? ", " : "") + label_of(*members[i]);
+      names += (i > 0 ? ", " : "") + label_of(*members[i], several_interpreters);
     if (members.size() > kMostNamed) {
       names += fmt::format(" and {} more", members.size() - kMostNamed);
     }
@@ -143,20 +147,21 @@ std::string render_text(const Diagnosis& diagnosis, bool color) {
                        diagnosis.native_looks, time(diagnosis.paused_us));
   }
   out += '\n';
+  const bool several = last.interpreters.size() > 1;
   std::vector<const ThreadDiagnosis*> idle;
   for (const ThreadDiagnosis& thread : diagnosis.threads) {
     if (thread.verdict == Verdict::Idle) {
       idle.push_back(&thread);
       continue;
     }
-    out += "\nThread " + label_of(thread) + ": ";
+    out += "\nThread " + label_of(thread, several) + ": ";
     painter.append(out, Style::Function, escape(thread.summary));
     out += '\n';
     for (const std::string& sentence : thread.evidence)
       out += "  " + escape(sentence) + '\n';
   }
   if (!idle.empty()) out += '\n';
-  append_idle(out, idle, painter);
+  append_idle(out, idle, several, painter);
   return out;
 }
 

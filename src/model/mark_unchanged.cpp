@@ -36,9 +36,8 @@ bool same_frame(const Snapshot& a, const Frame& x, const Snapshot& b, const Fram
 
 void mark_unchanged(Snapshot& snapshot, const Snapshot& before) {
   const auto find = [](const Snapshot& in, const Thread& wanted) {
-    return std::find_if(in.threads.begin(), in.threads.end(), [&](const Thread& thread) {
-      return thread.tid == wanted.tid && thread.ident == wanted.ident;
-    });
+    return std::find_if(in.threads.begin(), in.threads.end(),
+                        [&](const Thread& thread) { return stack_id(thread) == stack_id(wanted); });
   };
   const auto same_frames = [&](const std::vector<Frame>& now, const std::vector<Frame>& then) {
     return std::equal(
@@ -48,14 +47,20 @@ void mark_unchanged(Snapshot& snapshot, const Snapshot& before) {
   for (Thread& thread : snapshot.threads) {
     const auto old = find(before, thread);
     thread.unchanged = old != before.threads.end() && thread.consistent && old->consistent &&
-                       thread.state == old->state && thread.error == old->error &&
-                       thread.native_note == old->native_note &&
+                       thread.state == old->state && thread.runs_in == old->runs_in &&
+                       thread.error == old->error && thread.native_note == old->native_note &&
                        thread.native_error == old->native_error &&
                        same_frames(thread.frames, old->frames) &&
                        same_frames(thread.native_frames, old->native_frames);
   }
+  // A thread that has left an interpreter goes on in the one that it came from.
+  const auto is_there = [&](const Thread& wanted) {
+    return std::any_of(snapshot.threads.begin(), snapshot.threads.end(), [&](const Thread& thread) {
+      return thread.tid == wanted.tid && thread.ident == wanted.ident;
+    });
+  };
   for (const Thread& thread : before.threads) {
-    if (find(snapshot, thread) != snapshot.threads.end()) continue;
+    if (is_there(thread)) continue;
     snapshot.warnings.push_back(fmt::format("thread {}{} has ended since the last dump", thread.tid,
                                             thread.name ? " " + *thread.name : std::string{}));
   }

@@ -43,6 +43,8 @@ struct ThreadDraft {
   const RawInterpreter* interpreter = nullptr;
   const RawThread* raw = nullptr;
   Thread thread;
+  /// Its OS thread has other states, too, and which of them it executes for isn't known.
+  bool shares_thread = false;
   StackReading stack;
   /// For each of the thread's frames, which of the walk's it is.
   std::vector<std::size_t> raw_frames;

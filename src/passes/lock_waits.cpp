@@ -103,8 +103,10 @@ void confirm_lock_waits(Draft& draft) {
     Deadlock& deadlock = draft.snapshot.deadlocks.emplace_back();
     for (const std::size_t index : cycle) {
       const ThreadDraft& member = draft.threads[index];
-      deadlock.cycle.push_back({member.thread.tid, member.thread.name,
-                                describe_lock(draft, *draft.locks[index], member)});
+      deadlock.cycle.push_back({.tid = member.thread.tid,
+                                .name = member.thread.name,
+                                .lock = describe_lock(draft, *draft.locks[index], member),
+                                .thread_state = member.thread.thread_state});
     }
   }
 }
@@ -113,7 +115,7 @@ void describe_waits(Draft& draft, bool surroundings) {
   std::vector<const Task*> tasks;
   std::vector<Thread*> blocked;
   const auto add = [&](Thread& thread, std::uint64_t native_id) {
-    if (thread.state != ThreadState::Blocked) return;
+    if (thread.state != ThreadState::Blocked || thread.runs_in) return;
     const Task* task = find_task(draft, native_id);
     if (task == nullptr) return;
     tasks.push_back(task);
@@ -148,8 +150,9 @@ void find_process_deadlocks(Draft& draft) {
                             .waits = wait.words};
     const auto wanted_end = draft.threads.begin() + static_cast<std::ptrdiff_t>(draft.wanted);
     const auto entry =
-        std::find_if(draft.threads.begin(), wanted_end,
-                     [&](const ThreadDraft& thread) { return thread.thread.tid == wait.tid; });
+        std::find_if(draft.threads.begin(), wanted_end, [&](const ThreadDraft& thread) {
+          return thread.thread.tid == wait.tid && !thread.thread.runs_in;
+        });
     if (entry != wanted_end) {
       const Thread& thread = entry->thread;
       member.name = thread.name;

@@ -114,6 +114,11 @@ std::optional<bool> sleeps_on_gil(const Draft& draft, const RawInterpreter& inte
 
 void describe_gil(const Draft& draft, const RawThread& raw, const RawInterpreter& interpreter,
                   const Task* task, Thread& thread) {
+  if (thread.runs_in) {
+    thread.holds_gil = false;
+    thread.waits_for_gil = false;
+    return;
+  }
   const auto gil = draft.gils.find(interpreter.gil.raw());
   if (gil == draft.gils.end()) return;
   const GilMoment& moment = gil->second;
@@ -138,6 +143,7 @@ void describe_thread(Draft& draft, ThreadDraft& entry) {
   const RawInterpreter& interpreter = *entry.interpreter;
   Thread& thread = entry.thread;
   thread.ident = raw.ident;
+  thread.thread_state = raw.at.raw();
   thread.interpreter = interpreter.id;
   const Task* task = find_task(draft, raw.native_id);
   if (task != nullptr) {
@@ -167,6 +173,24 @@ void describe_thread(Draft& draft, ThreadDraft& entry) {
   }
 }
 
+/// Finds out which state an OS thread that has several of them executes for.
+void find_executing_states(Draft& draft) {
+  std::unordered_map<std::uint64_t, std::vector<ThreadDraft*>> states;
+  for (ThreadDraft& thread : draft.threads)
+    states[thread.raw->native_id].push_back(&thread);
+  for (const auto& [native_id, of_thread] : states) {
+    if (of_thread.size() == 1) continue;
+    const auto attached_last = [](const ThreadDraft* state) { return state->raw->attached_last; };
+    const auto executing = std::find_if(of_thread.begin(), of_thread.end(), attached_last);
+    // The thread may have passed from one state to another while these were read.
+    const bool known = std::count_if(of_thread.begin(), of_thread.end(), attached_last) == 1;
+    for (ThreadDraft* state : of_thread) {
+      state->shares_thread = !known;
+      if (known && state != *executing) state->thread.runs_in = (*executing)->interpreter->id;
+    }
+  }
+}
+
 void collect_threads(Draft& draft) {
   for (const RawInterpreter& interpreter : draft.raw.interpreters) {
     // Linked newest first; shown in the order of their creation.
@@ -174,9 +198,12 @@ void collect_threads(Draft& draft) {
       ThreadDraft& thread = draft.threads.emplace_back();
       thread.interpreter = &interpreter;
       thread.raw = &*raw;
-      describe_thread(draft, thread);
-      draft.tid_of_state.emplace(raw->at.raw(), thread.thread.tid);
     }
+  }
+  find_executing_states(draft);
+  for (ThreadDraft& thread : draft.threads) {
+    describe_thread(draft, thread);
+    draft.tid_of_state.emplace(thread.raw->at.raw(), thread.thread.tid);
   }
   draft.wanted = draft.threads.size();
 }
@@ -240,6 +267,7 @@ const Task* find_task(Draft& draft, std::uint64_t native_id) {
 
 std::optional<FutexWait> futex_of(Draft& draft, const ThreadDraft& thread) {
   if (thread.thread.state != ThreadState::Blocked) return std::nullopt;
+  if (thread.thread.runs_in || thread.shares_thread) return std::nullopt;
   const Task* task = find_task(draft, thread.raw->native_id);
   if (task == nullptr || !task->system_call) return std::nullopt;
   auto wait = futex_wait(*task->system_call);

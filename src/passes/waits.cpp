@@ -234,7 +234,7 @@ class Children {
 
  private:
   [[nodiscard]] const std::vector<ChildProcess>& list() {
-    if (!children_) children_ = find_children(process_.pid());
+    if (!children_) children_ = find_children(process_.pid()).processes;
     return *children_;
   }
 

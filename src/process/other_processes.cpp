@@ -87,13 +87,15 @@ template <class Look>
 bool for_each_process(pid_t near, const Look& look) {
   const auto deadline = Clock::now() + kMostScanTime;
   const std::vector<pid_t> pids = list_nearest(near);
-  bool complete = pids.size() < kMostProcessesScanned;
+  constexpr pid_t kInit = 1;
+  // Where /proc is mounted with hidepid, it lists no processes of other users: not even init.
+  bool complete = pids.size() < kMostProcessesScanned &&
+                  std::find(pids.begin(), pids.end(), kInit) != pids.end();
   std::size_t looked_at = 0;
   for (const pid_t pid : pids) {
     if (++looked_at > kLeastProcesses && Clock::now() > deadline) return false;
     // Init may refuse even root, so its refusal doesn't count. Where init is part of a service, as
     // in containers, it is read like the rest of that service.
-    constexpr pid_t kInit = 1;
     if (!look(pid) && pid != kInit && exists(pid)) complete = false;
   }
   return complete;
@@ -152,14 +154,15 @@ std::string name_process(pid_t pid) {
   return name.empty() ? fmt::format("process {}", pid) : fmt::format("{} (pid {})", name, pid);
 }
 
-std::vector<ChildProcess> find_children(pid_t parent) {
-  std::vector<ChildProcess> children;
-  (void)for_each_process(parent, [&](pid_t pid) {
+Children find_children(pid_t parent) {
+  Children children;
+  children.complete = for_each_process(parent, [&](pid_t pid) {
     const auto stat = parse_stat(read_small(fmt::format("/proc/{}/stat", pid)));
-    if (!stat || stat->parent != parent) return true;
+    if (!stat) return false;
+    if (stat->parent != parent) return true;
     const std::string status = read_small(fmt::format("/proc/{}/status", pid));
     const auto ids = status_words(status, "NSpid");
-    children.push_back({pid, ids.empty() ? pid : parse_pid(ids.back()).value_or(pid)});
+    children.processes.push_back({pid, ids.empty() ? pid : parse_pid(ids.back()).value_or(pid)});
     return true;
   });
   return children;

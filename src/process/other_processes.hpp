@@ -32,8 +32,13 @@ struct ChildProcess {
   pid_t namespace_pid = 0;  // in its own pid namespace
 };
 
+struct Children {
+  std::vector<ChildProcess> processes;
+  bool complete = true;  // all processes were looked at, and none could be hidden
+};
+
 /// The children of a process that haven't been waited for yet.
-[[nodiscard]] std::vector<ChildProcess> find_children(pid_t parent);
+[[nodiscard]] Children find_children(pid_t parent);
 
 /// A process that has a file open.
 struct Holder {

@@ -219,8 +219,14 @@ class Search {
           case Want::Kind::OwnThreads:
             thread.wakers = {pid};
             break;
-          case Want::Kind::Child:
-            for (const ChildProcess& child : find_children(pid)) {
+          case Want::Kind::Child: {
+            const Children children = find_children(pid);
+            // A child that can't be seen may end, and so end the wait for any of them.
+            if (!children.complete && thread.want.child == 0) {
+              log_("not all processes could be seen: a deadlock with a child can't be known");
+              return false;
+            }
+            for (const ChildProcess& child : children.processes) {
               if (thread.want.child == 0 || thread.want.child == child.namespace_pid ||
                   thread.want.child == child.pid) {
                 thread.wakers.push_back(child.pid);
@@ -228,6 +234,7 @@ class Search {
             }
             if (thread.wakers.empty()) return false;
             break;
+          }
           case Want::Kind::Descriptor:
             if (!find_other_end(*stuck.process, thread)) return false;
             links.insert(thread.link);
@@ -349,9 +356,11 @@ class Search {
                      : fmt::format("to write to the full pipe on fd {}, which only {} {}",
                                    thread.want.fd, who, several ? "read" : "reads");
       case ProcessWaitKind::Socket:
-        return fmt::format("to {} the unix socket on fd {}, whose other end only {} {}",
-                           reads ? "read from" : "write to", thread.want.fd, who,
-                           several ? "have" : "has");
+        // The kernel tells nobody else whether SO_RCVTIMEO or SO_SNDTIMEO is set.
+        return fmt::format(
+            "to {} the unix socket on fd {}, whose other end only {} {}, unless a timeout of the "
+            "socket ends the wait",
+            reads ? "read from" : "write to", thread.want.fd, who, several ? "have" : "has");
       case ProcessWaitKind::Semaphore:
         return fmt::format("for a semaphore that only {} {}", who, several ? "share" : "has");
     }

@@ -83,6 +83,7 @@ Result<ListedThread> read_thread(const Reader& reader, RemoteAddr at, RemoteAddr
   thread.at = at;
   thread.native_id = *native_id;
   thread.ident = *ident;
+  thread.attached_last = (*status & bits.bound_gilstate) != 0;
   thread.stack = *stack;
   if (offsets.has(Field::ThreadGilRequested)) {
     const auto requested = reader.field<std::int32_t>(at, Field::ThreadGilRequested);

@@ -24,8 +24,11 @@ struct GilMoment {
 
 struct RawThread {
   RemoteAddr at;
-  std::uint64_t native_id = 0;        // gettid() in the target's pid namespace
-  std::uint64_t ident = 0;            // pthread_self()
+  std::uint64_t native_id = 0;  // gettid() in the target's pid namespace
+  std::uint64_t ident = 0;      // pthread_self()
+  /// Of the thread states of its OS thread, this one was attached last: it is the one that the
+  /// thread executes for, or has detached for the time of a blocking call.
+  bool attached_last = false;
   std::optional<bool> gil_requested;  // 3.15
   StackStart stack;
 };

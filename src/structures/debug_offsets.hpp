@@ -382,6 +382,9 @@ struct PythonLayout {
   struct StatusBits {
     std::uint32_t initialized = 0;
     std::uint32_t unbound = 0;  // was bound to an OS thread that has ended
+    /// Of all states of an OS thread, the one that PyGILState_GetThisThreadState() gives: the one
+    /// that the thread has attached last (tstate_activate in Python/pystate.c).
+    std::uint32_t bound_gilstate = 0;
     std::uint32_t cleared = 0;
     std::uint32_t finalized = 0;
   } status;

@@ -136,6 +136,7 @@ const PythonLayout kLayout313 = {
     .built_in = {kBuiltInWithGil, kBuiltIn},
     .status = {.initialized = 1U << 0U,
                .unbound = 1U << 2U,
+               .bound_gilstate = 1U << 3U,
                .cleared = 1U << 7U,
                .finalized = 1U << 8U},
     .tagged_references = false,

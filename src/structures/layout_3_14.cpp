@@ -147,6 +147,7 @@ const PythonLayout kLayout314 = {
     .built_in = {kBuiltInWithGil, kBuiltIn},
     .status = {.initialized = 1U << 0U,
                .unbound = 1U << 2U,
+               .bound_gilstate = 1U << 3U,
                .cleared = 1U << 6U,
                .finalized = 1U << 7U},
     .tagged_references = true,

@@ -78,6 +78,7 @@ Activity ActivityFinder::find(const Thread& thread) {
   std::size_t at = 0;
   const Frame* innermost = next_frame(thread.frames, at);
   if (has_ended(thread)) return {ActivityKind::Ended, "ended", nullptr};
+  if (thread.runs_in) return {ActivityKind::Elsewhere, "in another interpreter", nullptr};
   if (innermost == nullptr && !thread.error.empty()) {
     return {ActivityKind::Unreadable, "unreadable", nullptr};
   }

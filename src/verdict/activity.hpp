@@ -24,6 +24,7 @@ enum class ActivityKind : std::uint8_t {
   Unreadable,
   Unknown,
   NoFrames,
+  Elsewhere,  // its OS thread is in another interpreter: that stack tells
   Ended,
   Idle,
 };

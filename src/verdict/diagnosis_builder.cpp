@@ -680,6 +680,11 @@ ThreadDiagnosis DiagnosisBuilder::ThreadHistory::judge(const Snapshot& last,
   }
   result.tid = thread->tid;
   result.name = thread->name;
+  result.interpreter = thread->interpreter;
+  if (thread->runs_in) {
+    result.summary = fmt::format("in a call into interpreter {}", *thread->runs_in);
+    return result;
+  }
   if (share(stopped_) > kHalf) {
     result.summary = "stopped, by a signal or a debugger";
     return result;
@@ -707,6 +712,14 @@ ThreadDiagnosis DiagnosisBuilder::ThreadHistory::judge(const Snapshot& last,
   return result;
 }
 
+const Thread* find_thread(const Snapshot& snapshot, const ThreadDiagnosis& judged) {
+  const auto found =
+      std::find_if(snapshot.threads.begin(), snapshot.threads.end(), [&](const Thread& thread) {
+        return thread.tid == judged.tid && thread.thread_state == judged.thread_state;
+      });
+  return found == snapshot.threads.end() ? nullptr : &*found;
+}
+
 DiagnosisBuilder::DiagnosisBuilder() = default;
 DiagnosisBuilder::~DiagnosisBuilder() = default;
 
@@ -726,7 +739,7 @@ void DiagnosisBuilder::add(Snapshot snapshot, const std::vector<StackMarks>& sta
       of_last_.push_back(nullptr);
       continue;
     }
-    auto& history = threads_[thread.tid];
+    auto& history = stacks_[stack_id(thread)];
     if (!history) history = std::make_unique<ThreadHistory>();
     history->add(last_, thread, stacks[i], activities, names, at);
     of_last_.push_back(history.get());
@@ -756,19 +769,28 @@ Diagnosis DiagnosisBuilder::finish() {
   if (samples_ > 1) {
     diagnosis.interval_us = took.count() / static_cast<std::int64_t>(samples_ - 1);
   }
-  for (const auto& [tid, history] : threads_) {
-    const auto thread =
-        std::find_if(last_.threads.begin(), last_.threads.end(),
-                     [tid = tid](const Thread& candidate) { return candidate.tid == tid; });
+  std::map<StackId, const Thread*> of_last;
+  for (const Thread& thread : last_.threads)
+    of_last.emplace(stack_id(thread), &thread);
+  const auto is_alive = [&](pid_t tid) {
+    return std::any_of(last_.threads.begin(), last_.threads.end(),
+                       [&](const Thread& thread) { return thread.tid == tid; });
+  };
+  for (const auto& [id, history] : stacks_) {
+    const auto thread = of_last.find(id);
+    // A call into another interpreter has ended, and the thread's other stack tells more.
+    if (thread == of_last.end() && is_alive(id.tid)) continue;
     ThreadDiagnosis judged =
-        history->judge(last_, thread == last_.threads.end() ? nullptr : &*thread);
-    judged.tid = tid;
+        history->judge(last_, thread == of_last.end() ? nullptr : thread->second);
+    judged.tid = id.tid;
+    judged.thread_state = id.thread_state;
     diagnosis.threads.push_back(std::move(judged));
   }
   for (const Deadlock& deadlock : last_.deadlocks) {
     for (const Deadlock::Member& member : deadlock.cycle) {
       for (ThreadDiagnosis& judged : diagnosis.threads) {
-        if (judged.tid != member.tid) continue;
+        const auto thread = find_thread(last_, judged);
+        if (thread == nullptr || !member.is(*thread) || thread->runs_in) continue;
         judged.verdict = Verdict::Deadlocked;
         judged.summary = "deadlocked: " + judged.summary;
       }
@@ -777,11 +799,13 @@ Diagnosis DiagnosisBuilder::finish() {
   // What a lock's holder is doing is why one waits for it.
   for (ThreadDiagnosis& judged : diagnosis.threads) {
     if (judged.verdict != Verdict::WaitingForLock) continue;
-    const auto thread = std::find_if(last_.threads.begin(), last_.threads.end(),
-                                     [&](const Thread& t) { return t.tid == judged.tid; });
-    if (thread == last_.threads.end() || !thread->lock || thread->lock->held_by == 0) continue;
+    const Thread* thread = find_thread(last_, judged);
+    if (thread == nullptr || !thread->lock || thread->lock->held_by == 0) continue;
     for (const ThreadDiagnosis& holder : diagnosis.threads) {
+      // What its OS thread does in another interpreter keeps the lock as well.
+      const Thread* other = find_thread(last_, holder);
       if (holder.tid != thread->lock->held_by || holder.summary.empty()) continue;
+      if (other == nullptr || other->runs_in) continue;
       judged.evidence.push_back(fmt::format(
           "thread {}{} is {}", holder.tid,
           holder.name ? fmt::format(" \"{}\"", *holder.name) : std::string{}, holder.summary));

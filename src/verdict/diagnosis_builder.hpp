@@ -12,6 +12,9 @@
 
 namespace pyscope {
 
+/// The thread of a snapshot whose stack was judged; null if it isn't there.
+[[nodiscard]] const Thread* find_thread(const Snapshot& snapshot, const ThreadDiagnosis& judged);
+
 class DiagnosisBuilder {
  public:
   using Clock = std::chrono::steady_clock;
@@ -47,7 +50,7 @@ class DiagnosisBuilder {
 
  private:
   class ThreadHistory;
-  std::map<pid_t, std::unique_ptr<ThreadHistory>> threads_;  // by tid
+  std::map<StackId, std::unique_ptr<ThreadHistory>> stacks_;
   Snapshot last_;
   std::vector<ThreadHistory*> of_last_;  // for each thread of the last sample
   std::size_t samples_ = 0;

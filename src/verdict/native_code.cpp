@@ -11,17 +11,12 @@
 #include <vector>
 
 #include "base/file_name.hpp"
+#include "verdict/diagnosis_builder.hpp"
 
 namespace pyscope {
 namespace {
 
 constexpr std::string_view kInNativeCode = "in native code";
-
-const Thread* find_thread(const Snapshot& snapshot, pid_t tid) {
-  const auto found = std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
-                                  [&](const Thread& thread) { return thread.tid == tid; });
-  return found == snapshot.threads.end() ? nullptr : &*found;
-}
 
 /// What the innermost Python frame has called, innermost first.
 std::vector<const NativeLocation*> callees(const Snapshot& snapshot, const Thread& thread) {
@@ -80,7 +75,7 @@ bool wants_native_code(const ThreadDiagnosis& judged, const Snapshot& last) {
       return true;
     case Verdict::WaitingForLock: {
       // A lock that Python knows is known by its name.
-      const Thread* thread = find_thread(last, judged.tid);
+      const Thread* thread = find_thread(last, judged);
       return thread != nullptr && !thread->lock;
     }
     case Verdict::Deadlocked:
@@ -111,7 +106,7 @@ void add_native_code(Diagnosis& diagnosis, const std::vector<Snapshot>& looks) {
     std::size_t looked = 0;
     std::string failure;
     for (const Snapshot& look : looks) {
-      const Thread* thread = find_thread(look, judged.tid);
+      const Thread* thread = find_thread(look, judged);
       if (thread == nullptr) continue;
       if (!thread->native_error.empty()) failure = thread->native_error;
       const auto locations = callees(look, *thread);

@@ -231,6 +231,26 @@ TEST_CASE("another user's process is refused with the command that was typed", "
                         fmt::format("inspect {} 'a.b[0]' --json", pid));
 }
 
+TEST_CASE("where /proc hides processes, none are called deadlocked", "[live]") {
+  if (!is_root()) return;
+  // Whether the hidden ones have an end of the pipe, nobody can know.
+  Target target(any_interpreter(), "stuck_processes.py", {"full_pipe"}, as_nobody());
+  const json truth = target.read();
+  const pid_t child = truth.at("pids").at(1);
+  const PublicPyscope pyscope;
+  const auto deadlocks_seen = [&](const std::function<void()>& before_exec) {
+    const Outcome outcome =
+        pyscope.run({"dump", std::to_string(target.pid()), "--json"}, before_exec);
+    CAPTURE(outcome.out, outcome.err);
+    REQUIRE(outcome.status == 0);
+    return json::parse(outcome.out).at("deadlocks").size();
+  };
+  // Until both stand, and root, who sees all, calls them deadlocked.
+  REQUIRE(eventually([&] { return deadlocks_seen(nullptr) == 1; }));
+  CAPTURE(child);
+  CHECK(deadlocks_seen(with_hidepid("hidepid=2")) == 0);
+}
+
 TEST_CASE("a program that made itself not dumpable is said to have done so", "[live]") {
   if (!is_root()) return;
   const PublicPyscope pyscope;

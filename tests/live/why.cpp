@@ -90,6 +90,70 @@ TEST_CASE("why tells loops from native code and from a recursion that grows", "[
   CHECK(says(native, "add_up (why.py"));
 }
 
+TEST_CASE("why judges each of the stacks that a thread has in several interpreters", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "subinterpreters.py", {"isolated", "legacy"});
+  (void)target.read();
+  const json truth = target.ask();
+  // Who stands in a call into another interpreter, and in which one: the thread tells its native
+  // id wherever it is, and is where the id of the interpreter isn't 0.
+  std::map<pid_t, std::int64_t> calls_into;
+  std::size_t stacks = 0;
+  for (const json& told : truth.at("threads")) {
+    ++stacks;
+    const auto& inside = told.at("interpreter");
+    for (const json& other : truth.at("threads")) {
+      if (other.at("tid") == told.at("tid") && inside != 0 &&
+          other.at("interpreter") == 0)
+        calls_into[told.at("tid")] = inside;
+    }
+  }
+  REQUIRE(calls_into.size() == 2);
+
+  const json answer = why(target.pid(), {"--duration", "100ms"});
+  CAPTURE(answer.dump(1));
+  CHECK(answer.at("threads").size() == stacks);
+  for (const auto& [tid, inside] : calls_into) {
+    CAPTURE(tid, inside);
+    std::size_t outer = 0;
+    std::size_t inner = 0;
+    for (const json& judged : answer.at("threads")) {
+      if (judged.at("tid") != tid) continue;
+      if (judged.at("interpreter") == 0) {
+        ++outer;
+        CHECK(judged.at("verdict").is_null());
+        CHECK(judged.at("summary") == "in a call into interpreter " + std::to_string(inside));
+      } else {
+        ++inner;
+        CHECK(judged.at("interpreter") == inside);
+        CHECK(judged.at("verdict") == "waiting_for_io");
+        CHECK(says(judged, "wait_here (subinterpreters.py"));
+      }
+    }
+    CHECK(outer == 1);
+    CHECK(inner == 1);
+  }
+
+  const Dump dumped = dump(target.pid());
+  std::size_t threads = 0;
+  for (const json& thread : dumped.json.at("threads")) {
+    const auto call = calls_into.find(thread.at("tid").get<pid_t>());
+    const bool waits_elsewhere = call != calls_into.end() && thread.at("interpreter") == 0;
+    CAPTURE(thread.dump(1));
+    CHECK(thread.contains("runs_in") == waits_elsewhere);
+    if (!waits_elsewhere) {
+      ++threads;
+      continue;
+    }
+    CHECK(thread.at("runs_in") == call->second);
+    CHECK(thread.at("wait").is_null());
+  }
+  // The head counts threads of the system.
+  const std::string text = run_pyscope({"dump", std::to_string(target.pid())}).out;
+  CHECK(text.starts_with(std::to_string(threads) + " threads in 3 interpreters: "));
+}
+
 TEST_CASE("why tells a loop that others leave little of the CPU to", "[live]") {
   const Interpreter interpreter = any_interpreter();
   CAPTURE(interpreter);

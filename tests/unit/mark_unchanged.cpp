@@ -41,6 +41,33 @@ TEST_CASE("a thread is as before only if its Python and its native frames are") 
   CHECK_FALSE(unchanged(elsewhere, before));
 }
 
+TEST_CASE("the stacks that one thread has in several interpreters are told apart") {
+  const auto in_two = [](const std::string& outer, const std::string& inner) {
+    Snapshot snapshot = snapshot_in("poll", outer);
+    snapshot.threads.front().thread_state = 0x1000;
+    snapshot.threads.front().runs_in = 1;
+    Thread second = snapshot.threads.front();
+    second.thread_state = 0x2000;
+    second.interpreter = 1;
+    second.runs_in.reset();
+    second.frames.back().code = 1;
+    snapshot.codes.push_back({inner, inner, "/srv/app.py", 1});
+    snapshot.threads.push_back(second);
+    return snapshot;
+  };
+  Snapshot now = in_two("run", "work");
+  mark_unchanged(now, in_two("run", "begin"));
+  CHECK(now.threads[0].unchanged == true);
+  CHECK(now.threads[1].unchanged == false);
+  // It goes on in the interpreter that it came from: it hasn't ended.
+  Snapshot back = in_two("run", "work");
+  back.threads.pop_back();
+  back.threads.front().runs_in.reset();
+  mark_unchanged(back, in_two("run", "work"));
+  CHECK(back.threads.front().unchanged == false);
+  CHECK(back.warnings.empty());
+}
+
 TEST_CASE("native frames that stand apart, and what is said of them, count, too") {
   const auto apart = [](const std::string& native) {
     Snapshot snapshot = snapshot_in(native);
