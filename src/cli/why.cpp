@@ -90,7 +90,8 @@ int run(const WhyArguments& arguments, const ErrorReport& report) {
   if (!diagnosis) return report(arguments.pid, diagnosis.error());
   const std::string out = arguments.json ? render_json(*diagnosis)
                                          : render_text(*diagnosis, wants_color(arguments.color));
-  return write_out(out) ? 0 : exit_status(ErrorKind::Failed);
+  if (!write_out(out)) return exit_status(ErrorKind::Failed);
+  return assess(diagnosis->last).complete ? 0 : exit_status(ErrorKind::Malformed);
 }
 
 }  // namespace

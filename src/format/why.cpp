@@ -27,6 +27,7 @@ class WhyJson : private JsonFields<Writer> {
     field("samples", std::uint64_t{diagnosis.samples});
     field("interval_us", diagnosis.interval_us);
     field("duration_us", diagnosis.duration_us);
+    field("complete", assess(diagnosis.last).complete);
     if (diagnosis.native_looks > 0) {
       field("native_looks", std::uint64_t{diagnosis.native_looks});
       field("paused_us", diagnosis.paused_us);
@@ -37,6 +38,11 @@ class WhyJson : private JsonFields<Writer> {
       write(thread);
     writer_.EndArray();
     deadlocks_field(diagnosis.last.deadlocks);
+    key("warnings");
+    writer_.StartArray();
+    for (const std::string& warning : diagnosis.last.warnings)
+      text(warning);
+    writer_.EndArray();
     writer_.EndObject();
   }
 
@@ -147,6 +153,10 @@ std::string render_text(const Diagnosis& diagnosis, bool color) {
                        diagnosis.native_looks, time(diagnosis.paused_us));
   }
   out += '\n';
+  for (const std::string& warning : last.warnings) {
+    painter.append(out, Style::Error, "Warning: " + escape(warning));
+    out += '\n';
+  }
   const bool several = last.interpreters.size() > 1;
   std::vector<const ThreadDiagnosis*> idle;
   for (const ThreadDiagnosis& thread : diagnosis.threads) {

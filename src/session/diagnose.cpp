@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "memory/page_cache.hpp"
 #include "passes/variables.hpp"
 #include "pyscope/why.hpp"
@@ -74,13 +75,13 @@ void read_loop_variables(const Session& session, const LocatedSnapshot& located,
 
 /// A few looks at the native frames of the threads that can't be explained without.
 std::vector<Snapshot> read_native_code(Session& session, const AttachedProcess& attached,
-                                       const Diagnosis& diagnosis, const WhyOptions& options) {
+                                       const Diagnosis& diagnosis, const WhyOptions& options,
+                                       const Deadline& deadline) {
   constexpr std::size_t kLooks = 10;
   constexpr std::chrono::milliseconds kApart{10};
   CaptureOptions capture_options;
   capture_options.native = Native::Folded;
   capture_options.source = false;
-  capture_options.timeout = options.timeout;
   for (const ThreadDiagnosis& judged : diagnosis.threads) {
     if (wants_native_code(judged, diagnosis.last)) {
       capture_options.threads.push_back(std::to_string(judged.tid));
@@ -91,6 +92,8 @@ std::vector<Snapshot> read_native_code(Session& session, const AttachedProcess& 
   for (std::size_t i = 0; i < kLooks; ++i) {
     if (i > 0) std::this_thread::sleep_for(kApart);
     if (i > 0 && options.go_on && !options.go_on(diagnosis.samples + i)) break;
+    if (deadline.has_passed()) break;
+    capture_options.timeout = deadline.left();
     auto look = session.snapshot(capture_options, Surroundings::None);
     // It may have ended, or one of its threads: what was seen until then is told.
     if (!look || attached.target->ended() || !runs_same_program(attached)) break;
@@ -109,14 +112,16 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
   CaptureOptions capture_options;
   capture_options.threads = options.threads;
   capture_options.source = false;
-  capture_options.timeout = options.timeout;
   const ValueLimits limits = limits_of_a_loop(options.values);
   constexpr std::size_t kMostSamples = 100'000;
   DiagnosisBuilder builder;
   const auto end = Clock::now() + options.duration;
+  const Deadline deadline(end + options.timeout);
   bool last = false;
+  bool timed_out = false;
   for (std::size_t samples = 1;; ++samples) {
     const auto begin = Clock::now();
+    capture_options.timeout = deadline.left();
     // What threads wait for is asked of the kernel only at the end: the tables of a busy server's
     // sockets take longer to read than all the rest.
     auto located = session.snapshot(capture_options, last ? Surroundings::All : Surroundings::None);
@@ -125,6 +130,8 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
     constexpr std::size_t kEnough = 2;
     if (gone && samples > kEnough) break;
     if (gone) return fail(gone_while_read(*attached->target->process()));
+    timed_out = !located && deadline.has_passed() && samples > 1;
+    if (timed_out) break;
     if (!located) return fail(std::move(located).error());
     const PageCache cache(session.memory());
     const auto marks = marks_of(*located, cache, session.runtime().offsets.layout());
@@ -136,8 +143,14 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
     if (!last || samples == 1) std::this_thread::sleep_until(std::min(next, end));
   }
   Diagnosis diagnosis = builder.finish();
+  if (timed_out) {
+    diagnosis.last.capture.complete = false;
+    diagnosis.last.warnings.emplace_back(
+        "the time limit was reached: what is said rests on the samples until then; --timeout gives "
+        "more time");
+  }
   if (options.native)
-    add_native_code(diagnosis, read_native_code(session, *attached, diagnosis, options));
+    add_native_code(diagnosis, read_native_code(session, *attached, diagnosis, options, deadline));
   return diagnosis;
 }
 

@@ -52,6 +52,31 @@ TEST_CASE("the number of reads does not grow with the number of threads and fram
   CHECK(thousand <= 220);
 }
 
+TEST_CASE("why says that its time was up", "[live]") {
+  // More than can be read in a millisecond.
+  Target target(any_interpreter(), "scale.py", {"threads", "1000", "50"});
+  REQUIRE(target.read().at("ready") == true);
+  REQUIRE(all_sleep(target.pid()));
+  const std::string pid = std::to_string(target.pid());
+  const Outcome whole = run_pyscope({"why", pid, "--json", "--duration", "200ms"});
+  CAPTURE(whole.err);
+  CHECK(whole.status == 0);
+  CHECK(json::parse(whole.out).at("complete") == true);
+  CHECK(json::parse(whole.out).at("warnings").empty());
+
+  const Outcome cut = run_pyscope({"why", pid, "--json", "--duration", "2s", "--timeout", "1ms"});
+  CAPTURE(cut.err);
+  CHECK(cut.status == 6);
+  const json answer = json::parse(cut.out);
+  REQUIRE(answer.contains("complete"));
+  CHECK(answer.at("complete") == false);
+  const std::string warnings = answer.at("warnings").dump();
+  CHECK(warnings.find("the time limit was reached") != std::string::npos);
+  const Outcome text = run_pyscope({"why", pid, "--duration", "2s", "--timeout", "1ms"});
+  CHECK(text.status == 6);
+  CHECK(text.out.find("\nWarning: the time limit was reached") != std::string::npos);
+}
+
 TEST_CASE("a thousand threads are dumped whole", "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
