@@ -1,7 +1,5 @@
 #include "frames/generator.hpp"
 
-#include <array>
-
 namespace pyscope {
 
 Result<Generator> read_generator(const Reader& reader, RemoteAddr object) {
@@ -16,16 +14,6 @@ Result<Generator> read_generator(const Reader& reader, RemoteAddr object) {
   generator.stack.current_frame = object + reader.offsets()[Field::GenGiIframe];
   generator.stack.may_be_suspended = generator.state != GeneratorState::Running;
   return generator;
-}
-
-Result<RawFrame> read_first_frame(const Reader& reader, const StackStart& start) {
-  if (!start.current_frame) return fail(ErrorKind::Malformed, "there is no frame");
-  std::array<std::byte, kMaxFrameHeader> buffer{};
-  const auto header = std::span{buffer}.first(frame_header_size(reader.offsets()));
-  if (auto ok = reader.memory().read(start.current_frame, header); !ok) {
-    return fail("frame", ok.error());
-  }
-  return decode_frame(reader.offsets(), start.current_frame, header);
 }
 
 }  // namespace pyscope

@@ -23,7 +23,4 @@ struct Generator {
 /// `object` must be a generator, a coroutine or an asynchronous generator.
 [[nodiscard]] Result<Generator> read_generator(const Reader& reader, RemoteAddr object);
 
-/// The frame that a chain begins with. Fails if there is none.
-[[nodiscard]] Result<RawFrame> read_first_frame(const Reader& reader, const StackStart& start);
-
 }  // namespace pyscope

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 
 namespace pyscope {
 
@@ -24,6 +25,13 @@ RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
   frame.local0 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus]);
   frame.local1 = value_in<std::uint64_t>(header, offsets[Field::FrameLocalsplus] + 8);
   return frame;
+}
+
+Result<RawFrame> read_frame(const Memory& memory, const DebugOffsets& offsets, RemoteAddr at) {
+  std::array<std::byte, kMaxFrameHeader> buffer{};
+  const auto header = std::span{buffer}.first(frame_header_size(offsets));
+  if (auto ok = memory.read(at, header); !ok) return fail("frame", ok.error());
+  return decode_frame(offsets, at, header);
 }
 
 std::optional<std::uint64_t> unit_of(const DebugOffsets& offsets, RemoteAddr code,

@@ -1,5 +1,5 @@
-// A frame as its bytes say: the only place that knows how they are laid out, and how a frame's
-// instruction becomes a code unit. Where the variables lie: variables.hpp.
+// A frame as its bytes say. This is the only place that knows how the bytes are laid out, and how a
+// frame's instruction becomes a code unit. Where the variables lie: variables.hpp.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,9 @@ inline constexpr std::size_t kMaxFrameHeader = 256;
 /// Of an entry frame only what means anything in one.
 [[nodiscard]] RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
                                     std::span<const std::byte> header);
+/// The frame that lies at an address now. Fails if its bytes can't be read.
+[[nodiscard]] Result<RawFrame> read_frame(const Memory& memory, const DebugOffsets& offsets,
+                                          RemoteAddr at);
 
 /// The code unit that an instruction pointer means in a code object of so many units; nothing for a
 /// pointer to somewhere else.

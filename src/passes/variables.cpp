@@ -21,13 +21,11 @@ struct WantedFrame {
   [[nodiscard]] Frame& model() const { return thread->thread.frames[frame]; }
 };
 
-/// Whether a frame that was part of a stack still is one of that function, called by the same
-/// frame: what lies there may be another function's by the time its variables are read.
+/// Whether a frame of a stack is still there: the same function, called by the same frame. By the
+/// time the variables are read, another function's frame may lie at the address.
 bool is_there(const Reader& reader, const RawFrame& frame) {
-  const auto previous = reader.field<std::uint64_t>(frame.at, Field::FramePrevious);
-  const auto executable = reader.field<std::uint64_t>(frame.at, Field::FrameExecutable);
-  return previous && executable && *previous == frame.previous.raw() &&
-         reader.layout().untagged(*executable) == frame.executable.raw();
+  const auto now = read_frame(reader.memory(), reader.offsets(), frame.at);
+  return now && now->previous == frame.previous && now->executable == frame.executable;
 }
 
 /// Hands each frame's variables, and whether the frame is still there, to `take`.

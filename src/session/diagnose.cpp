@@ -63,12 +63,8 @@ void read_loop_variables(const Session& session, const LocatedSnapshot& located,
     const auto at = Clock::now();
     const Locals locals = read_locals(reader, frame, values, limits);
     // Of a frame that has gone meanwhile nothing is known.
-    const auto executable = read_as<std::uint64_t>(
-        session.memory(), frame.at, session.runtime().offsets[Field::FrameExecutable]);
-    if (!executable || !locals.error.empty() ||
-        session.runtime().offsets.layout().untagged(*executable) != frame.executable.raw()) {
-      continue;
-    }
+    const auto now = read_frame(session.memory(), session.runtime().offsets, frame.at);
+    if (!now || now->executable != frame.executable || !locals.error.empty()) continue;
     builder.add_variables(place, locals, at);
   }
 }

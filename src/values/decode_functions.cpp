@@ -94,7 +94,7 @@ std::string generator_state(ValueDecoder& d, RemoteAddr at) {
     case GeneratorState::Suspended:
       break;
   }
-  const auto frame = read_first_frame(reader, generator->stack);
+  const auto frame = read_frame(reader.memory(), reader.offsets(), generator->stack.current_frame);
   if (!frame) return "suspended";
   CodeTable codes(reader.memory(), reader.offsets());
   codes.load({frame->executable});
