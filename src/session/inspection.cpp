@@ -218,9 +218,11 @@ class Reading {
     return value;
   }
 
-  /// The object in JSON's form. What was decoded for a line of a list is cut sooner than that.
+  /// The object in JSON's form. The limits of a line may have cut `decoded` where JSON's form would
+  /// go on. Then the object is decoded once more, unless what is there of it has no such form.
   std::optional<PlainValue> plain(RemoteAddr object, const Value& decoded) {
     if (!options_.list || !decoded.truncated) return plain_value(decoded, options_.values);
+    if (!may_be_plain(decoded, options_.values)) return std::nullopt;
     ReprBudget budget;
     return plain_value(ValueDecoder(objects_, options_.values, budget).decode(object, ""),
                        options_.values);

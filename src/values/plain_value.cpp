@@ -90,4 +90,8 @@ std::optional<PlainValue> plain_value(const Value& value, const ValueLimits& lim
   return PlainRenderer(limits).render(value.root);
 }
 
+bool may_be_plain(const Value& value, const ValueLimits& limits) {
+  return PlainRenderer(limits).render(value.root).has_value();
+}
+
 }  // namespace pyscope

@@ -12,4 +12,7 @@ namespace pyscope {
 /// builtin types themselves: a subclass says more than JSON can. `limits` tell what is a secret.
 [[nodiscard]] std::optional<PlainValue> plain_value(const Value& value, const ValueLimits& limits);
 
+/// False if no part of the value that is left out could make the value a plain one.
+[[nodiscard]] bool may_be_plain(const Value& value, const ValueLimits& limits);
+
 }  // namespace pyscope

@@ -205,6 +205,12 @@ TEST_CASE("a value that is cut, masked or within itself is no plain one") {
     ReprBudget budget;
     return plain_value(ValueDecoder(objects, limits, budget).decode(object, ""), limits);
   };
+  const auto may_be_plain = [&](RemoteAddr object, const ValueLimits& limits) {
+    const auto fresh = heap.reader();
+    ObjectReader objects(fresh.reader);
+    ReprBudget budget;
+    return pyscope::may_be_plain(ValueDecoder(objects, limits, budget).decode(object, ""), limits);
+  };
   const RemoteAddr empty = list(heap, type, {});
   const RemoteAddr two = list(heap, type, {empty, empty});
   const auto found = plain(two, {});
@@ -217,12 +223,16 @@ TEST_CASE("a value that is cut, masked or within itself is no plain one") {
   ValueLimits flat;
   flat.max_depth = 1;
   CHECK_FALSE(plain(list(heap, type, {two}), flat));
+  // Both are cut by limits only, so that wider limits give a plain value.
+  CHECK(may_be_plain(two, few));
+  CHECK(may_be_plain(list(heap, type, {two}), flat));
   const RemoteAddr cyclic = list(heap, type, {empty});
   const auto items =
       read_as<std::uint64_t>(heap.memory, cyclic + heap.offsets()[Field::ListObItem]);
   REQUIRE(items);
   heap.put(RemoteAddr{*items}, 0, cyclic);
   CHECK_FALSE(plain(cyclic, {}));
+  CHECK_FALSE(may_be_plain(cyclic, {}));
   // As the headers of HTTP requests are kept.
   const RemoteAddr header = heap.object(tuple, 64);
   heap.set(header, Field::TupleObSize, std::uint64_t{2});
@@ -230,6 +240,7 @@ TEST_CASE("a value that is cut, masked or within itself is no plain one") {
   heap.put(header, heap.offsets()[Field::TupleObItem] + 8, heap.str("abc"));
   CHECK(repr_of(heap, header) == "('cookie', '***')");
   CHECK_FALSE(plain(header, {}));
+  CHECK_FALSE(may_be_plain(header, {}));
   ValueLimits open;
   open.show_secrets = true;
   const auto shown = plain(header, open);
