@@ -5,7 +5,8 @@
 #include <iterator>
 
 #include "format/escape.hpp"
-#include "format/json_fields.hpp"
+#include "format/json_parts.hpp"
+#include "format/json_writer.hpp"
 #include "format/paint.hpp"
 #include "pyscope/render.hpp"
 
@@ -51,85 +52,52 @@ void write_plain(PlainWriter& writer, const PlainValue& value) {
   }
 }
 
-template <class Writer>
-class InspectJson : private JsonFields<Writer> {
- public:
-  explicit InspectJson(Writer& writer) : JsonFields<Writer>(writer) {}
-
-  void write(pid_t pid, const InspectedValue& value) {
-    writer_.StartObject();
-    key("schema");
-    ascii(kInspectSchema);
-    id_field("pid", pid);
-    text_field("path", value.path);
-    if (value.error) {
-      error_field(*value.error);
-      writer_.EndObject();
-      return;
+/// The value as JSON text.
+std::string plain_json(const PlainValue& value) {
+  rapidjson::StringBuffer buffer;
+  PlainWriter writer(buffer);
+  write_plain(writer, value);
+  // RapidJSON doesn't escape DEL, so DEL is escaped here. Only a string can hold one.
+  std::string text;
+  for (const char c : std::string_view(buffer.GetString(), buffer.GetSize())) {
+    if (c == '\x7f') {
+      text += "\\u007f";
+    } else {
+      text += c;
     }
-    text_unless_empty("type", value.type);
-    text_unless_empty("repr", value.repr);
-    if (!value.detail.empty()) text_field("detail", value.detail);
-    key("value");
-    write(value.value);
-    address_field("address", value.address);
-    text_unless_empty("origin", value.origin);
-    field("consistent", value.consistent);
-    field("truncated", value.truncated);
-    if (value.unreadable) field("unreadable", true);
-    if (!value.items.empty() || value.items_left_out > 0) write_items(value);
-    writer_.EndObject();
   }
+  return text;
+}
 
- private:
-  using Fields = JsonFields<Writer>;
-  using Fields::address_field;
-  using Fields::ascii;
-  using Fields::error_field;
-  using Fields::field;
-  using Fields::id_field;
-  using Fields::key;
-  using Fields::text_field;
-  using Fields::text_unless_empty;
-  using Fields::writer_;
-
-  void write(const std::optional<PlainValue>& value) {
-    if (!value) {
-      writer_.Null();
-      return;
-    }
-    rapidjson::StringBuffer buffer;
-    PlainWriter writer(buffer);
-    write_plain(writer, *value);
-    // RapidJSON doesn't escape DEL, so DEL is escaped here. Only a string can hold one.
-    std::string text;
-    for (const char c : std::string_view(buffer.GetString(), buffer.GetSize())) {
-      if (c == '\x7f') {
-        text += "\\u007f";
-      } else {
-        text += c;
-      }
-    }
-    writer_.RawValue(text.data(), text.size(), rapidjson::kObjectType);
+void write_json(JsonWriter& json, pid_t pid, const InspectedValue& value) {
+  write_subject(json, kInspectSchema, pid);
+  json.text_field("path", value.path);
+  if (value.error) return write_error(json, *value.error);
+  json.text_unless_empty("type", value.type);
+  json.text_unless_empty("repr", value.repr);
+  if (!value.detail.empty()) json.text_field("detail", value.detail);
+  json.key("value");
+  if (value.value) {
+    json.raw(plain_json(*value.value));
+  } else {
+    json.null();
   }
-
-  void write_items(const InspectedValue& value) {
-    key("items");
-    writer_.StartArray();
-    for (const InspectedItem& item : value.items) {
-      writer_.StartObject();
-      text_field("name", item.name);
-      text_unless_empty("origin", item.origin);
-      text_unless_empty("type", item.type);
-      field("size", item.size);
-      text_field("repr", item.repr);
-      field("truncated", item.truncated);
-      writer_.EndObject();
-    }
-    writer_.EndArray();
-    field("items_left_out", value.items_left_out);
-  }
-};
+  json.address_field("address", value.address);
+  json.text_unless_empty("origin", value.origin);
+  json.field("consistent", value.consistent);
+  json.field("truncated", value.truncated);
+  if (value.unreadable) json.field("unreadable", true);
+  if (value.items.empty() && value.items_left_out == 0) return;
+  json.objects_field("items", value.items, [&](const InspectedItem& item) {
+    json.text_field("name", item.name);
+    json.text_unless_empty("origin", item.origin);
+    json.text_unless_empty("type", item.type);
+    json.field("size", item.size);
+    json.text_field("repr", item.repr);
+    json.field("truncated", item.truncated);
+  });
+  json.field("items_left_out", value.items_left_out);
+}
 
 constexpr std::size_t kMostListedColumns = 120;
 
@@ -206,7 +174,7 @@ std::string render_text(const InspectedValue& value, const InspectTextOptions& o
 }
 
 std::string render_json(pid_t pid, const InspectedValue& value, JsonStyle style) {
-  return json_text(style, [&](auto& writer) { InspectJson(writer).write(pid, value); });
+  return json_document(style, [&](JsonWriter& json) { write_json(json, pid, value); });
 }
 
 }  // namespace pyscope

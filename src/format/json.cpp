@@ -1,6 +1,4 @@
-// The JSON form, schema pyscope.dump/1; docs/schema/ gives the meaning of each field. The document
-// is valid for any snapshot: text is escaped to UTF-8, and impossible numbers are null.
-
+// The JSON form of a snapshot, schema pyscope.dump/1. docs/schema/ gives the meaning of each field.
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -9,8 +7,8 @@
 #include <vector>
 
 #include "format/escape.hpp"
-#include "format/json_fields.hpp"
-#include "format/timestamp.hpp"
+#include "format/json_parts.hpp"
+#include "format/json_writer.hpp"
 #include "pyscope/render.hpp"
 
 namespace pyscope {
@@ -109,352 +107,247 @@ bool is_in_other_namespace(const Snapshot& snapshot, const Thread& thread) {
   return differs(snapshot.namespace_pid, snapshot.pid) || differs(thread.namespace_tid, thread.tid);
 }
 
-/// A code object with its texts escaped, once for all its frames.
+/// A code object with its texts escaped. They are escaped once for all its frames.
 struct SafeCode {
   SafeText function;
   SafeText qualified_name;
   SafeText file;
 };
 
-template <class Writer>
-class JsonRenderer : private JsonFields<Writer> {
+class DumpJson {
  public:
-  explicit JsonRenderer(Writer& writer) : JsonFields<Writer>(writer) {}
+  DumpJson(JsonWriter& json, const Snapshot& snapshot)
+      : json_(json),
+        snapshot_(snapshot),
+        codes_(snapshot.codes.size()),
+        sources_(snapshot.sources.size()) {}
 
-  void write(const Snapshot& snapshot);
-  void write(pid_t pid, const Error& error, std::string_view schema);
+  void write();
 
  private:
-  using Fields = JsonFields<Writer>;
-  using Fields::address_field;
-  using Fields::ascii;
-  using Fields::deadlocks_field;
-  using Fields::error_field;
-  using Fields::field;
-  using Fields::id_field;
-  using Fields::key;
-  using Fields::position_field;
-  using Fields::text;
-  using Fields::text_field;
-  using Fields::text_or_null;
-  using Fields::text_unless_empty;
-  using Fields::value;
-  using Fields::writer_;
-
-  void write_header(const Snapshot& snapshot);
-  void write_thread(const Snapshot& snapshot, const Thread& thread);
-  void write_wait(const std::optional<Wait>& wait);
-  void write_lock(const Snapshot& snapshot, const LockWait& lock);
-  void write_frame(const Snapshot& snapshot, const Frame& frame);
-  void write_native(const Snapshot& snapshot, const Frame& frame);
+  void write_header();
+  void write_capture_stats(const CaptureStats& capture);
+  void write_thread(const Thread& thread);
+  void write_wait(const Wait& wait);
+  void write_lock(const LockWait& lock);
+  void write_frame(const Frame& frame);
+  void write_python(const Frame& frame);
+  void write_native(const Frame& frame);
   void write_locals(const Locals& locals);
-  void write_code(const Snapshot& snapshot, std::optional<std::uint32_t> index);
+  void write_code(std::optional<std::uint32_t> index);
 
+  JsonWriter& json_;
+  const Snapshot& snapshot_;
   std::vector<std::optional<SafeCode>> codes_;  // made when first met
   std::vector<std::optional<SafeText>> sources_;
 };
 
-template <class Writer>
-void JsonRenderer<Writer>::write(const Snapshot& snapshot) {
-  codes_.resize(snapshot.codes.size());
-  sources_.resize(snapshot.sources.size());
-  writer_.StartObject();
-  write_header(snapshot);
-  key("interpreters");
-  writer_.StartArray();
-  for (const Interpreter& interpreter : snapshot.interpreters) {
-    writer_.StartObject();
-    field("id", interpreter.id);
-    id_field("gil_held_by", interpreter.gil_held_by.value_or(0));
-    field("collecting_garbage", interpreter.collecting_garbage);
-    writer_.EndObject();
-  }
-  writer_.EndArray();
-  key("threads");
-  writer_.StartArray();
-  for (const Thread& thread : snapshot.threads) {
-    write_thread(snapshot, thread);
-  }
-  writer_.EndArray();
-  deadlocks_field(snapshot.deadlocks);
-  key("warnings");
-  writer_.StartArray();
-  for (const std::string& warning : snapshot.warnings) {
-    text(warning);
-  }
-  writer_.EndArray();
-  writer_.EndObject();
+void DumpJson::write() {
+  write_header();
+  json_.objects_field("interpreters", snapshot_.interpreters, [&](const Interpreter& interpreter) {
+    json_.field("id", interpreter.id);
+    json_.id_field("gil_held_by", interpreter.gil_held_by.value_or(0));
+    json_.field("collecting_garbage", interpreter.collecting_garbage);
+  });
+  json_.objects_field("threads", snapshot_.threads,
+                      [&](const Thread& thread) { write_thread(thread); });
+  write_deadlocks(json_, snapshot_.deadlocks);
+  write_warnings(json_, snapshot_.warnings);
 }
 
-template <class Writer>
-void JsonRenderer<Writer>::write_header(const Snapshot& snapshot) {
-  key("schema");
-  ascii(kDumpSchema);
-  key("pyscope");
-  ascii(PYSCOPE_VERSION);
-  key("captured_at");
-  ascii(format_utc(snapshot.captured_at));
-  text_field("host", snapshot.host);
-  id_field("pid", snapshot.pid);
-  id_field("namespace_pid", snapshot.namespace_pid);
-  key("command");
-  writer_.StartArray();
-  for (const std::string& argument : snapshot.command) {
-    text(argument);
-  }
-  writer_.EndArray();
-  text_field("executable", snapshot.executable);
-  key("started_at");
-  if (snapshot.started_at) {
-    ascii(format_utc(*snapshot.started_at));
-  } else {
-    writer_.Null();
-  }
-  key("python");
-  writer_.StartObject();
-  text_field("version", snapshot.python.version);
-  field("free_threaded", snapshot.python.free_threaded);
-  field("debug_build", snapshot.python.debug_build);
-  writer_.EndObject();
-  field("finalizing", snapshot.finalizing);
-  key("capture");
-  writer_.StartObject();
-  key("mode");
-  ascii(snapshot.capture.paused_threads > 0 ? "paused" : "running");
-  field("consistent", snapshot.capture.consistent);
-  field("complete", snapshot.capture.complete);
-  field("attempts", std::int64_t{snapshot.capture.attempts});
-  field("duration_us", snapshot.capture.duration_us);
-  field("paused_us", snapshot.capture.paused_us);
-  field("paused_threads", std::uint64_t{snapshot.capture.paused_threads});
-  writer_.EndObject();
+void DumpJson::write_header() {
+  write_capture(json_, kDumpSchema, snapshot_);
+  json_.texts_field("command", snapshot_.command);
+  json_.text_field("executable", snapshot_.executable);
+  write_start_time(json_, snapshot_.started_at);
+  json_.object_field("python", [&] { write_build(json_, snapshot_.python); });
+  json_.field("finalizing", snapshot_.finalizing);
+  json_.object_field("capture", [&] { write_capture_stats(snapshot_.capture); });
 }
 
-template <class Writer>
-void JsonRenderer<Writer>::write_thread(const Snapshot& snapshot, const Thread& thread) {
-  writer_.StartObject();
-  id_field("tid", thread.tid);
-  if (is_in_other_namespace(snapshot, thread)) {
-    id_field("namespace_tid", thread.namespace_tid);
+void DumpJson::write_capture_stats(const CaptureStats& capture) {
+  json_.word_field("mode", capture.paused_threads > 0 ? "paused" : "running");
+  json_.field("consistent", capture.consistent);
+  json_.field("complete", capture.complete);
+  json_.field("attempts", std::int64_t{capture.attempts});
+  json_.field("duration_us", capture.duration_us);
+  json_.field("paused_us", capture.paused_us);
+  json_.field("paused_threads", std::uint64_t{capture.paused_threads});
+}
+
+void DumpJson::write_thread(const Thread& thread) {
+  const auto if_python = [&](auto fact) {
+    return thread.python ? std::optional(fact) : std::nullopt;
+  };
+  json_.id_field("tid", thread.tid);
+  if (is_in_other_namespace(snapshot_, thread)) {
+    json_.id_field("namespace_tid", thread.namespace_tid);
   }
-  field("ident", thread.python ? std::optional(thread.ident) : std::nullopt);
-  text_or_null("name", thread.name);
-  text_or_null("os_name", thread.os_name);
-  field("interpreter", thread.python ? std::optional(thread.interpreter) : std::nullopt);
-  field("main", thread.main);
-  if (thread.runs_in) field("runs_in", *thread.runs_in);
-  key("state");
-  ascii(name_of(thread.state));
-  field("holds_gil", thread.holds_gil);
-  field("waits_for_gil", thread.waits_for_gil);
-  key("os_state");
-  if (thread.os_state && is_letter(*thread.os_state)) {
-    ascii(std::string_view(&*thread.os_state, 1));
+  json_.field("ident", if_python(thread.ident));
+  json_.text_or_null("name", thread.name);
+  json_.text_or_null("os_name", thread.os_name);
+  json_.field("interpreter", if_python(thread.interpreter));
+  json_.field("main", thread.main);
+  if (thread.runs_in) json_.field("runs_in", *thread.runs_in);
+  json_.word_field("state", name_of(thread.state));
+  json_.field("holds_gil", thread.holds_gil);
+  json_.field("waits_for_gil", thread.waits_for_gil);
+  const bool known = thread.os_state && is_letter(*thread.os_state);
+  json_.word_or_null("os_state",
+                     known ? std::optional(std::string_view(&*thread.os_state, 1)) : std::nullopt);
+  json_.field("cpu_time_us", thread.cpu_time_us);
+  if (thread.wait) {
+    json_.object_field("wait", [&] { write_wait(*thread.wait); });
   } else {
-    writer_.Null();
+    json_.field("wait", nullptr);
   }
-  field("cpu_time_us", thread.cpu_time_us);
-  write_wait(thread.wait);
   if (thread.lock) {
-    key("lock");
-    write_lock(snapshot, *thread.lock);
+    json_.object_field("lock", [&] { write_lock(*thread.lock); });
   } else {
-    field("lock", nullptr);
+    json_.field("lock", nullptr);
   }
-  field("consistent", thread.consistent);
-  key("proof");
-  if (const auto proof = name_of(thread.proof)) {
-    ascii(*proof);
-  } else {
-    writer_.Null();
-  }
-  if (!thread.consistent) text_unless_empty("inconsistency", thread.inconsistency);
-  field("truncated", thread.truncated);
-  if (thread.unchanged) field("unchanged", *thread.unchanged);
-  if (!thread.error.empty()) error_field("partial", thread.error);
-  key("frames");
-  writer_.StartArray();
-  for (const Frame& frame : thread.frames) {
-    write_frame(snapshot, frame);
-  }
-  writer_.EndArray();
+  json_.field("consistent", thread.consistent);
+  json_.word_or_null("proof", name_of(thread.proof));
+  if (!thread.consistent) json_.text_unless_empty("inconsistency", thread.inconsistency);
+  json_.field("truncated", thread.truncated);
+  if (thread.unchanged) json_.field("unchanged", *thread.unchanged);
+  if (!thread.error.empty()) write_partial_error(json_, thread.error);
+  const auto write_one = [&](const Frame& frame) { write_frame(frame); };
+  json_.objects_field("frames", thread.frames, write_one);
   if (!thread.native_frames.empty()) {
-    key("native_frames");
-    writer_.StartArray();
-    for (const Frame& frame : thread.native_frames) {
-      write_frame(snapshot, frame);
-    }
-    writer_.EndArray();
+    json_.objects_field("native_frames", thread.native_frames, write_one);
   }
-  if (!thread.native_note.empty()) text_field("native_note", thread.native_note);
-  if (!thread.native_error.empty()) {
-    key("native_error");
-    text(thread.native_error);
-  }
-  writer_.EndObject();
+  if (!thread.native_note.empty()) json_.text_field("native_note", thread.native_note);
+  if (!thread.native_error.empty()) json_.text_field("native_error", thread.native_error);
 }
 
-template <class Writer>
-void JsonRenderer<Writer>::write_lock(const Snapshot& snapshot, const LockWait& lock) {
-  writer_.StartObject();
-  text_field("type", lock.type);
-  address_field("address", lock.address);
-  text_unless_empty("name", lock.name);
-  text_unless_empty("owner_object", lock.owner_object);
-  key("kind");
-  ascii(lock.held == Held::NotALock ? "event" : "lock");
-  id_field("held_by", lock.held_by);
-  key("holder");
-  if (const auto holder = name_of(lock.held)) {
-    ascii(*holder);
-  } else {
-    writer_.Null();
-  }
-  key("taken_in");
+void DumpJson::write_lock(const LockWait& lock) {
+  write_lock_identity(json_, lock);
+  json_.text_unless_empty("name", lock.name);
+  json_.text_unless_empty("owner_object", lock.owner_object);
+  json_.word_field("kind", lock.held == Held::NotALock ? "event" : "lock");
+  json_.id_field("held_by", lock.held_by);
+  json_.word_or_null("holder", name_of(lock.held));
   if (lock.taken_in && *lock.taken_in < codes_.size()) {
-    writer_.StartObject();
-    write_code(snapshot, lock.taken_in);
-    position_field("line", lock.taken_at);
-    writer_.EndObject();
+    json_.object_field("taken_in", [&] {
+      write_code(lock.taken_in);
+      json_.position_field("line", lock.taken_at);
+    });
   } else {
-    writer_.Null();
+    json_.field("taken_in", nullptr);
   }
-  field("timeout", lock.timed);
-  writer_.EndObject();
+  json_.field("timeout", lock.timed);
 }
 
-template <class Writer>
-void JsonRenderer<Writer>::write_wait(const std::optional<Wait>& wait) {
-  if (!wait) return field("wait", nullptr);
-  key("wait");
-  writer_.StartObject();
-  text_field("kind", wait->kind);
-  text_field("syscall", wait->system_call);
-  field("fd", wait->fd ? std::optional<std::int64_t>(*wait->fd) : std::nullopt);
-  text_unless_empty("target", wait->target);
-  field("timeout_us", wait->timeout_us);
-  field("left_us", wait->left_us);
-  writer_.EndObject();
+void DumpJson::write_wait(const Wait& wait) {
+  json_.text_field("kind", wait.kind);
+  json_.text_field("syscall", wait.system_call);
+  json_.field("fd", wait.fd ? std::optional<std::int64_t>(*wait.fd) : std::nullopt);
+  json_.text_unless_empty("target", wait.target);
+  json_.field("timeout_us", wait.timeout_us);
+  json_.field("left_us", wait.left_us);
 }
 
-template <class Writer>
-void JsonRenderer<Writer>::write_frame(const Snapshot& snapshot, const Frame& frame) {
-  writer_.StartObject();
-  key("kind");
-  if (frame.kind == FrameKind::Shim) {
-    ascii("shim");
-  } else if (frame.kind == FrameKind::Native) {
-    ascii("native");
-    write_native(snapshot, frame);
-  } else {
-    ascii("python");
-    write_code(snapshot, frame.code);
-    position_field("line", frame.position.line);
-    position_field("end_line", frame.position.end_line);
-    position_field("column", frame.position.column);
-    position_field("end_column", frame.position.end_column);
-    if (frame.source && *frame.source < sources_.size()) {
-      const SourceLine& line = snapshot.sources[*frame.source];
-      if (line.changed) {
-        field("source_changed", true);
-      } else {
-        auto& safe = sources_[*frame.source];
-        if (!safe) safe = SafeText{escape(stripped(line.text), Tabs::Keep)};
-        key("source");
-        value(*safe);
-      }
-    }
+void DumpJson::write_frame(const Frame& frame) {
+  switch (frame.kind) {
+    case FrameKind::Shim:
+      json_.word_field("kind", "shim");
+      break;
+    case FrameKind::Native:
+      json_.word_field("kind", "native");
+      write_native(frame);
+      break;
+    case FrameKind::Python:
+      json_.word_field("kind", "python");
+      write_python(frame);
+      break;
   }
-  if (frame.locals && *frame.locals < snapshot.locals.size()) {
-    write_locals(snapshot.locals[*frame.locals]);
+  if (frame.locals && *frame.locals < snapshot_.locals.size()) {
+    write_locals(snapshot_.locals[*frame.locals]);
   }
-  if (frame.moving) field("moving", true);
-  if (!frame.error.empty()) error_field("partial", frame.error);
-  writer_.EndObject();
+  if (frame.moving) json_.field("moving", true);
+  if (!frame.error.empty()) write_partial_error(json_, frame.error);
 }
 
-template <class Writer>
-void JsonRenderer<Writer>::write_native(const Snapshot& snapshot, const Frame& frame) {
+void DumpJson::write_python(const Frame& frame) {
+  write_code(frame.code);
+  json_.position_field("line", frame.position.line);
+  json_.position_field("end_line", frame.position.end_line);
+  json_.position_field("column", frame.position.column);
+  json_.position_field("end_column", frame.position.end_column);
+  if (!frame.source || *frame.source >= sources_.size()) return;
+  const SourceLine& line = snapshot_.sources[*frame.source];
+  if (line.changed) return json_.field("source_changed", true);
+  auto& safe = sources_[*frame.source];
+  if (!safe) safe = SafeText{escape(stripped(line.text), Tabs::Keep)};
+  json_.key("source");
+  json_.value(*safe);
+}
+
+void DumpJson::write_native(const Frame& frame) {
   const NativeLocation unknown;
-  const NativeLocation* known = native_location(snapshot, frame);
+  const NativeLocation* known = native_location(snapshot_, frame);
   const NativeLocation& location = known != nullptr ? *known : unknown;
-  text_unless_empty("function", location.function);
-  text_unless_empty("module", location.module);
-  address_field("offset", location.offset);
-  text_unless_empty("file", location.file);
-  position_field("line", location.line > 0 ? std::optional(location.line) : std::nullopt);
-  if (frame.guessed) field("guessed", true);
+  json_.text_unless_empty("function", location.function);
+  json_.text_unless_empty("module", location.module);
+  json_.address_field("offset", location.offset);
+  json_.text_unless_empty("file", location.file);
+  json_.position_field("line", location.line > 0 ? std::optional(location.line) : std::nullopt);
+  if (frame.guessed) json_.field("guessed", true);
 }
 
-template <class Writer>
-void JsonRenderer<Writer>::write_locals(const Locals& locals) {
-  key("locals");
-  writer_.StartArray();
-  for (const Local& local : locals.variables) {
-    writer_.StartObject();
-    text_field("name", local.name);
-    key("kind");
-    ascii(name_of(local.kind));
+void DumpJson::write_locals(const Locals& locals) {
+  json_.objects_field("locals", locals.variables, [&](const Local& local) {
+    json_.text_field("name", local.name);
+    json_.word_field("kind", name_of(local.kind));
     if (const std::string_view parameter = name_of(local.parameter); !parameter.empty()) {
-      key("parameter");
-      ascii(parameter);
+      json_.word_field("parameter", parameter);
     }
-    text_field("type", local.type);
-    text_field("repr", local.repr);
-    if (!local.detail.empty()) text_field("detail", local.detail);
-    field("truncated", local.truncated);
-    writer_.EndObject();
-  }
-  writer_.EndArray();
-  if (!locals.consistent) field("locals_changed", true);
+    json_.text_field("type", local.type);
+    json_.text_field("repr", local.repr);
+    if (!local.detail.empty()) json_.text_field("detail", local.detail);
+    json_.field("truncated", local.truncated);
+  });
+  if (!locals.consistent) json_.field("locals_changed", true);
   if (!locals.error.empty()) {
-    text_field("locals_error", locals.error);
+    json_.text_field("locals_error", locals.error);
   } else if (!locals.complete) {
-    text_field("locals_error", "not all of them could be read");
+    json_.text_field("locals_error", "not all of them could be read");
   }
-  if (locals.left_out > 0) field("locals_left_out", std::uint64_t{locals.left_out});
+  if (locals.left_out > 0) json_.field("locals_left_out", std::uint64_t{locals.left_out});
 }
 
-template <class Writer>
-void JsonRenderer<Writer>::write_code(const Snapshot& snapshot,
-                                      std::optional<std::uint32_t> index) {
+void DumpJson::write_code(std::optional<std::uint32_t> index) {
   if (!index || *index >= codes_.size()) {
-    field("function", nullptr);
-    field("qualified_name", nullptr);
-    field("file", nullptr);
+    json_.field("function", nullptr);
+    json_.field("qualified_name", nullptr);
+    json_.field("file", nullptr);
     return;
   }
   auto& safe = codes_[*index];
   if (!safe) {
-    const Code& code = snapshot.codes[*index];
+    const Code& code = snapshot_.codes[*index];
     safe = SafeCode{{escape(code.function)}, {escape(code.qualified_name)}, {escape(code.file)}};
   }
-  key("function");
-  value(safe->function);
-  key("qualified_name");
-  value(safe->qualified_name);
-  key("file");
-  value(safe->file);
-}
-
-template <class Writer>
-void JsonRenderer<Writer>::write(pid_t pid, const Error& error, std::string_view schema) {
-  writer_.StartObject();
-  key("schema");
-  ascii(schema);
-  id_field("pid", pid);
-  error_field(error);
-  writer_.EndObject();
+  json_.key("function");
+  json_.value(safe->function);
+  json_.key("qualified_name");
+  json_.value(safe->qualified_name);
+  json_.key("file");
+  json_.value(safe->file);
 }
 
 }  // namespace
 
 std::string render_json(const Snapshot& snapshot, JsonStyle style) {
-  return json_text(style, [&](auto& writer) { JsonRenderer(writer).write(snapshot); });
+  return json_document(style, [&](JsonWriter& json) { DumpJson(json, snapshot).write(); });
 }
 
 std::string render_json(pid_t pid, const Error& error, JsonStyle style, std::string_view schema) {
-  return json_text(style, [&](auto& writer) { JsonRenderer(writer).write(pid, error, schema); });
+  return json_document(style, [&](JsonWriter& json) {
+    write_subject(json, schema, pid);
+    write_error(json, error);
+  });
 }
 
 }  // namespace pyscope

@@ -8,9 +8,9 @@
 
 #include "format/duration.hpp"
 #include "format/escape.hpp"
-#include "format/json_fields.hpp"
+#include "format/json_parts.hpp"
+#include "format/json_writer.hpp"
 #include "format/paint.hpp"
-#include "format/timestamp.hpp"
 #include "pyscope/render.hpp"
 
 namespace pyscope {
@@ -129,73 +129,31 @@ void append_refusals(std::string& out, std::span<const PythonProcess> processes,
   if (more > 0) fmt::format_to(std::back_inserter(out), "and {} more that can't be read\n", more);
 }
 
-template <class Writer>
-class ProcessJson : private JsonFields<Writer> {
- public:
-  explicit ProcessJson(Writer& writer) : JsonFields<Writer>(writer) {}
-
-  void write(const PythonProcess& process) {
-    writer_.StartObject();
-    key("schema");
-    ascii(kPsSchema);
-    key("pyscope");
-    ascii(PYSCOPE_VERSION);
-    key("captured_at");
-    ascii(format_utc(process.captured_at));
-    text_field("host", process.host);
-    id_field("pid", process.pid);
-    id_field("namespace_pid", process.namespace_pid);
-    id_field("parent_pid", process.parent_pid);
-    text_unless_empty("user", process.user);
-    field("uid", std::uint64_t{process.uid});
-    key("python");
-    if (process.python) {
-      writer_.StartObject();
-      text_unless_empty("version", process.python->version);
-      field("free_threaded", process.python->free_threaded);
-      field("debug_build", process.python->debug_build);
-      writer_.EndObject();
-    } else {
-      writer_.Null();
-    }
-    text_unless_empty("executable", process.executable);
-    key("command");
-    writer_.StartArray();
-    for (const std::string& word : process.command)
-      text(word);
-    writer_.EndArray();
-    field("threads", std::uint64_t{process.threads});
-    field("cpu_time_us", process.cpu_time_us);
-    key("started_at");
-    if (process.started_at) {
-      ascii(format_utc(*process.started_at));
-    } else {
-      writer_.Null();
-    }
-    text_unless_empty("container", process.container);
-    text_unless_empty("unit", process.unit);
-    field("readable", !process.refusal.has_value());
-    if (process.refusal) {
-      text_field("reason", process.refusal->message);
-      error_field(*process.refusal);
-    } else {
-      field("reason", nullptr);
-    }
-    writer_.EndObject();
+void write_json(JsonWriter& json, const PythonProcess& process) {
+  write_capture(json, kPsSchema, process);
+  json.id_field("parent_pid", process.parent_pid);
+  json.text_unless_empty("user", process.user);
+  json.field("uid", std::uint64_t{process.uid});
+  if (process.python) {
+    json.object_field("python", [&] { write_build(json, *process.python); });
+  } else {
+    json.field("python", nullptr);
   }
-
- private:
-  using Fields = JsonFields<Writer>;
-  using Fields::ascii;
-  using Fields::error_field;
-  using Fields::field;
-  using Fields::id_field;
-  using Fields::key;
-  using Fields::text;
-  using Fields::text_field;
-  using Fields::text_unless_empty;
-  using Fields::writer_;
-};
+  json.text_unless_empty("executable", process.executable);
+  json.texts_field("command", process.command);
+  json.field("threads", std::uint64_t{process.threads});
+  json.field("cpu_time_us", process.cpu_time_us);
+  write_start_time(json, process.started_at);
+  json.text_unless_empty("container", process.container);
+  json.text_unless_empty("unit", process.unit);
+  json.field("readable", !process.refusal.has_value());
+  if (process.refusal) {
+    json.text_field("reason", process.refusal->message);
+    write_error(json, *process.refusal);
+  } else {
+    json.field("reason", nullptr);
+  }
+}
 
 }  // namespace
 
@@ -246,7 +204,7 @@ std::string render_text(std::span<const PythonProcess> processes,
 }
 
 std::string render_json(const PythonProcess& process) {
-  return json_text(JsonStyle::Compact, [&](auto& writer) { ProcessJson(writer).write(process); });
+  return json_document(JsonStyle::Compact, [&](JsonWriter& json) { write_json(json, process); });
 }
 
 }  // namespace pyscope

@@ -6,7 +6,8 @@
 
 #include "format/duration.hpp"
 #include "format/escape.hpp"
-#include "format/json_fields.hpp"
+#include "format/json_parts.hpp"
+#include "format/json_writer.hpp"
 #include "format/lock_text.hpp"
 #include "format/paint.hpp"
 #include "pyscope/render.hpp"
@@ -14,71 +15,29 @@
 namespace pyscope {
 namespace {
 
-template <class Writer>
-class WhyJson : private JsonFields<Writer> {
- public:
-  explicit WhyJson(Writer& writer) : JsonFields<Writer>(writer) {}
-
-  void write(const Diagnosis& diagnosis) {
-    writer_.StartObject();
-    key("schema");
-    ascii(kWhySchema);
-    id_field("pid", diagnosis.last.pid);
-    field("samples", std::uint64_t{diagnosis.samples});
-    field("interval_us", diagnosis.interval_us);
-    field("duration_us", diagnosis.duration_us);
-    field("complete", assess(diagnosis.last).complete);
-    if (diagnosis.native_looks > 0) {
-      field("native_looks", std::uint64_t{diagnosis.native_looks});
-      field("paused_us", diagnosis.paused_us);
-    }
-    key("threads");
-    writer_.StartArray();
-    for (const ThreadDiagnosis& thread : diagnosis.threads)
-      write(thread);
-    writer_.EndArray();
-    deadlocks_field(diagnosis.last.deadlocks);
-    key("warnings");
-    writer_.StartArray();
-    for (const std::string& warning : diagnosis.last.warnings)
-      text(warning);
-    writer_.EndArray();
-    writer_.EndObject();
+void write_json(JsonWriter& json, const Diagnosis& diagnosis) {
+  write_subject(json, kWhySchema, diagnosis.last.pid);
+  json.field("samples", std::uint64_t{diagnosis.samples});
+  json.field("interval_us", diagnosis.interval_us);
+  json.field("duration_us", diagnosis.duration_us);
+  json.field("complete", assess(diagnosis.last).complete);
+  if (diagnosis.native_looks > 0) {
+    json.field("native_looks", std::uint64_t{diagnosis.native_looks});
+    json.field("paused_us", diagnosis.paused_us);
   }
-
- private:
-  using Fields = JsonFields<Writer>;
-  using Fields::ascii;
-  using Fields::deadlocks_field;
-  using Fields::field;
-  using Fields::id_field;
-  using Fields::key;
-  using Fields::text;
-  using Fields::text_field;
-  using Fields::text_or_null;
-  using Fields::writer_;
-
-  void write(const ThreadDiagnosis& thread) {
-    writer_.StartObject();
-    id_field("tid", thread.tid);
-    field("interpreter", thread.interpreter);
-    text_or_null("name", thread.name);
-    key("verdict");
-    if (thread.verdict) {
-      ascii(verdict_name(*thread.verdict));
-    } else {
-      writer_.Null();
-    }
-    text_field("summary", thread.summary);
-    field("samples", std::uint64_t{thread.samples});
-    key("evidence");
-    writer_.StartArray();
-    for (const std::string& sentence : thread.evidence)
-      text(sentence);
-    writer_.EndArray();
-    writer_.EndObject();
-  }
-};
+  json.objects_field("threads", diagnosis.threads, [&](const ThreadDiagnosis& thread) {
+    json.id_field("tid", thread.tid);
+    json.field("interpreter", thread.interpreter);
+    json.text_or_null("name", thread.name);
+    json.word_or_null("verdict",
+                      thread.verdict ? std::optional(verdict_name(*thread.verdict)) : std::nullopt);
+    json.text_field("summary", thread.summary);
+    json.field("samples", std::uint64_t{thread.samples});
+    json.texts_field("evidence", thread.evidence);
+  });
+  write_deadlocks(json, diagnosis.last.deadlocks);
+  write_warnings(json, diagnosis.last.warnings);
+}
 
 /// A thread's tid and name; which of its stacks is meant where there are several interpreters.
 std::string label_of(const ThreadDiagnosis& thread, bool several_interpreters) {
@@ -176,7 +135,7 @@ std::string render_text(const Diagnosis& diagnosis, bool color) {
 }
 
 std::string render_json(const Diagnosis& diagnosis) {
-  return json_text(JsonStyle::Pretty, [&](auto& writer) { WhyJson(writer).write(diagnosis); });
+  return json_document(JsonStyle::Pretty, [&](JsonWriter& json) { write_json(json, diagnosis); });
 }
 
 }  // namespace pyscope

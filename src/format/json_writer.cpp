@@ -1,0 +1,140 @@
+#include "format/json_writer.hpp"
+
+#include <fmt/format.h>
+
+#include "format/escape.hpp"
+
+namespace pyscope {
+namespace {
+
+rapidjson::SizeType size_of(std::string_view text) {
+  return static_cast<rapidjson::SizeType>(text.size());
+}
+
+}  // namespace
+
+JsonWriter::JsonWriter(JsonStyle style) : style_(style) {
+  pretty_.SetIndent(' ', 2);
+}
+
+void JsonWriter::null() {
+  emit([](auto& writer) { writer.Null(); });
+}
+
+void JsonWriter::word(std::string_view safe) {
+  emit([&](auto& writer) { writer.String(safe.data(), size_of(safe)); });
+}
+
+void JsonWriter::text(std::string_view unsafe) {
+  word(escape(unsafe));
+}
+
+void JsonWriter::raw(std::string_view json) {
+  emit([&](auto& writer) { writer.RawValue(json.data(), json.size(), rapidjson::kObjectType); });
+}
+
+void JsonWriter::key(std::string_view name) {
+  emit([&](auto& writer) { writer.Key(name.data(), size_of(name)); });
+}
+
+void JsonWriter::field(std::string_view name, bool value) {
+  key(name);
+  emit([&](auto& writer) { writer.Bool(value); });
+}
+
+void JsonWriter::field(std::string_view name, std::int64_t value) {
+  key(name);
+  emit([&](auto& writer) { writer.Int64(value); });
+}
+
+void JsonWriter::field(std::string_view name, std::uint64_t value) {
+  key(name);
+  emit([&](auto& writer) { writer.Uint64(value); });
+}
+
+void JsonWriter::field(std::string_view name, std::nullptr_t) {
+  key(name);
+  null();
+}
+
+void JsonWriter::word_field(std::string_view name, std::string_view word) {
+  key(name);
+  this->word(word);
+}
+
+void JsonWriter::word_or_null(std::string_view name, std::optional<std::string_view> word) {
+  if (word) {
+    word_field(name, *word);
+  } else {
+    field(name, nullptr);
+  }
+}
+
+void JsonWriter::text_field(std::string_view name, std::string_view unsafe) {
+  key(name);
+  text(unsafe);
+}
+
+void JsonWriter::text_or_null(std::string_view name, const std::optional<std::string>& unsafe) {
+  if (unsafe) {
+    text_field(name, *unsafe);
+  } else {
+    field(name, nullptr);
+  }
+}
+
+void JsonWriter::text_unless_empty(std::string_view name, std::string_view unsafe) {
+  if (unsafe.empty()) {
+    field(name, nullptr);
+  } else {
+    text_field(name, unsafe);
+  }
+}
+
+void JsonWriter::id_field(std::string_view name, pid_t id) {
+  if (id > 0) {
+    field(name, std::int64_t{id});
+  } else {
+    field(name, nullptr);
+  }
+}
+
+void JsonWriter::position_field(std::string_view name, std::optional<std::int32_t> number) {
+  if (number && *number >= 0) {
+    field(name, std::int64_t{*number});
+  } else {
+    field(name, nullptr);
+  }
+}
+
+void JsonWriter::address_field(std::string_view name, std::uint64_t address) {
+  if (address != 0) {
+    word_field(name, fmt::format("{:#x}", address));
+  } else {
+    field(name, nullptr);
+  }
+}
+
+std::string JsonWriter::take() const {
+  std::string document(buffer_.GetString(), buffer_.GetSize());
+  document += '\n';
+  return document;
+}
+
+void JsonWriter::begin_object() {
+  emit([](auto& writer) { writer.StartObject(); });
+}
+
+void JsonWriter::end_object() {
+  emit([](auto& writer) { writer.EndObject(); });
+}
+
+void JsonWriter::begin_array() {
+  emit([](auto& writer) { writer.StartArray(); });
+}
+
+void JsonWriter::end_array() {
+  emit([](auto& writer) { writer.EndArray(); });
+}
+
+}  // namespace pyscope
