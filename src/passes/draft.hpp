@@ -46,7 +46,7 @@ struct ThreadDraft {
   /// Its OS thread has other states, too, and which of them it executes for isn't known.
   bool shares_thread = false;
   StackReading stack;
-  /// For each of the thread's frames, which of the walk's it is.
+  /// For each of the thread's frames, its index in the walk.
   std::vector<std::size_t> raw_frames;
 };
 
@@ -55,7 +55,7 @@ struct NativeStates {
   std::vector<Mapping> maps;  // read before any thread stands
   std::vector<pid_t> others;  // threads that run no Python, but are wanted, too
   std::unordered_map<pid_t, NativeState> states;
-  std::unordered_map<pid_t, std::string> refusals;  // why there is none
+  std::unordered_map<pid_t, std::string> refusals;  // why a thread has no native state
 };
 
 struct Draft {
@@ -79,9 +79,9 @@ struct Draft {
   std::vector<Thread> bare_threads = {};                       // those that run no Python
   std::unordered_map<std::uint64_t, pid_t> tid_of_state = {};  // of all threads
   std::unordered_map<pid_t, Task> task_of = {};      // by the tid in the target's namespace
-  bool listed_again = false;                         // tasks, for a thread that wasn't known
+  bool listed_again = false;                         // the tasks, since a thread had none
   std::optional<NativeStates> native = {};           // if native frames are asked for
-  std::vector<std::optional<FoundLock>> locks = {};  // one for each of `threads`, or none
+  std::vector<std::optional<FoundLock>> locks = {};  // as many as `threads`, or none
 
   Snapshot snapshot = {};
 

@@ -35,8 +35,8 @@ void ThreadHolds::hold(std::span<const pid_t> tids, bool registers, const Log& l
 
 void ThreadHolds::hold_all(const std::function<std::vector<pid_t>()>& list, bool registers,
                            const Log& log) {
-  // Those that start threads stand themselves after the first round, but for some that are late: on
-  // a busy machine a thread may not get a processor in time to stop.
+  // After the first round, the threads stand that could start others. Only late ones may still run:
+  // on a busy machine a thread may not get a processor in time to stop.
   constexpr int kMaxRounds = 8;
   constexpr int kMaxTries = 4;
   std::unordered_map<pid_t, int> tries;

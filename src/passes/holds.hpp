@@ -1,6 +1,6 @@
-// Threads that stand still for pyscope. Holding is the scope of the passes that need it: what is
-// read while a ThreadHolds holds its threads was true at one moment, and nothing is believed of it
-// unless release() says that they stood until then.
+// Threads that stand still for pyscope, while the passes run that need it. What is read of them
+// meanwhile was all true at one moment. But a thread can be made to go on, so nothing of it is
+// believed unless release() says that all stood until then.
 #pragma once
 
 #include <sys/types.h>
@@ -26,26 +26,26 @@ class ThreadHolds {
   void hold(std::span<const pid_t> tids, bool registers, const Log& log);
   /// Holds all threads that `list` gives, and lists and holds again until no new one turns up: a
   /// thread that runs on may start others, which can't be held before they are seen. Threads that
-  /// don't stop in time are asked again, some times.
+  /// don't stop in time are asked a few times more.
   void hold_all(const std::function<std::vector<pid_t>()>& list, bool registers, const Log& log);
 
   /// Whether the thread stands for pyscope.
   [[nodiscard]] bool holds(pid_t tid) const;
   /// Null if its registers weren't asked for, or it doesn't stand.
   [[nodiscard]] const Registers* registers(pid_t tid) const;
-  /// Why a thread that was to be held isn't; empty for one that is, or was never to be.
+  /// Why a thread that was to be held isn't. Empty for all other threads.
   [[nodiscard]] std::string refusal(pid_t tid) const;
-  /// Whether it was asked to stand and didn't in time: another try may do.
+  /// Whether the thread was asked to stop and didn't in time. Another try may succeed.
   [[nodiscard]] bool is_late(pid_t tid) const;
   /// Whether any thread may stand at the moment.
   [[nodiscard]] bool holds_any() const { return released_ < holds_.size(); }
   /// Whether hold_all() has been called, and every thread that it knows of stands.
   [[nodiscard]] bool holds_all() const { return all_; }
 
-  /// Lets all of them go on. True if those that hadn't been let go before stood until now.
+  /// Lets all threads go on. True if all that weren't let go before have stood until now.
   bool release();
 
-  /// For how long the one that stood longest did.
+  /// How long the thread stood that stood longest.
   [[nodiscard]] std::int64_t microseconds() const { return microseconds_; }
   /// How many threads were held.
   [[nodiscard]] std::size_t threads() const { return held_; }

@@ -95,7 +95,7 @@ void confirm_lock_waits(Draft& draft) {
       draft.threads[i].thread.lock = describe_lock(draft, *draft.locks[i], draft.threads[i]);
   }
   for (const auto& cycle : cycles.deadlocks) {
-    // Among others than those that were asked for it is no news.
+    // A deadlock is told if a wanted thread is in it.
     if (std::all_of(cycle.begin(), cycle.end(),
                     [&](std::size_t index) { return index >= draft.wanted; })) {
       continue;

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kNowhere = std::numeric_limits<std::size_t>::max();
 constexpr auto kInterval = std::chrono::milliseconds(10);
 
-/// What these threads wait for by now: their stacks are followed anew.
+/// What these threads wait for now. Their stacks are read anew.
 std::vector<std::optional<FoundLock>> find_again(const Memory& memory, const Runtime& runtime,
                                                  CodeTable& codes, const Target& target,
                                                  std::span<const GraphThread> threads) {
@@ -44,7 +44,7 @@ std::vector<std::optional<FoundLock>> find_again(const Memory& memory, const Run
   std::vector<LockThread> again;
   for (std::size_t i = 0; i < threads.size(); ++i) {
     const auto futex = futexes.find(threads[i].tid);
-    // Proven by the marks before and after.
+    // The marks before and after prove the stack.
     again.push_back({threads[i].raw.at, threads[i].raw.ident, &walks[i], walks[i].error.empty(),
                      futex == futexes.end() ? std::nullopt : futex->second});
   }
@@ -71,7 +71,8 @@ std::vector<std::vector<std::size_t>> find_cycles(
       visited_from[at] = start;
       at = edges[at].value_or(kNowhere);
     }
-    // The way ended, or came to where an earlier one was, or closed a circle of its own.
+    // The path has closed a cycle if it has come back to one of its own nodes, and not if it ended
+    // or met an earlier path.
     if (at >= edges.size() || visited_from[at] != start) continue;
     std::vector<std::size_t> cycle;
     for (std::size_t node = at; cycle.empty() || node != at; node = *edges[node])
@@ -106,8 +107,8 @@ WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTabl
       waiting.push_back(threads[index]);
     }
   }
-  // Who doesn't run between these marks waits where it waited, and holds what it held; so what is
-  // read between them was all true at one moment.
+  // A thread that doesn't run between its two marks waits for the same lock, and holds the same
+  // ones, all the time. So all that is read between the marks was true at one moment.
   std::this_thread::sleep_for(kInterval);
   std::unordered_map<std::size_t, std::optional<std::uint64_t>> before;
   for (const std::size_t index : members) {
@@ -116,7 +117,7 @@ WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTabl
   }
   const auto again = find_again(memory, runtime, codes, target, waiting);
   WaitCycles result;
-  std::size_t first = 0;  // the cycle's place among `waiting`
+  std::size_t first = 0;  // where the cycle begins in `waiting`
   for (const auto& cycle : cycles) {
     bool same = true;
     for (std::size_t i = 0; i < cycle.size(); ++i) {

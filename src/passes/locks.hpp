@@ -1,5 +1,5 @@
-// From what the kernel and the stacks say of threads that wait to the wait-for graph between them,
-// and to the cycles in it that are there for good.
+// The wait-for graph between threads, made from what the kernel and the stacks say of them; and the
+// cycles in it that never end.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ namespace pyscope {
 /// The futex that a system call waits for; nothing for any other call.
 [[nodiscard]] std::optional<FutexWait> futex_wait(const SystemCall& call);
 
-/// The cycles of a graph in which each node has at most one edge; each cycle once, from its
-/// smallest node on. An edge out of the graph is none.
+/// The cycles of a graph in which each node has at most one edge. Each cycle is there once, and
+/// begins with its smallest node. An edge to a node outside of the graph leads nowhere.
 [[nodiscard]] std::vector<std::vector<std::size_t>> find_cycles(
     std::span<const std::optional<std::size_t>> edges);
 
@@ -37,10 +37,10 @@ struct WaitCycles {
   std::vector<std::vector<std::size_t>> dissolved;  // gone when they were looked for again
 };
 
-/// The cycles among threads for which these locks were found. Each is looked for a second time some
-/// milliseconds later, from the thread states on, while the kernel says that none of its threads
-/// runs; only what is the same then is a deadlock. Costs nothing where there is no cycle. None if
-/// the kernel can't be asked.
+/// The cycles among the threads for which these locks were found. Some milliseconds later each
+/// cycle is read anew, from the thread states on. A cycle is a deadlock if it is the same then, and
+/// if the kernel says that none of its threads ran meanwhile. Costs nothing where there is no
+/// cycle. Empty if the kernel can't be asked.
 [[nodiscard]] WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime,
                                         CodeTable& codes, const Target& target,
                                         std::span<const GraphThread> threads,

@@ -41,7 +41,7 @@ std::uint32_t NativeFrames::location_of(const UnwoundFrame& frame) {
       known_.try_emplace(instruction, static_cast<std::uint32_t>(locations_.size()));
   if (is_new) {
     NativeSymbol symbol = symbols_.find(instruction);
-    // Its own name (__restore_rt) is seldom known, and tells less.
+    // The frame's own name (__restore_rt) is seldom known, and tells less.
     if (frame.signal) symbol.function = "<signal handler called>";
     locations_.push_back({.function = std::move(symbol.function),
                           .module = std::move(symbol.module),
@@ -76,7 +76,7 @@ std::vector<bool> NativeFrames::find_folded(const MergedStack& stack, const Nati
         stack.beyond == 0 && last_loop != merged.begin() &&
         i >= static_cast<std::size_t>(std::distance(merged.begin(), last_loop));
     if (is_interpreter(walk.frames[index].instruction())) {
-      // Without a name it tells something only as the very place where the thread is.
+      // A frame without a name tells something only if the thread is right there.
       folded[i] =
           beneath_python || is_call_machinery(function) || (function.empty() && i > 0) ||
           (i > 0 && merged[i - 1].from == From::Native &&
@@ -150,7 +150,7 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
 
 namespace {
 
-/// Leaves so many Python frames as were asked for, and the native ones above them.
+/// Keeps as many Python frames as were asked for, and the native ones above them.
 void cut(Thread& thread, std::vector<RawFrame>& chain, std::size_t most) {
   std::size_t functions = 0;
   for (std::size_t i = 0; i < thread.frames.size(); ++i) {

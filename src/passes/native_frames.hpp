@@ -24,7 +24,7 @@ namespace pyscope {
 
 class NativeFrames {
  public:
-  /// All of these must outlive this. The locations of the frames go into `locations`.
+  /// The arguments must outlive this. The locations of the frames go into `locations`.
   NativeFrames(const Memory& memory, const Target& target, const Runtime& runtime,
                std::span<const Mapping> maps, Native mode, std::vector<NativeLocation>& locations,
                const Log& log);

@@ -45,7 +45,7 @@ class StackProver {
       for (std::size_t i = 0; i < walks.size(); ++i)
         reading(i).walk = std::move(walks[i]);
     }
-    // Before the second look at the GILs, so that it is proven with the stacks.
+    // The code is read before the second look at the GILs, which proves it with the stacks.
     load_code();
     const Gils gils_after = read_gils(memory_, offsets_, draft_.raw);
     std::vector<std::size_t> unproven;
@@ -94,8 +94,8 @@ class StackProver {
     return wanted > kAll - kIncomplete ? kAll : wanted + kIncomplete;
   }
 
-  /// The GIL doesn't say of whoever had it last whether it ran. If that one is blocked, as in an
-  /// idle process, the kernel does, and the stack need not be copied twice.
+  /// The GIL doesn't tell whether the thread that had it last has run since. If that thread is
+  /// blocked, as in an idle process, the kernel tells, and the stack needn't be copied twice.
   [[nodiscard]] std::unordered_map<std::size_t, std::uint64_t> mark_blocked_holders() {
     std::unordered_map<std::size_t, std::uint64_t> marks;
     if (living_ == nullptr) return marks;
@@ -107,7 +107,7 @@ class StackProver {
       }
       const auto mark = living_->switches_at_rest(tid(i));
       if (!mark) continue;
-      // Its thread state was read before that.
+      // The thread state was read before the mark, so its current frame is read again.
       const RemoteAddr state = threads_[i].raw->at;
       const auto frame = read_as<std::uint64_t>(memory_, current_frame_pointer(offsets_, state), 0);
       if (!frame) continue;
@@ -141,7 +141,7 @@ class StackProver {
     codes_.load(std::move(codes));
   }
 
-  /// Code that was loaded before or after its stack was proven must have been the same then.
+  /// Takes the proof from stacks whose code may have been another one when they were proven.
   void doubt_replaced_code() {
     std::vector<RemoteAddr> codes;
     std::unordered_set<std::uint64_t> doubtful;
@@ -181,8 +181,8 @@ class StackProver {
     reading.doubt = "code that it ran was gone before its name was read";
   }
 
-  /// Reads what these stacks, whose threads stand, run in place of what was known to lie there. It
-  /// costs the stacks that ran the latter their proof: there is room for one code at an address.
+  /// Reads the code again that was replaced before these stacks were read. Their threads stand.
+  /// Other stacks that ran the old code lose their proof: the table has one code for each address.
   void reload_code(const std::vector<std::size_t>& indices) {
     std::vector<RemoteAddr> codes;
     for (const std::size_t i : indices) {
@@ -207,11 +207,11 @@ class StackProver {
   }
 
   void prove_running(const std::vector<std::size_t>& indices) {
-    // A thread that never holds still for a few microseconds costs some milliseconds; all of them
-    // together no more than this.
+    // A thread that never stands still for a few microseconds costs some milliseconds. All such
+    // threads together cost no more than this.
     constexpr auto kTimeForOne = std::chrono::milliseconds(20);
     constexpr auto kTimeForAll = std::chrono::seconds(1);
-    // While others stand, no longer than they are to.
+    // Threads that stand meanwhile must not stand longer than this.
     constexpr auto kTimeWhileHolding = std::chrono::milliseconds(20);
     const auto deadline_for_all = draft_.deadline.or_earlier(
         std::chrono::steady_clock::now() + (holds_.holds_any() ? kTimeWhileHolding : kTimeForAll));
@@ -253,7 +253,7 @@ class StackProver {
     reading(index).moving = 0;
   }
 
-  /// The stacks of threads that stand still, from their present beginnings.
+  /// Reads the stacks of threads that stand still, from the frames that are current now.
   std::vector<FrameWalk> read_again(const std::vector<std::size_t>& indices) {
     const PageCache cache(memory_);
     const Reader reader(cache, offsets_);
@@ -305,9 +305,9 @@ class StackProver {
     return all;
   }
 
-  /// Holds all threads for what their native stacks take, and reads their Python stacks meanwhile:
-  /// a few at a time, as nobody needs to stand until everybody else was read. On a busy machine
-  /// some don't stop in time: they are asked again.
+  /// Holds all threads while their native stacks are copied, and reads their Python stacks
+  /// meanwhile. A few stand at a time, so that none has to wait for all the others. On a busy
+  /// machine some don't stop in time: these are asked again.
   void read_with_native_states() {
     constexpr int kTries = 3;
     constexpr std::size_t kAtATime = 32;
@@ -320,7 +320,7 @@ class StackProver {
       std::size_t other = 0;
       while (index < indices.size() || other < others.size()) {
         std::size_t end = std::min(index + kAtATime, indices.size());
-        // One with states in several interpreters is one thread.
+        // A thread that has states in several interpreters is held once.
         while (end > index && end < indices.size() && tid(indices[end]) == tid(indices[end - 1]))
           ++end;
         const std::size_t room = kAtATime - std::min(kAtATime, end - index);
@@ -336,7 +336,7 @@ class StackProver {
     }
   }
 
-  /// `others` run no Python; with native states only.
+  /// `others` are threads that run no Python. They are there only if native states are taken.
   void read_held(std::vector<std::size_t> indices, std::span<const pid_t> others) {
     std::erase_if(indices, [&](std::size_t i) {
       return (native_ == nullptr && reading(i).proof != Proof::None) || tid(i) == 0;
@@ -346,10 +346,10 @@ class StackProver {
     for (const std::size_t i : indices)
       tids.push_back(tid(i));
     tids.insert(tids.end(), others.begin(), others.end());
-    // One with states in several interpreters is one thread.
+    // A thread that has states in several interpreters is held once.
     std::sort(tids.begin(), tids.end());
     tids.erase(std::unique(tids.begin(), tids.end()), tids.end());
-    // Of a recording, nothing needs to be held.
+    // Nothing moves in a recording, so nothing needs to be held.
     if (living_ != nullptr || native_ == nullptr) holds_.hold(tids, native_ != nullptr, log_);
     std::erase_if(indices, [&](std::size_t i) { return !holds_.holds(tid(i)); });
     auto walks = read_again(indices);

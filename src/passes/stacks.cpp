@@ -100,7 +100,7 @@ void read_stacks(Draft& draft) {
   StackOptions options{.max_frames = draft.options.max_frames,
                        .pause = draft.options.pause,
                        .native = draft.native.has_value()};
-  // What took a lock may be any of the frames, however few are shown.
+  // Any of the frames may have taken a lock, however few are shown.
   if (std::any_of(threads.begin(), threads.end(),
                   [&](const ThreadDraft& thread) { return futex_of(draft, thread).has_value(); })) {
     options.max_frames.reset();
@@ -137,7 +137,7 @@ void end_hold(Draft& draft) {
   }
   for (Locals& locals : draft.snapshot.locals)
     locals.consistent = false;
-  // Found by stacks that aren't believed any more.
+  // The locks were found by stacks that aren't believed any more.
   draft.locks.clear();
   if (!draft.native) return;
   for (const auto& [tid, state] : draft.native->states)

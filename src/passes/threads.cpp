@@ -26,12 +26,12 @@ constexpr std::int64_t kFutex = 98;
 
 using Names = std::unordered_map<std::uint64_t, std::string>;
 
-/// The lists of interpreters and threads, and the GILs before them: in this order, and the thread
-/// states from a copy of their own. What is read between this look at the GILs and the next one
-/// held still for every thread that hadn't the GIL in between.
+/// Reads the interpreters, then the GILs, then the threads from a fresh copy of the memory. The
+/// order matters: of a thread that didn't have the GIL between this look at the GILs and the next
+/// one, all that is read in between held still.
 Result<void> read_lists(Draft& draft) {
-  // A list can change while it is followed, above all where threads come and go. One that was
-  // followed to its end without a contradiction is taken; after some tries, what there is of it.
+  // A list can change while it is followed, above all where threads come and go. It is read again
+  // until it has no contradiction. After the last try, the part is taken that could be read.
   constexpr int kMaxAttempts = 30;
   for (int attempt = 1;; ++attempt) {
     const PageCache cache(draft.memory);
@@ -102,8 +102,8 @@ RemoteRange gil_place(const Draft& draft, const RawInterpreter& interpreter) {
   return {interpreter.gil + begin, offsets[Field::GilSize] - begin};
 }
 
-// A waiter sleeps on a futex inside of the GIL's condition variable or mutex. Before 3.15 it shows
-// only there. Empty if it isn't known what the thread sleeps on.
+// A thread that waits for the GIL sleeps on a futex within the GIL's condition variable or mutex.
+// Before 3.15 nothing else shows it. Empty if it isn't known what the thread sleeps on.
 std::optional<bool> sleeps_on_gil(const Draft& draft, const RawInterpreter& interpreter,
                                   const Task* task) {
   if (task != nullptr && task->state == 'R') return false;
@@ -127,12 +127,12 @@ void describe_gil(const Draft& draft, const RawThread& raw, const RawInterpreter
   if (*thread.holds_gil) {
     thread.waits_for_gil = false;
   } else if (slept_on_gil.value_or(false)) {
-    // Whatever the GIL is at this other moment: only who waits for it sleeps there.
+    // Only a thread that waits for the GIL sleeps there, whatever the GIL's state is by now.
     thread.waits_for_gil = true;
   } else if (raw.gil_requested) {
     thread.waits_for_gil = *raw.gil_requested;
   } else {
-    // Nobody waits for a GIL that nobody has, other than asleep.
+    // While nobody has the GIL, only a thread that sleeps can wait for it.
     thread.waits_for_gil = moment.locked == 1 ? slept_on_gil : false;
   }
 }
@@ -149,8 +149,8 @@ void describe_thread(Draft& draft, ThreadDraft& entry) {
   if (task != nullptr) {
     copy_task(*task, thread);
   } else {
-    // The record outlives the thread for a moment when it ends, and for longer in the child of a
-    // fork.
+    // Python's record outlives a thread for a moment when the thread ends, and for longer in the
+    // child of a fork.
     thread.namespace_tid = static_cast<pid_t>(raw.native_id);
     thread.os_state = 'X';
   }
@@ -345,7 +345,7 @@ Result<void> select_threads(Draft& draft) {
   return {};
 }
 
-// One that had ended before, and whose record still stands, is shown as ended.
+// A thread that had ended before it was listed, and still has its record, is shown as ended.
 void drop_ended_threads(Draft& draft) {
   const auto wanted_end = draft.threads.begin() + static_cast<std::ptrdiff_t>(draft.wanted);
   const bool all_stood = std::all_of(draft.threads.begin(), wanted_end,

@@ -352,7 +352,7 @@ class WaitReader {
       case Subject::AnyChild:
         break;
     }
-    // To wait for one of one is to wait for that one.
+    // A call that waits for one of a single descriptor waits for that one.
     if (call.descriptor_count == 1 && call.descriptors.size() == 1) {
       wait.fd = call.descriptors.front();
     }

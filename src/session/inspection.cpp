@@ -60,7 +60,7 @@ class Reading {
       return request.path && request.path->in_frame;
     });
     if (auto ok = read_runtime(); !ok) return fail(std::move(ok).error());
-    // Before anything that a thread can change: frames, too, come and go.
+    // The GILs are looked at before anything that a thread can change, as frames are.
     const auto gils_before = gils();
     if (frames) {
       if (auto ok = read_stacks(requests); !ok) return fail(std::move(ok).error());
@@ -82,7 +82,7 @@ class Reading {
     return values;
   }
 
-  /// For paths whose first name is no module's: the frames that have a variable of this name.
+  /// Names the frames that have a variable of a path's first name, if that is no module's name.
   void point_to_frames(const std::vector<Request>& requests, std::vector<InspectedValue>& values) {
     for (std::size_t i = 0; i < requests.size(); ++i) {
       const auto& path = requests[i].path;
@@ -96,7 +96,7 @@ class Reading {
     }
   }
 
-  /// True if nobody can have changed anything in the meantime: nobody had a GIL.
+  /// True if no thread had a GIL during the reading, so that none can have changed anything.
   [[nodiscard]] bool stood_still() const { return stood_still_; }
 
  private:
@@ -117,7 +117,7 @@ class Reading {
   Result<void> read_stacks(const std::vector<Request>& requests) {
     CaptureOptions options;
     options.source = false;
-    // The stacks of those threads only, if they are known.
+    // If all paths name the same thread, only its stack is read.
     std::vector<std::string> threads;
     bool known = true;
     for (const Request& request : requests) {
@@ -134,7 +134,7 @@ class Reading {
     };
     auto located = read();
     if (!located && located.error().kind == ErrorKind::Usage) {
-      // There is no such thread: what there is tells which are near.
+      // There is no such thread. Among all threads there may be one with a similar name to tell.
       options.threads.clear();
       located = read();
     }
@@ -147,7 +147,7 @@ class Reading {
   /// Some memory couldn't be read on the way to a value, or of it.
   static void doubt(InspectedValue& value) {
     value.unreadable = true;
-    // What is said not to be there may be where that was.
+    // The part that was missed may lie in the memory that can't be read.
     if (value.error && value.error->kind == ErrorKind::Usage) {
       value.error =
           Error{ErrorKind::Fault,
@@ -158,7 +158,7 @@ class Reading {
     }
   }
 
-  /// Whether threads or frames couldn't be read among which the path's may be.
+  /// Whether the path may mean a thread or frame that couldn't be read.
   [[nodiscard]] bool lacks_stacks(const ObjectPath& path) const {
     if (!path.in_frame) return false;
     if (!stacks_.snapshot.capture.complete) return true;
@@ -286,7 +286,7 @@ class Reading {
     return code && *code < stacks_.snapshot.codes.size() ? &stacks_.snapshot.codes[*code] : nullptr;
   }
 
-  /// The frames of functions, and not those where C code comes in between.
+  /// The thread's frames of functions: entries from C code are left out.
   [[nodiscard]] std::vector<std::size_t> python_frames(std::size_t thread) const {
     std::vector<std::size_t> found;
     for (std::size_t i = 0; i < stacks_.snapshot.threads[thread].frames.size(); ++i) {
@@ -332,7 +332,7 @@ class Reading {
       return found;
     };
     if (!path.frame.empty() && !number && path.thread.empty()) {
-      // A function says which thread is meant, if only one runs it.
+      // If only one thread runs the function, that thread is meant.
       std::vector<Frames> running;
       std::string names;
       for (std::size_t i = 0; i < stacks_.snapshot.threads.size(); ++i) {
@@ -427,7 +427,7 @@ class Reading {
     for (std::size_t t = 0; t < threads.size() && places.size() < kMost; ++t) {
       for (const std::size_t i : python_frames(t)) {
         const auto found = read_variables(reader_, stacks_.frames[t][i]);
-        // The names of a module were looked at before.
+        // The names of modules were looked up before.
         if (!found || found->is_namespace) continue;
         const bool has =
             std::any_of(found->variables.begin(), found->variables.end(),
@@ -485,7 +485,7 @@ std::vector<Request> parse(const std::vector<std::string>& paths, const InspectO
     requests.push_back(std::move(request));
   }
   if (requests.empty()) {
-    // Everything that is there at all.
+    // Without a path, all names of the module or frame are listed.
     ObjectPath all;
     all.in_frame = in_frame;
     all.thread = options.thread;
@@ -515,7 +515,7 @@ Result<std::vector<InspectedValue>> read_inspection(Session& session,
         return values;
       continue;
     }
-    // What can't be read may be what was let go of a moment ago.
+    // Memory that can't be read may have been freed a moment ago, and the next reading may succeed.
     bool settled = (held || reading.stood_still()) &&
                    std::none_of(values->begin(), values->end(),
                                 [](const InspectedValue& value) { return value.unreadable; });

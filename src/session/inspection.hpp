@@ -12,9 +12,9 @@
 
 namespace pyscope {
 
-/// What is at each of the paths, all of one reading: of one during which nothing can have changed
-/// (`held`: the threads stand still as long as this takes), or else of the second of two that
-/// agree. What goes on changing is marked so. Fails if nothing could be read.
+/// The values at the paths, all of one reading. Either nothing can have changed during the reading
+/// (`held`: the threads stand still meanwhile), or the reading before it has found the same. A
+/// value that goes on changing is marked. Fails if nothing could be read.
 [[nodiscard]] Result<std::vector<InspectedValue>> read_inspection(
     Session& session, const std::vector<std::string>& paths, const InspectOptions& options,
     bool held);

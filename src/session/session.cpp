@@ -46,8 +46,8 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
   const auto begin = Clock::now();
   memory_.set_deadline(Deadline::after(options.timeout));
   codes_.begin_snapshot();
-  // What the kernel says of the threads comes first: it is oldest when the stacks are read, and not
-  // the other way round, so that nothing that pyscope does shows in it.
+  // The kernel is asked about the threads before anything is read, so that nothing that pyscope
+  // does shows in the answer.
   if (!facts_) {
     facts_ = target_.facts();
   } else if (target_.living() != nullptr) {
@@ -65,12 +65,12 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
               .holds = ThreadHolds(target_.living())};
   copy_facts(draft);
   if (options.native != Native::Off) {
-    // Before anything stands still.
+    // The mappings are read before any thread stands still.
     draft.native.emplace().maps = target_.mappings();
   }
   if (auto ok = list_threads(draft); !ok) return fail(std::move(ok).error());
-  // Names come after the stacks, so as not to come between those and what proves them; but for
-  // choosing threads they are needed first.
+  // Names are read after the stacks, so that they don't delay the proof of the stacks. But threads
+  // can't be chosen without their names.
   if (!options.threads.empty()) {
     name_threads(draft);
     if (auto ok = select_threads(draft); !ok) return fail(std::move(ok).error());
@@ -80,7 +80,7 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
   if (options.threads.empty()) name_threads(draft);
   drop_ended_threads(draft);
   find_lock_waits(draft);
-  // Up to here threads may stand still; nothing of them is read from here on as if they did.
+  // Threads may stand still up to here. From here on they move.
   end_hold(draft);
 
   LocatedSnapshot located = finish(std::move(draft), surroundings);

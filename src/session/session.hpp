@@ -18,7 +18,7 @@
 
 namespace pyscope {
 
-/// A snapshot with where it was found: valid as long as the target goes on standing there.
+/// A snapshot, and where its frames lie. The places are valid as long as the target stands still.
 struct LocatedSnapshot {
   Snapshot snapshot;
   RawRuntime runtime;
@@ -32,8 +32,8 @@ enum class Surroundings : std::uint8_t {
   All,   // what descriptors are, who has their other ends, and who is stuck with whom
 };
 
-/// One target, looked at as often as one likes. The second snapshot costs less than the first: the
-/// code objects are known, and so are the lines of source.
+/// One target, of which any number of snapshots can be made. The second one costs less than the
+/// first: the code objects are known, and so are the lines of source.
 class Session {
  public:
   /// `target` must outlive this.

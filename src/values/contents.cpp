@@ -167,7 +167,7 @@ Result<SequencePrefix> read_pointers(const Reader& reader, RemoteAddr items, std
   const std::uint64_t shown = std::min(count, most);
   if (shown == 0) return prefix;
   if (!items.is_plausible_pointer()) return fail(ErrorKind::Malformed, "items at no address");
-  // The count is the target's: memory is taken as it is read.
+  // The target gives the count, so memory is taken only for what was read.
   constexpr std::uint64_t kBatch = 4096;
   std::array<std::uint64_t, kBatch> batch;
   while (prefix.items.size() < shown) {

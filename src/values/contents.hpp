@@ -1,4 +1,4 @@
-// What the builtin containers hold: the one place that knows where their items lie.
+// The contents of the builtin containers. No other file knows where their items lie.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,14 @@ struct SequencePrefix {
   std::uint64_t count = 0;
 };
 
-/// The kinds of containers, each with those that are derived from it.
+/// The kinds of containers. A class that is derived from a builtin is of the builtin's kind.
 enum class ContainerKind : std::uint8_t { None, List, Tuple, Set, Deque, Dict, OrderedDict };
 [[nodiscard]] ContainerKind container_kind(const ObjectType& type);
 
 /// The first items of a list, tuple, set or deque, at most `most`.
 [[nodiscard]] Result<SequencePrefix> read_sequence_prefix(const Reader& reader, RemoteAddr object,
                                                           ContainerKind kind, std::uint64_t most);
-/// The same for one whose items are pointers at `items`.
+/// The first of `count` items, the pointers to which lie at `items`.
 [[nodiscard]] Result<SequencePrefix> read_pointers(const Reader& reader, RemoteAddr items,
                                                    std::uint64_t count, std::uint64_t most);
 /// The first entries of a dict, in the order in which it is iterated.

@@ -13,7 +13,7 @@
 namespace pyscope {
 namespace {
 
-/// The first of these numbers, one part of the node each.
+/// Adds the first of the numbers to the node, each as a part.
 template <class T>
 Result<void> add_numbers(ValueDecoder& d, ValueNode& node, RemoteAddr data, std::uint64_t count) {
   constexpr std::uint64_t kBatch = 1024;
@@ -33,7 +33,7 @@ Result<void> add_numbers(ValueDecoder& d, ValueNode& node, RemoteAddr data, std:
         return {};
       }
       if constexpr (std::is_floating_point_v<T>) {
-        // Python makes a double of a float first.
+        // Python converts a float to a double before it prints it.
         append(node, leaf(float_text(static_cast<double>(batch[i]), true)));
       } else {
         append(node, leaf(std::to_string(batch[i])));

@@ -1,4 +1,4 @@
-// Sequences, sets, dicts and what is seen through them.
+// Sequences, sets, dicts, views of dicts, and the bounds of ranges and slices.
 #include <fmt/format.h>
 
 #include <array>

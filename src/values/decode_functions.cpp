@@ -1,4 +1,4 @@
-// Modules, classes, functions, and what a call leaves: methods, generators, coroutines, tasks.
+// Modules, classes, functions, methods, generators, coroutines, futures and tasks.
 #include <fmt/format.h>
 
 #include <array>
@@ -118,7 +118,7 @@ std::string_view future_state(std::int32_t state) {
   return state == 0 ? "pending" : state == 1 ? "cancelled" : "finished";
 }
 
-/// "<Task at 0x7f0012345678 ", to which what is known is added, separated by spaces.
+/// Begins with "<Task at 0x7f0012345678 ". Spaces separate the parts that are added.
 ValueNode future_node(const ObjectType& type, RemoteAddr at) {
   ValueNode node = between("<" + type.name + " at " + address_text(at) + " ", ">");
   node.parts->spaced = true;
@@ -134,7 +134,7 @@ Result<ValueNode> task(ValueDecoder& d, RemoteAddr at, const ObjectType& type, s
   if (!name) return fail(name.error());
   if (!coroutine) return fail(coroutine.error());
   ValueNode node = future_node(type, at);
-  // A task that nobody named holds its number.
+  // A task that wasn't given a name has a number in its place.
   const auto number = *name ? read_unsigned(d.reader(), *name)
                             : Result<std::uint64_t>(fail(ErrorKind::Malformed, "no name"));
   const auto name_type = d.objects().type_of(*name);

@@ -27,8 +27,8 @@ ValueNode decode_instance(ValueDecoder& d, RemoteAddr object, const ObjectType& 
   if (found.empty()) return node;
   node.text += " ";
   node.parts->spaced = true;
-  // Objects lead to all others, so their attributes count as three levels; those of the outermost
-  // object are shown whatever the limit is.
+  // An instance may lead to all other objects, so its attributes count as three levels. Those of
+  // the outermost object are shown whatever the limit is.
   constexpr std::size_t kLevels = 3;
   if (depth > 0 && d.too_deep(depth + kLevels - 2)) {
     d.leave_out(node, ValueParts::kSomeLeftOut);

@@ -1,5 +1,5 @@
-// Classes whose repr() is Python code that is known. They are recognised by what only they have,
-// and by the file that their __repr__ is from.
+// Classes whose repr() is Python code that pyscope knows. A class is recognised by an attribute
+// that no other class has, and by the file that its __repr__ is from.
 #include <algorithm>
 #include <array>
 #include <span>
@@ -46,7 +46,7 @@ struct Instance {
   }
 };
 
-/// An attribute of an object whose class doesn't matter.
+/// An attribute of an object of any class; null if there is none of this name.
 RemoteAddr attribute_of(ValueDecoder& d, RemoteAddr object, std::string_view name) {
   const auto type = object ? d.objects().type_of(object)
                            : Result<const ObjectType*>(fail(ErrorKind::Malformed, "no object"));
@@ -55,7 +55,7 @@ RemoteAddr attribute_of(ValueDecoder& d, RemoteAddr object, std::string_view nam
 
 Decoded named_tuple(const Instance& it) {
   ValueDecoder& d = it.d;
-  // _fields names its items.
+  // The class of a named tuple has the names of the items in _fields.
   const RemoteAddr fields = it.class_attribute("_fields");
   if (!fields) return std::nullopt;
   const auto type = d.objects().type_of(fields);
@@ -84,12 +84,12 @@ Decoded data_class(const Instance& it) {
   const std::uint64_t most = d.most_items();
   const auto names = read_dict_prefix(reader, fields, most);
   if (!names) return std::nullopt;
-  // Python's is the qualified name without the module.
+  // Python prints the qualified name without the module.
   const auto qualified = reader.pointer(it.type.at, Field::HeapTypeHtQualname);
   const auto found = d.objects().attributes(it.at, it.type, most + 1);
   ValueNode node = between((qualified ? d.objects().text_of(*qualified) : it.type.name) + "(", ")");
   for (const auto& [key, field] : names->items) {
-    // Not those with repr=False, and no ClassVar or InitVar.
+    // Fields with repr=False aren't printed, and neither are ClassVar and InitVar.
     const RemoteAddr shown = attribute_of(d, field, "repr");
     if (shown && read_unsigned(reader, shown).value_or(1) == 0) continue;
     const RemoteAddr kind = attribute_of(d, field, "_field_type");
@@ -164,7 +164,7 @@ Decoded uuid(const Instance& it) {
 Decoded counter(const Instance& it) {
   ValueDecoder& d = it.d;
   if (it.type.name != "Counter" || !it.repr_is_from("collections/__init__.py")) return std::nullopt;
-  // The most common first; of equal counts, the one that was counted first.
+  // The most common item is first. Among equal counts, the item that was counted first is.
   constexpr std::size_t kMost = 1U << 16U;
   const auto all = read_dict_prefix(d.reader(), it.at, kMost);
   if (!all || all->count > kMost) return std::nullopt;

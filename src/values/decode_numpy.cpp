@@ -67,7 +67,7 @@ struct Shape {
   std::vector<std::int64_t> strides;
 };
 
-/// The items of one dimension and those within, of which `left` may still be decoded in all.
+/// The items of one dimension and of the dimensions within it. `left` more may be decoded in all.
 Result<ValueNode> items_from(ValueDecoder& d, const Shape& shape, const NumpyNumber& number,
                              std::size_t dimension, std::uint64_t at, std::uint64_t& left) {
   if (dimension == shape.sizes.size()) {
@@ -86,7 +86,7 @@ Result<ValueNode> items_from(ValueDecoder& d, const Shape& shape, const NumpyNum
       d.leave_out(row, static_cast<std::uint64_t>(size - i));
       break;
     }
-    // Whatever a torn stride gives, it is only read from.
+    // A torn stride leads to a wrong address. Nothing worse happens than a wrong or failed read.
     const std::uint64_t item =
         at + static_cast<std::uint64_t>(i) * static_cast<std::uint64_t>(shape.strides[dimension]);
     auto part = items_from(d, shape, number, dimension + 1, item, left);
@@ -140,12 +140,12 @@ Result<ValueNode> numpy_array(ValueDecoder& d, RemoteAddr at, const ObjectType& 
   } else if (scalar && *scalar) {
     if (const auto described = d.objects().describe_type(*scalar)) name = (*described)->name;
   }
-  d.mark_truncated();  // it isn't what repr() prints
+  d.mark_truncated();  // repr() prints arrays in another form
   ValueNode node =
       between(fmt::format("<{} shape=({}{}) dtype={}", type.name, fmt::join(shape->sizes, ", "),
                           shape->sizes.size() == 1 ? "," : "", name),
               ">");
-  // '>' is the order of another machine.
+  // '>' is big-endian, which the machines that pyscope runs on aren't.
   if (number != nullptr && *byte_order != '>' && !d.too_deep(depth)) {
     std::uint64_t left = d.most_items();
     auto items = items_from(d, *shape, *number, 0, *data, left);

@@ -104,7 +104,7 @@ bool ValueDecoder::is_secret(std::string_view name, RemoteAddr value) {
   const auto type = objects_.type_of(value);
   if (!type) return true;
   const std::string& builtin = (*type)->builtin;
-  // That there is none is no secret.
+  // The lack of a value is no secret.
   if (builtin == "NoneType" || builtin == "bool" || builtin == "float") return false;
   return builtin != "int" || secrets_.matches_number(name);
 }
@@ -139,7 +139,8 @@ ValueNode ValueDecoder::unreadable(std::string_view type_name, RemoteAddr object
 }
 
 ValueNode ValueDecoder::decode_object(RemoteAddr object, std::size_t depth) {
-  // Containers end at the limit; this is for objects that merely refer to another, again and again.
+  // Containers end at the limit themselves. Other objects, such as bound methods, may form a long
+  // chain, which ends here.
   constexpr std::size_t kMostBeyond = 8;
   if (depth > max_depth_ + kMostBeyond || !take_node()) {
     truncated_ = true;
@@ -158,7 +159,7 @@ ValueNode ValueDecoder::decode_object(RemoteAddr object, std::size_t depth) {
   ValueNode node = decoded ? *std::move(decoded) : unreadable(type.name, object);
   node.address = object;
   node.type = &type;
-  // Strings are counted as they are read.
+  // Strings and bytes were counted when they were read.
   if (node.kind != Kind::String && node.kind != Kind::Bytes) held_ += node.text.size();
   return node;
 }
@@ -173,7 +174,7 @@ Result<ValueNode> ValueDecoder::decode_known(RemoteAddr object, const ObjectType
   if (function != nullptr && type.shown_by_c()) return function(*this, object, type, depth);
   if (auto known = decode_known_class(*this, object, type, depth)) return *std::move(known);
   if (function == nullptr) return decode_instance(*this, object, type, depth);
-  // A subclass with a __repr__ of its own: what it is, and what it holds.
+  // A subclass has a __repr__ of its own, which isn't run: its type and its contents are shown.
   auto content = function(*this, object, type, depth);
   if (!content) return content;
   ValueNode node = between("<" + type.name + " at " + address_text(object) + " ", ">");

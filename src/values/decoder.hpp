@@ -21,7 +21,7 @@
 
 namespace pyscope {
 
-/// What all values together may cost for which one budget is used.
+/// The most that all values together may cost that share the budget.
 struct ReprBudget {
   std::size_t objects = 200'000;
   std::size_t text = std::size_t{32} << 20U;
@@ -43,13 +43,13 @@ class ValueDecoder {
   [[nodiscard]] std::uint64_t most_items() const;
   [[nodiscard]] bool too_deep(std::size_t depth) const { return depth >= max_depth_; }
 
-  /// An object within another one, which is at the depth before.
+  /// Decodes an object that is part of another one, which lies one level above `depth`.
   [[nodiscard]] ValueNode decode_object(RemoteAddr object, std::size_t depth);
-  /// The same for one that has a name, unless it is a secret.
+  /// The same for a value that has a name. A secret is masked.
   [[nodiscard]] ValueNode decode_named(std::string_view name, RemoteAddr value, std::size_t depth);
 
-  /// A node that isn't decoded from an object of its own: a number in an array. None if the budget
-  /// is used up.
+  /// Takes one node off the budget, for a part that is no object of its own: a number in an array.
+  /// False if the budget is used up.
   [[nodiscard]] bool take_node();
   [[nodiscard]] bool exhausted() const { return budget_.objects == 0 || held_ >= budget_.text; }
   [[nodiscard]] ValueNode string_node(std::u32string characters, std::uint64_t length);
@@ -64,13 +64,13 @@ class ValueDecoder {
 
   /// Whether a value of this name must not be shown.
   [[nodiscard]] bool is_secret(std::string_view name, RemoteAddr value);
-  /// A str or bytes that names something; empty for what is neither, kUnreadableName for what can't
-  /// be read.
+  /// The text of a key that is a str or bytes. Empty for any other key, kUnreadableName for a key
+  /// that can't be read.
   [[nodiscard]] std::string name_of(RemoteAddr key);
 
-  /// What is decoded leaves something out.
+  /// Notes that the value leaves something out.
   void mark_truncated() { truncated_ = true; }
-  /// What repr() doesn't tell of the outermost object.
+  /// Sets a fact about the outermost object that repr() doesn't tell.
   void set_detail(std::string detail) { detail_ = std::move(detail); }
 
  private:
@@ -98,7 +98,7 @@ using DecodeFunction = Result<ValueNode> (*)(ValueDecoder& decoder, RemoteAddr o
 struct TypeDecoder {
   std::string_view type;
   DecodeFunction decode;
-  std::string_view cycle;  // what stands for it within itself; empty: it holds nothing
+  std::string_view cycle;  // how an object within itself is shown; empty: it can't be
 };
 
 [[nodiscard]] std::span<const TypeDecoder> number_decoders();
@@ -110,15 +110,15 @@ struct TypeDecoder {
 [[nodiscard]] std::span<const TypeDecoder> buffer_decoders();
 [[nodiscard]] std::span<const TypeDecoder> numpy_decoders();
 
-/// Exceptions have types of all names, and one way to be shown.
+/// All exceptions are shown alike, whatever their types are called.
 [[nodiscard]] Result<ValueNode> decode_exception(ValueDecoder& decoder, RemoteAddr object,
                                                  const ObjectType& type, std::size_t depth);
-/// An instance of a class of the standard library whose repr() is Python code that is known; none
-/// if it isn't one. Such classes are recognised by what only they have.
+/// Decodes an instance of a class of the standard library whose repr() is Python code that pyscope
+/// knows. Nothing for any other instance.
 [[nodiscard]] std::optional<ValueNode> decode_known_class(ValueDecoder& decoder, RemoteAddr object,
                                                           const ObjectType& type,
                                                           std::size_t depth);
-/// What an instance is that has no other way to be shown: never what its own __repr__ might say.
+/// Shows an instance of any other class by its attributes. Its own __repr__ isn't run.
 [[nodiscard]] ValueNode decode_instance(ValueDecoder& decoder, RemoteAddr object,
                                         const ObjectType& type, std::size_t depth);
 

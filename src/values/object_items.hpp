@@ -10,15 +10,15 @@ namespace pyscope {
 
 /// Something that an object holds.
 struct ObjectItem {
-  std::string name;    // as a path goes on to it: "stock", "['key']", "[3]"
+  std::string name;    // the step that leads to it: "stock", "['key']", "[3]"
   std::string origin;  // "class Order": where it was found, if not in the object itself
-  std::string key;     // the name alone, if it is one: what it holds may be a secret
+  std::string key;     // the name by which the value may be a secret; or empty
   RemoteAddr object;
 };
 
 struct ObjectItems {
   std::vector<ObjectItem> items;
-  std::uint64_t left_out = 0;  // so many more
+  std::uint64_t left_out = 0;  // how many more there are
 };
 
 /// What there is in an object, at most `most`: the names of a module, the attributes of an

@@ -82,7 +82,7 @@ std::optional<std::string> unquoted(std::string_view text, bool bytes) {
   text = text.substr(1, text.size() - 2);
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == quote) return std::nullopt;  // it ended before
+    if (text[i] == quote) return std::nullopt;  // the literal ends before the text does
     if (text[i] != '\\') {
       out += text[i];
       continue;
@@ -198,7 +198,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-/// Classes that stand in a class's dict for what code computes or does.
+/// Whether a class attribute of this type computes the attribute of an instance by code.
 bool is_computed(const ObjectType& type) {
   static constexpr auto kComputed = std::to_array<std::string_view>(
       {"property", "getset_descriptor", "member_descriptor", "functools.cached_property",
@@ -454,7 +454,7 @@ Result<FoundObject> PathResolver::attribute(const ObjectPath& path, std::size_t 
       return FoundObject{value, {}, name, {}};
     }
   }
-  // What the class has, as it stands there.
+  // Attributes of the class are shown as they stand in its dict.
   std::vector<RemoteAddr> classes = type.mro;
   if (type.is_class()) {
     const auto itself = objects_.describe_type(object);

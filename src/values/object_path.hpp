@@ -20,15 +20,15 @@ struct PathStep {
   enum class Kind : std::uint8_t { Attribute, Subscript };
   Kind kind = Kind::Attribute;
   std::string text;                   // the attribute's name, or what stands between the brackets
-  std::optional<std::string> key;     // of a subscript that is a literal str or bytes: its content
-  bool bytes = false;                 // and which of them it is
-  std::optional<std::int64_t> index;  // of one that is an integer which fits
-  std::size_t end = 0;                // of the step within the path
+  std::optional<std::string> key;     // the content, if the subscript is a str or bytes literal
+  bool bytes = false;                 // the literal is one of bytes
+  std::optional<std::int64_t> index;  // the subscript, if it is an integer that fits
+  std::size_t end = 0;                // where the step ends in the path
 };
 
 struct ObjectPath {
   std::string text;
-  bool in_frame = false;        // it begins at a variable of a frame, which these name
+  bool in_frame = false;        // begins at a variable of the frame that these name
   std::string thread;           // may be empty
   std::string frame;            // may be empty
   std::vector<PathStep> steps;  // the first one is a name
@@ -47,10 +47,10 @@ struct ObjectPath {
 
 /// Where a path leads.
 struct FoundObject {
-  RemoteAddr object;          // null if it is none of its own
-  std::optional<Repr> plain;  // then this is all there is to it
-  std::string name;           // what the last step calls it: its value may be a secret
-  std::string origin;         // "class Order", if it was found there and not in the object itself
+  RemoteAddr object;          // null for a part that is no object: a byte, a character
+  std::optional<Repr> plain;  // the value of such a part
+  std::string name;           // by the last step: it may tell that the value is a secret
+  std::string origin;         // "class Order", if the class has it and not the object itself
 };
 
 /// Follows paths through objects.
@@ -59,16 +59,16 @@ class PathResolver {
   PathResolver(ObjectReader& objects, const RawInterpreter& interpreter)
       : objects_(objects), reader_(objects.reader()), interpreter_(interpreter) {}
 
-  /// From a module: the longest part of the path that is one, or else from a name in __main__.
+  /// Begins at a module, by the longest part of the path that names one, or at a name in __main__.
   [[nodiscard]] Result<FoundObject> from_modules(const ObjectPath& path);
   /// Whether the path's first name is a module, or a name of __main__ or of the builtins.
   [[nodiscard]] bool knows_start(const ObjectPath& path);
-  /// From an object that the first step of the path led to.
+  /// Goes on from the object that the first steps of the path led to.
   [[nodiscard]] Result<FoundObject> follow(const ObjectPath& path, FoundObject start,
                                            std::size_t steps_taken);
 
  private:
-  /// The module of that name; null if there is none. And a name of it.
+  /// The module of a name, and the value of a name in a module; null if there is none.
   [[nodiscard]] RemoteAddr module(std::string_view name);
   [[nodiscard]] RemoteAddr in_module(std::string_view module_name, std::string_view name);
   [[nodiscard]] Result<FoundObject> attribute(const ObjectPath& path, std::size_t step,
@@ -79,7 +79,7 @@ class PathResolver {
                                                RemoteAddr dict);
   [[nodiscard]] tl::unexpected<Error> no_attribute(const ObjectPath& path, std::size_t step,
                                                    RemoteAddr object, const ObjectType& type);
-  /// An index from the end made one from the beginning; fails if it is no index of so many items.
+  /// The step's index, counted from the beginning. Fails if there is no such one of `count` items.
   [[nodiscard]] static Result<std::uint64_t> index_of(const ObjectPath& path, std::size_t step,
                                                       std::uint64_t count, const std::string& type);
 
@@ -88,8 +88,8 @@ class PathResolver {
   const RawInterpreter& interpreter_;
 };
 
-/// Those of the names that are most like one that was looked for, the best first; none if nothing
-/// is like it.
+/// The names that are most like the wanted one, the nearest first. Empty if there is none that is
+/// like it.
 [[nodiscard]] std::vector<std::string> nearest_names(std::string_view wanted,
                                                      const std::vector<std::string>& names);
 /// "nearest names: stock, stocks", or what there is at all; empty without names.

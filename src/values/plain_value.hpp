@@ -8,8 +8,8 @@
 
 namespace pyscope {
 
-/// The value as a plain one; nothing if it is none, or if something is left out or masked. Only the
-/// builtin types themselves: a subclass says more than JSON can. `limits` tell what is a secret.
+/// The value in a form that JSON has. Nothing if JSON has none, or if something is left out or
+/// masked. An instance of a subclass says more than JSON can. `limits` tell what is a secret.
 [[nodiscard]] std::optional<PlainValue> plain_value(const Value& value, const ValueLimits& limits);
 
 /// False if no part of the value that is left out could make the value a plain one.

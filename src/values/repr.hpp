@@ -1,5 +1,5 @@
-// Values as text: what Python's own repr() gives; or less than that, marked, where there is too
-// much or where only code could tell.
+// Values as text, as Python's own repr() gives it. Where there is too much, or where only code of
+// the target could tell, the text says less and is marked.
 #pragma once
 
 #include <string>
@@ -13,10 +13,9 @@ namespace pyscope {
 struct Repr {
   std::string text;        // UTF-8, surrogates as three bytes
   std::string type;        // the type's name: "int", "Order", "datetime.date"
-  bool truncated = false;  // text leaves something out: by a limit, or since it can't be read
-  std::string
-      detail;  // what repr() doesn't tell: "suspended at line 12"; empty if there is nothing
-  bool complete = true;  // nothing of it was unreadable
+  bool truncated = false;  // a limit or unreadable memory left something out of the text
+  std::string detail;      // a fact that repr() doesn't tell: "suspended at line 12"; may be empty
+  bool complete = true;    // all of it could be read
 };
 
 /// The value as repr() has it. Its text is taken off the budget.

@@ -12,14 +12,14 @@ template <class String>
 bool mask_users(String& text, bool cut) {
   const auto widened = [](std::string_view ascii) { return String(ascii.begin(), ascii.end()); };
   static const String before = widened("://");
-  // What ends the part of a URL in which its user stands, or a URL altogether.
+  // These characters end the user part of a URL, or the URL.
   static const String ends = widened("/?# \t\r\n\"'<>\\");
   static const String mask = widened(kMask);
   bool masked = false;
   for (std::size_t at = text.find(before); at != String::npos; at = text.find(before, at)) {
     at += before.size();
     const std::size_t end = std::min(text.find_first_of(ends, at), text.size());
-    // The last one: a password may hold one as well.
+    // The last @ ends the user part: a password may hold one as well.
     const std::size_t user_end = text.substr(at, end - at).rfind('@');
     const bool may_go_on = cut && end == text.size();
     const std::size_t size = user_end != String::npos ? user_end : may_go_on ? end - at : 0;

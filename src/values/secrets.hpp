@@ -12,7 +12,7 @@ inline constexpr std::string_view kMask = "***";
 
 class SecretNames {
  public:
-  /// The usual ones and these, which match as the usual ones do: as part of a name, in any case.
+  /// The usual names and these. A name is secret if one of them is a part of it, in any case.
   explicit SecretNames(const std::vector<std::string>& more = {});
 
   /// True for names of variables, attributes and keys whose values are not for every eye.
@@ -32,8 +32,8 @@ class SecretNames {
 bool mask_url_users(std::string& text, bool cut = false);
 bool mask_url_users(std::u32string& text, bool cut = false);
 
-/// A command line without its secrets: `--password=x`, `--password x`, `API_KEY=x`, URLs. Only by
-/// names: what follows a one-letter option isn't known to be one.
+/// A command line without its secrets: `--password=x`, `--password x`, `API_KEY=x`, URLs. They
+/// are known by names only, so that a secret behind a one-letter option stays.
 [[nodiscard]] std::vector<std::string> mask_command(std::vector<std::string> command,
                                                     const SecretNames& names);
 

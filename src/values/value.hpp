@@ -1,5 +1,5 @@
-// A value of the target as data: what each object is, and what it holds. It is decoded once, and
-// rendered as repr() has it or as JSON has it.
+// A value of the target as a tree: what each object is, and what it holds. The renderers make the
+// text of repr() or the form of JSON from the tree.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace pyscope {
 struct ObjectType;
 struct ValueParts;
 
-/// One object. A leaf is its text; all others have parts, and their text stands before these.
+/// One object. A leaf has a text only. Any other node has parts, and its text stands before them.
 struct ValueNode {
   enum class Kind : std::uint8_t {
     None,
@@ -27,12 +27,12 @@ struct ValueNode {
     List,
     Tuple,
     Dict,
-    Other,  // what has no form but its repr()
-    Group,  // no object: several parts of one
-    // These stand for an object.
-    Masked,      // its name says that it is a secret
-    Cut,         // the limits leave it out
-    Cycle,       // it is within itself
+    Other,  // any other object, which only repr() shows
+    Group,  // several parts of an object, and no object itself
+    // These stand in place of an object.
+    Masked,      // a secret, as its name says
+    Cut,         // left out by the limits
+    Cycle,       // the object holds itself, and is being shown already
     Unreadable,  // its memory can't be read, or makes no sense
   };
 
@@ -49,7 +49,7 @@ struct ValueNode {
   RemoteAddr address;                // null for a group, and for what is no object of its own
   const ObjectType* type = nullptr;  // lives as long as the ObjectReader; null if unknown
   std::string text;
-  std::uint64_t whole_length = 0;     // String, Bytes: if more is left out; or else 0
+  std::uint64_t whole_length = 0;     // String, Bytes: of all of it, if it is cut; or else 0
   std::unique_ptr<ValueParts> parts;  // null for a leaf
 };
 
@@ -61,8 +61,8 @@ struct ValueParts {
 
   std::string closing;         // behind the parts
   bool spaced = false;         // a space stands between them, and no comma
-  bool too_deep = false;       // none is here, since they lie deeper than the limit
-  std::uint64_t left_out = 0;  // so many more; kSomeLeftOut: it isn't known how many
+  bool too_deep = false;       // the parts lie deeper than the limit, so none is here
+  std::uint64_t left_out = 0;  // how many more there are; kSomeLeftOut: not known
   std::vector<ValueNode> values;
   std::vector<ValueNode> keys;     // of a mapping, one for each value; or else empty
   std::vector<std::string> names;  // of attributes and fields, one for each value, may be empty
@@ -71,9 +71,9 @@ struct ValueParts {
 /// A value, and what is true of all of it.
 struct Value {
   ValueNode root;
-  bool truncated = false;  // something is left out: by a limit, or since it can't be read
-  bool complete = true;    // nothing of it was unreadable
-  std::string detail;      // what repr() doesn't tell: "suspended at line 12"
+  bool truncated = false;  // a limit or unreadable memory left something out
+  bool complete = true;    // all of it could be read
+  std::string detail;      // a fact that repr() doesn't tell: "suspended at line 12"
 };
 
 }  // namespace pyscope
