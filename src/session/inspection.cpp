@@ -10,6 +10,7 @@
 #include "memory/page_cache.hpp"
 #include "values/contents.hpp"
 #include "values/decoder.hpp"
+#include "values/nearest_names.hpp"
 #include "values/object_items.hpp"
 #include "values/object_path.hpp"
 #include "values/plain_value.hpp"

@@ -3,7 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "values/object_path.hpp"
+#include "values/nearest_names.hpp"
+#include "values/path_syntax.hpp"
 
 using namespace pyscope;
 
