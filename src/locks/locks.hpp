@@ -1,5 +1,7 @@
-// What threads that sleep on a futex wait for, and who has it. docs/locks.md says how sure
-// each answer is.
+// Which locks threads wait for that sleep on a futex, and which threads hold them. docs/locks.md
+// says how sure each answer is. One file for each step: parking_lot (the lock that a thread sleeps
+// in), lock_names (what the program calls it), lock_holders (the holder, found by with_statements
+// and acquire_calls); thread_frames and namespaces are what all of them look at.
 #pragma once
 
 #include <cstddef>
@@ -23,13 +25,16 @@ struct FutexWait {
   bool timed = false;  // the system call has a timeout
 };
 
-/// A thread as the search sees it. All threads of a process take part, since each may hold what
+/// A thread state as the search sees it. All of a process take part, since each may hold what
 /// another one waits for; one whose stack wasn't read has an empty walk that isn't complete.
 struct LockThread {
-  RemoteAddr state;                 // its thread state
+  RemoteAddr interpreter;
+  RemoteAddr state;
   std::uint64_t ident = 0;          // threading.get_ident()
   const FrameWalk* walk = nullptr;  // never null
   bool verified = false;            // the walk is proven to have existed at one moment
+  /// Of an OS thread with states in several interpreters, only the one that it executes for can
+  /// wait.
   std::optional<FutexWait> futex;
 };
 
@@ -37,7 +42,7 @@ struct LockThread {
 struct FoundLock {
   std::string type;
   RemoteAddr at;    // the object that the programmer knows
-  RemoteAddr lock;  // the object or structure that the thread sleeps in, the same for all who do
+  RemoteAddr lock;  // the object or structure that the thread sleeps in, the same for all threads
   std::string name;
   std::string owner_object;
   Held held = Held::Unknown;
@@ -46,12 +51,12 @@ struct FoundLock {
   std::optional<std::uint64_t> taken_at_unit;  // in that frame's code: of the `with` statement
   std::optional<std::size_t> waiting_frame;    // index into the waiting thread's walk
   bool timed = false;
-  /// Nothing but the holder's going on can end the wait: an edge of the wait-for graph.
+  /// The wait can end only if the holder goes on: an edge of the wait-for graph.
   bool binding = false;
 };
 
-/// One answer for each thread; none for a thread that doesn't sleep on a futex, or if what lies
-/// there is no object that Python's threads wait for. `memory` is what the reader's cache copies.
+/// One answer for each thread; none for a thread that doesn't sleep on a futex, or whose futex
+/// belongs to no object that Python's threads wait for. `memory` is what the reader's cache copies.
 [[nodiscard]] std::vector<std::optional<FoundLock>> find_locks(const Memory& memory,
                                                                const Reader& reader,
                                                                const CodeTable& codes,

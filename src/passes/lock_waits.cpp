@@ -71,8 +71,8 @@ void find_lock_waits(Draft& draft) {
   read_other_stacks(draft);
   std::vector<LockThread> threads;
   for (const ThreadDraft& thread : draft.threads) {
-    threads.push_back({thread.raw->at, thread.thread.ident, &thread.stack.walk,
-                       thread.thread.consistent, futex_of(draft, thread)});
+    threads.push_back({thread.interpreter->at, thread.raw->at, thread.thread.ident,
+                       &thread.stack.walk, thread.thread.consistent, futex_of(draft, thread)});
   }
   const PageCache cache(draft.memory);
   const Reader reader(cache, draft.offsets());
@@ -83,7 +83,7 @@ void confirm_lock_waits(Draft& draft) {
   if (draft.locks.empty()) return;
   std::vector<GraphThread> graph;
   for (const ThreadDraft& thread : draft.threads)
-    graph.push_back({*thread.raw, thread.thread.tid});
+    graph.push_back({thread.interpreter->at, *thread.raw, thread.thread.tid});
   const WaitCycles cycles = find_deadlocks(draft.memory, draft.runtime, draft.codes, draft.target,
                                            graph, draft.locks, draft.log);
   for (const auto& cycle : cycles.dissolved) {

@@ -45,7 +45,8 @@ std::vector<std::optional<FoundLock>> find_again(const Memory& memory, const Run
   for (std::size_t i = 0; i < threads.size(); ++i) {
     const auto futex = futexes.find(threads[i].tid);
     // The marks before and after prove the stack.
-    again.push_back({threads[i].raw.at, threads[i].raw.ident, &walks[i], walks[i].error.empty(),
+    again.push_back({threads[i].interpreter, threads[i].raw.at, threads[i].raw.ident, &walks[i],
+                     walks[i].error.empty(),
                      futex == futexes.end() ? std::nullopt : futex->second});
   }
   return find_locks(memory, reader, codes, again);

@@ -25,8 +25,9 @@ namespace pyscope {
 [[nodiscard]] std::vector<std::vector<std::size_t>> find_cycles(
     std::span<const std::optional<std::size_t>> edges);
 
-/// A thread of the process, whether it waits or not.
+/// A thread state of the process, whether its thread waits or not.
 struct GraphThread {
+  RemoteAddr interpreter;
   RawThread raw;
   pid_t tid = 0;  // as we see it; 0 if the kernel knows no such thread
 };

@@ -1,4 +1,4 @@
-// Locks in hand-built memory: what no live process can be made to hold.
+// Locks in hand-built memory: states that no live process can be made to have.
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <optional>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "locks/locks.hpp"
+#include "python/lock_object.hpp"
 #include "python_heap.hpp"
 
 using namespace pyscope;
@@ -16,6 +17,8 @@ namespace {
 
 constexpr RemoteAddr kNowhere{0x7e0000000000};
 constexpr RemoteAddr kBucket{0x555500001000};  // of the parking lot: never looked at
+constexpr RemoteAddr kInterpreter{0x555500002000};
+constexpr RemoteAddr kOtherInterpreter{0x555500003000};
 constexpr std::uint64_t kImmutable = 1U << 8U;
 constexpr std::uint64_t kIdent = 0x7f0000aaa000;
 constexpr std::uint64_t kOther = 0x7f0000bbb000;
@@ -27,7 +30,7 @@ struct TwoThreads {
   static constexpr std::uint64_t kHandler = 12;
 
   explicit TwoThreads(int minor) : heap(minor) {
-    lock_type = heap.type("_thread.lock", kImmutable);
+    lock_type = heap.type("_thread.lock", kImmutable, heap.offsets()[Field::LockSize]);
     rlock_type = heap.type("_thread.RLock", kImmutable);
     bound_type = heap.type("builtin_function_or_method", kImmutable);
     lock = heap.object(lock_type, 32);
@@ -116,8 +119,8 @@ struct TwoThreads {
     }
     codes.load(executables);
     const std::vector<LockThread> threads{
-        {states[0], kIdent, &walks[0], true, FutexWait{record + 16, timed}},
-        {states[1], kOther, &walks[1], verified, std::nullopt},
+        {kInterpreter, states[0], kIdent, &walks[0], true, FutexWait{record + 16, timed}},
+        {holder_in, states[1], kOther, &walks[1], verified, std::nullopt},
     };
     auto found = find_locks(heap.memory, reading.reader, codes, threads);
     REQUIRE(found.size() == 2);
@@ -134,6 +137,7 @@ struct TwoThreads {
   RemoteAddr with_code;
   RemoteAddr waiting;
   RemoteAddr holding;
+  RemoteAddr holder_in = kInterpreter;
   std::vector<RemoteAddr> states;
   std::vector<FrameWalk> walks;
 };
@@ -202,7 +206,7 @@ TEST_CASE("a wait record that names no lock gives no answer", "[locks]") {
   CHECK(fails(process.lock + 17));
   CHECK(fails(process.heap.str("lock") + 16));
   // A class of the program's that has taken the name.
-  const RemoteAddr impostor = process.heap.object(process.heap.type("_thread.lock", 0), 32);
+  const RemoteAddr impostor = process.heap.object(process.heap.type("_thread.lock", 0, 24), 32);
   process.heap.memory.put(impostor + 16, std::uint8_t{3});
   CHECK(fails(impostor + 16));
   // One that is free by now.
@@ -273,6 +277,94 @@ TEST_CASE("an RLock is held by who it says, if there is such a thread", "[locks]
   // Its own owner doesn't wait for it.
   heap.memory.put(lock + 24, kIdent);
   CHECK_FALSE(process.find());
+}
+
+TEST_CASE("a recorded ident means a thread of the lock's own interpreter", "[locks]") {
+  TwoThreads process(GENERATE(14, 15));
+  PythonHeap& heap = process.heap;
+  const RemoteAddr lock = heap.object(process.rlock_type, 48);
+  heap.memory.put(lock + 16, std::uint8_t{3});
+  heap.memory.put(lock + 24, kOther);
+  process.park(lock + 16);
+  CHECK(process.find()->holder == 1);
+  process.holder_in = kOtherInterpreter;
+  REQUIRE(process.find());
+  CHECK(process.find()->held == Held::ByNobodyFound);
+  // The thread that a handle is of must be known, too.
+  const RemoteAddr handle = heap.allocate(128);
+  heap.memory.put(handle + 32, kOther);
+  heap.memory.put(handle + 52, std::int32_t{3});
+  process.park(handle + 57);
+  CHECK_FALSE(process.find());
+}
+
+TEST_CASE("a lock with a semaphore of its own, as in 3.13.0, is found by its type's size",
+          "[locks]") {
+  TwoThreads process(13);
+  PythonHeap& heap = process.heap;
+  const RemoteAddr type = heap.type("_thread.lock", kImmutable, 40);
+  const RemoteAddr lock = heap.object(type, 40);
+  heap.put(lock, 16, process.record + 16);  // the sem_t
+  heap.memory.put(lock + 32, std::uint8_t{1});
+  heap.put(process.waiting, heap.offsets()[Field::FrameLocalsplus] + 16, lock);
+  process.park(RemoteAddr{});
+  process.keep(lock);
+  const auto found = process.find();
+  REQUIRE(found);
+  CHECK(found->type == "threading.Lock");
+  CHECK(found->at == lock);
+  CHECK(found->held == Held::ByThread);
+  CHECK(found->holder == 1);
+  SECTION("free by now") {
+    heap.memory.put(lock + 32, std::uint8_t{0});
+  }
+  SECTION("another lock's semaphore") {
+    heap.put(lock, 16, process.record + 24);
+  }
+  SECTION("nothing is parked on it") {
+    heap.memory.put(lock + 16, std::uint8_t{3});
+    process.park(lock + 16);
+  }
+  CHECK_FALSE(process.find());
+}
+
+TEST_CASE("of a lock whose size no version has nothing is said", "[locks]") {
+  const int minor = GENERATE(13, 14, 15);
+  const std::uint64_t size = GENERATE(std::uint64_t{0}, 16, 32, 48, ~std::uint64_t{0});
+  TwoThreads process(minor);
+  CAPTURE(minor, size);
+  REQUIRE(process.find());
+  process.heap.set(process.lock_type, Field::TypeTpBasicsize, size);
+  CHECK_FALSE(process.find());
+  // A size of 3.13.0's is none of a later version.
+  process.heap.set(process.lock_type, Field::TypeTpBasicsize, std::uint64_t{40});
+  process.heap.memory.put(process.lock + 32, std::uint8_t{1});
+  CHECK_FALSE(process.find());
+}
+
+TEST_CASE("the state of a lock is read where its type's size says", "[locks]") {
+  const int minor = GENERATE(13, 14, 15);
+  PythonHeap heap(minor);
+  const auto state = [&](std::uint64_t size, std::uint64_t offset, std::uint8_t byte) {
+    const RemoteAddr lock = heap.object(heap.type("_thread.lock", kImmutable, size), 64);
+    heap.memory.put(lock + offset, byte);
+    const auto reading = heap.reader();
+    return read_lock(reading.reader, lock);
+  };
+  CHECK(state(24, 16, 1)->locked);
+  CHECK(state(24, 16, 3)->locked);
+  CHECK_FALSE(state(24, 16, 0)->locked);
+  CHECK_FALSE(state(24, 16, 2)->locked);
+  CHECK_FALSE(state(24, 32, 1)->locked);
+  if (minor == 13) {
+    CHECK(state(40, 32, 1)->locked);
+    CHECK_FALSE(state(40, 32, 0)->locked);
+  } else {
+    CHECK_FALSE(state(40, 32, 1));
+  }
+  const auto unknown = state(32, 16, 1);
+  REQUIRE_FALSE(unknown);
+  CHECK(unknown.error().kind == ErrorKind::Unsupported);
 }
 
 TEST_CASE("a thread handle counts if it is that of a running thread", "[locks]") {

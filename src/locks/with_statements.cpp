@@ -1,0 +1,158 @@
+#include "locks/with_statements.hpp"
+
+#include <string>
+
+#include "frames/generator.hpp"
+#include "locks/namespaces.hpp"
+
+namespace pyscope {
+namespace {
+
+struct WithBlock {
+  std::uint64_t depth = 0;    // of the evaluation stack, with what the statement keeps there
+  std::uint64_t handler = 0;  // code unit of its clean-up, which has the statement's position
+};
+
+/// The `with` statements that a code unit is in, the innermost first.
+std::vector<WithBlock> with_blocks(const CodeFacts& facts, std::uint64_t unit) {
+  std::vector<WithBlock> blocks;
+  for (const std::size_t index : handlers_around(facts.exception_table, unit)) {
+    const ExceptionEntry& entry = facts.exception_table[index];
+    if (!facts.ends_with[index] || entry.depth == 0 || entry.depth > facts.stack_size) continue;
+    blocks.push_back({entry.depth, entry.handler});
+  }
+  return blocks;
+}
+
+bool is_lock(const std::string& c_type) {
+  return c_type == "_thread.lock" || c_type == "_thread.RLock";
+}
+
+}  // namespace
+
+const std::vector<ContextManager>& WithStatements::of_lock(RemoteAddr lock) {
+  if (!by_lock_) {
+    by_lock_.emplace();
+    for (ContextManager& manager : find_all()) {
+      find_lock(manager);
+      if (!is_given_back(manager)) (*by_lock_)[manager.lock.raw()].push_back(manager);
+    }
+  }
+  return (*by_lock_)[lock.raw()];
+}
+
+std::vector<ContextManager> WithStatements::find_all() {
+  struct Place {
+    std::size_t thread;
+    std::size_t frame;
+    const CodeFacts* facts;
+  };
+  std::vector<Place> places;
+  std::vector<RemoteRange> ranges;
+  for (std::size_t t = 0; t < frames_.threads().size(); ++t) {
+    const auto& stack = frames_.of(t);
+    for (std::size_t f = 0; f < stack.size(); ++f) {
+      if (stack[f].is_entry()) continue;
+      const CodeFacts* facts = frames_.facts_of(stack[f].executable);
+      if (facts == nullptr || !facts->has_with) continue;
+      places.push_back({t, f, facts});
+      ranges.push_back(frames_.slots_range(stack[f].at, *facts));
+    }
+  }
+  reader_.memory().fetch(ranges);
+  std::vector<ContextManager> all;
+  std::vector<RemoteAddr> objects;
+  for (const Place& place : places) {
+    const RawFrame& frame = frames_.of(place.thread)[place.frame];
+    for (const auto& [manager, handler] : entered_by(frame.at, frame.executable, *place.facts)) {
+      all.push_back({place.thread, place.frame, handler, manager, manager, false});
+      objects.push_back(manager);
+    }
+  }
+  prefetch_instances(reader_, objects);
+  return all;
+}
+
+/// The objects whose `with` statements a frame is in, if it runs this code. From one copy of the
+/// frame, its instruction together with its slots: a frame that was left meanwhile has the
+/// instruction at which it was left, and that is in none of the statements.
+std::vector<WithStatements::Entered> WithStatements::entered_by(RemoteAddr at, RemoteAddr code,
+                                                                const CodeFacts& facts) const {
+  std::vector<Entered> entered;
+  const auto frame = read_frame(reader_.memory(), reader_.offsets(), at);
+  if (!frame || frame->executable != code) return entered;
+  const auto unit = unit_of(reader_.offsets(), code, facts.units, frame->instruction);
+  if (!unit) return entered;
+  for (const WithBlock& block : with_blocks(facts, *unit)) {
+    const RemoteAddr top = frames_.slot(frame->at, facts.slots + block.depth - 1);
+    RemoteAddr manager = top;
+    if (reader_.layout().with_keeps_bound_exit) {
+      manager = bound_self(reader_, top);
+    } else if (!top && block.depth >= 2) {
+      // The slot of the object is empty where the function was bound already.
+      manager = bound_self(reader_, frames_.slot(frame->at, facts.slots + block.depth - 2));
+    }
+    if (manager) entered.emplace_back(manager, block.handler);
+  }
+  return entered;
+}
+
+std::vector<WithStatements::Entered> WithStatements::entered_by_generator(RemoteAddr generator) {
+  if (c_type_name_of(reader_, generator) != "generator") return {};
+  const auto state = read_generator(reader_, generator);
+  if (!state || !state->stack.current_frame) return {};
+  const RemoteAddr at = state->stack.current_frame;
+  const auto frame = read_frame(reader_.memory(), reader_.offsets(), at);
+  if (!frame) return {};
+  const CodeFacts* facts = frames_.facts_of(frame->executable);
+  if (facts == nullptr || !facts->has_with) return {};
+  return entered_by(at, frame->executable, *facts);
+}
+
+void WithStatements::find_lock(ContextManager& manager) {
+  // The `with` statement of a generator may itself be of a generator's object.
+  constexpr int kMostNested = 4;
+  RemoteAddr object = manager.at;
+  for (int i = 0; i < kMostNested; ++i) {
+    if (is_lock(c_type_name_of(reader_, object))) {
+      manager.lock = object;
+      manager.certain = true;
+      return;
+    }
+    const std::string type = type_name_of(reader_, object);
+    if (type == "_GeneratorContextManager") {
+      // contextlib.contextmanager: the generator stands at its yield.
+      const auto inner = entered_by_generator(instance_attribute(reader_, object, "gen"));
+      if (inner.empty()) return;
+      object = inner.front().first;
+      continue;
+    }
+    const RemoteAddr lock = instance_attribute(reader_, object, "_lock");
+    if (!is_lock(c_type_name_of(reader_, lock))) return;
+    manager.lock = lock;
+    // For any other class it is a guess that __enter__ takes the lock which the object has.
+    manager.certain = type == "Condition";
+    return;
+  }
+}
+
+/// Condition.wait() gives the lock back while the caller's `with` statement goes on.
+bool WithStatements::is_given_back(const ContextManager& manager) {
+  const auto& stack = frames_.of(manager.thread);
+  constexpr std::size_t kInnermost = 3;
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < manager.frame && n < kInnermost; ++i) {
+    if (stack[i].is_entry()) continue;
+    ++n;
+    const CodeFacts* facts = frames_.facts_of(stack[i].executable);
+    if (facts == nullptr || facts->wait == nullptr || facts->wait->object.waiter.empty()) continue;
+    const RemoteAddr condition = frames_.variable(stack[i], "self");
+    if (condition == manager.at ||
+        instance_attribute(reader_, condition, "_lock") == manager.lock) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,50 @@
+// The `with` statements that threads are in, by the lock that each of them has taken. A frame in a
+// `with` statement keeps on its evaluation stack what the statement will call at its end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "locks/thread_frames.hpp"
+
+namespace pyscope {
+
+/// An object whose __exit__ a frame's `with` statement will call.
+struct ContextManager {
+  std::size_t thread = 0;
+  std::size_t frame = 0;      // index into the thread's walk
+  std::uint64_t handler = 0;  // code unit of the statement's clean-up, in that frame's code
+  RemoteAddr at;
+  RemoteAddr lock;       // the lock that the object has taken; itself if that isn't known
+  bool certain = false;  // the object's __enter__ is known to take that lock
+};
+
+class WithStatements {
+ public:
+  explicit WithStatements(ThreadFrames& frames) : frames_(frames), reader_(frames.reader()) {}
+
+  /// Those that have taken a lock, in the order of the threads and from the inside outwards. The
+  /// first call looks at all frames.
+  [[nodiscard]] const std::vector<ContextManager>& of_lock(RemoteAddr lock);
+
+ private:
+  /// A context manager, and the code unit of the clean-up of the statement that it is of.
+  using Entered = std::pair<RemoteAddr, std::uint64_t>;
+
+  [[nodiscard]] std::vector<ContextManager> find_all();
+  [[nodiscard]] std::vector<Entered> entered_by(RemoteAddr at, RemoteAddr code,
+                                                const CodeFacts& facts) const;
+  [[nodiscard]] std::vector<Entered> entered_by_generator(RemoteAddr generator);
+  void find_lock(ContextManager& manager);
+  [[nodiscard]] bool is_given_back(const ContextManager& manager);
+
+  ThreadFrames& frames_;
+  const Reader& reader_;
+  std::optional<std::unordered_map<std::uint64_t, std::vector<ContextManager>>> by_lock_;
+};
+
+}  // namespace pyscope
