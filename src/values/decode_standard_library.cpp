@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "python/lock_object.hpp"
 #include "values/decoder.hpp"
 
 namespace pyscope {
@@ -168,11 +169,9 @@ Result<ValueNode> partial(ValueDecoder& d, RemoteAddr at, const ObjectType& type
 }
 
 Result<ValueNode> lock(ValueDecoder& d, RemoteAddr at, const ObjectType& type, std::size_t) {
-  // One byte (PyMutex), of which bit 0 says it.
-  constexpr std::uint64_t kState = 16;
-  const auto state = d.reader().value<std::uint8_t>(at, kState);
+  const auto state = read_lock(d.reader(), at);
   if (!state) return fail(state.error());
-  return leaf(((*state & 1U) != 0 ? "<locked " : "<unlocked ") + type.full_name + " object at " +
+  return leaf((state->locked ? "<locked " : "<unlocked ") + type.full_name + " object at " +
               address_text(at) + ">");
 }
 

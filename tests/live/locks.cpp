@@ -23,8 +23,7 @@ json waiting_line(const json& thread) {
   return nullptr;
 }
 
-void check_wait(const json& dumped, const json& expected) {
-  const json& thread = thread_of(dumped, expected.at("tid").get<pid_t>());
+void check_wait_of(const json& thread, const json& expected) {
   CAPTURE(expected.dump(), thread.at("lock").dump());
   REQUIRE(thread.at("lock").is_object());
   const json& lock = thread.at("lock");
@@ -39,6 +38,10 @@ void check_wait(const json& dumped, const json& expected) {
     REQUIRE(lock.at("taken_in").is_object());
     CHECK(lock.at("taken_in").at("line") == taken_at);
   }
+}
+
+void check_wait(const json& dumped, const json& expected) {
+  check_wait_of(thread_of(dumped, expected.at("tid").get<pid_t>()), expected);
 }
 
 /// Each deadlock as the tids in the order of their waiting, from the smallest on.
@@ -85,6 +88,39 @@ TEST_CASE("locks, who waits for them and who holds them are told as the target k
   for (const json& expected : truth.at("waits"))
     check_wait(dumped.json, expected);
   CHECK(cycles(tids_of(dumped.json.at("deadlocks"))) == cycles(truth.at("deadlocks")));
+}
+
+TEST_CASE("a deadlock in a subinterpreter is one of the stacks in there", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const std::string kind = GENERATE("locks_in_an_interpreter", "rlocks_in_an_interpreter");
+  CAPTURE(interpreter, kind);
+  Target target(interpreter, "locks.py", {kind});
+  const json truth = target.read();
+  REQUIRE(truth.at("waits").size() == 2);
+  REQUIRE(all_sleep(target.pid()));
+  const Dump dumped = dump(target.pid());
+  CAPTURE(dumped.err);
+  CHECK(dumped.status == 0);
+  CHECK(dumped.json.at("deadlocks").size() == 1);
+  CHECK(cycles(tids_of(dumped.json.at("deadlocks"))) == cycles(truth.at("deadlocks")));
+  std::size_t waiting = 0;
+  std::size_t in_calls = 0;
+  for (const json& thread : dumped.json.at("threads")) {
+    for (const json& expected : truth.at("waits")) {
+      if (expected.at("tid") != thread.at("tid")) continue;
+      if (thread.at("interpreter") == expected.at("interpreter")) {
+        ++waiting;
+        check_wait_of(thread, expected);
+      } else {
+        // The stack that the same thread has in the main interpreter waits for no lock.
+        ++in_calls;
+        CHECK(thread.at("lock").is_null());
+        CHECK(thread.at("runs_in") == expected.at("interpreter"));
+      }
+    }
+  }
+  CHECK(waiting == 2);
+  CHECK(in_calls == 1);
 }
 
 TEST_CASE("a deadlock is the first thing that is said", "[live]") {

@@ -268,6 +268,27 @@ TEST_CASE("a decimal whose exponent can't be is unreadable") {
   CHECK(decimal(std::numeric_limits<std::int64_t>::min()).starts_with("<unreadable Decimal at"));
 }
 
+TEST_CASE("a lock is read where its type's size says, and is unreadable for a size of none") {
+  const int minor = GENERATE(13, 14, 15);
+  PythonHeap heap(minor);
+  const auto lock = [&](std::uint64_t size, std::uint64_t flag_at) {
+    const RemoteAddr type = heap.type("_thread.lock", kStatic, size);
+    make_types(heap, {type});
+    const RemoteAddr object = heap.object(type, 64);
+    heap.memory.put(object + flag_at, std::uint8_t{1});
+    return repr_of(heap, object);
+  };
+  CHECK(lock(24, 16).starts_with("<locked _thread.lock object at "));
+  CHECK(lock(24, 32).starts_with("<unlocked _thread.lock object at "));
+  CHECK(lock(32, 16).starts_with("<unreadable lock at "));
+  // 3.13.0 has a semaphore where later versions have the flag.
+  const auto with_semaphore = [&](std::uint64_t flag_at) {
+    return lock(40, flag_at).substr(0, lock(40, flag_at).find(" at "));
+  };
+  CHECK(with_semaphore(32) == (minor == 13 ? "<locked _thread.lock object" : "<unreadable lock"));
+  CHECK(with_semaphore(33) == (minor == 13 ? "<unlocked _thread.lock object" : "<unreadable lock"));
+}
+
 TEST_CASE("characters are escaped by the Unicode version of the target") {
   const std::u32string text = U"\u2ffc\U00013460\U000323b0";
   CHECK(quoted(text, {15, 0}) == "'\\u2ffc\\U00013460\\U000323b0'");

@@ -757,6 +757,57 @@ def crowd():
     return len(locks), []
 
 
+# --- Other interpreters
+
+
+def deadlock_in_here(kind, report):
+    """For code in another interpreter: the calling thread, which has a stack in the main interpreter, too, and a
+    thread of this interpreter wait for each other. A third one tells."""
+    type_, locks = {"locks": ("threading.Lock", {"A": A, "B": B}), "rlocks": ("threading.RLock", {"R": R, "S": S})}[kind]
+    both = threading.Barrier(2)
+
+    def hold_and_wait(held, wanted, holder):
+        with locks[held]:
+            begin()
+            both.wait()
+            say(type_, locks[wanted], f"locks.{wanted}", held_by=holder, holder="proven", kind="lock", line=here() + 1)
+            with locks[wanted]:
+                pass
+
+    def tell():
+        until_said(2)
+        os.write(report, json.dumps({"waits": waits, "tids": tids}).encode() + b"\n")
+        os.read(never, 1)
+
+    first, second = locks
+    threading.Thread(target=tell).start()
+    threading.Thread(target=hold_and_wait, args=(second, first, "caller"), name="inner").start()
+    threading.current_thread().name = "caller"
+    hold_and_wait(first, second, "inner")
+
+
+def deadlock_in_an_interpreter(kind):
+    import _interpreters
+
+    report, report_write = os.pipe()
+    interpreter = _interpreters.create("isolated")
+    code = f"import locks; locks.deadlock_in_here({kind!r}, {report_write})"
+    threading.Thread(target=_interpreters.exec, args=(interpreter, code), name="caller", daemon=True).start()
+    with os.fdopen(report) as lines_told:
+        told = json.loads(lines_told.readline())
+    tids.update(told["tids"])
+    waits.extend({**wait, "interpreter": interpreter} for wait in told["waits"])
+    return len(waits), [list(tids)]
+
+
+def locks_in_an_interpreter():
+    return deadlock_in_an_interpreter("locks")
+
+
+def rlocks_in_an_interpreter():
+    return deadlock_in_an_interpreter("rlocks")
+
+
 lines = {}  # where the threads took what they hold
 
 
