@@ -20,7 +20,7 @@ BELOW = {
     "python": {"base", "memory", "structures"},
     "frames": {"base", "memory", "structures", "python"},
     "values": {"base", "memory", "structures", "python", "frames"},
-    "locks": {"base", "memory", "structures", "python", "values", "frames", "model"},
+    "locks": {"base", "memory", "structures", "python", "frames", "model"},
     "target": {"base", "process", "memory"},
     "native": {"base", "process", "memory", "elf", "target"},
     "source": {"base"},
