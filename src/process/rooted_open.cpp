@@ -89,9 +89,16 @@ UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder) {
 }
 
 UniqueFd open_in_root(int root, const std::string& path, const open_how& how) {
-  UniqueFd fd{static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how))};
+  UniqueFd fd;
+  // EAGAIN: while the kernel followed a "..", a file was renamed or a file system mounted, anywhere
+  // on the system. So the kernel can't tell whether the ".." stays below the root.
+  constexpr int kMostTries = 8;
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    fd = UniqueFd{static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how))};
+    if (fd || errno != EAGAIN) break;
+  }
   // ENOSYS: an old kernel; EPERM: a container's seccomp filter that doesn't know the call.
-  if (!fd && (errno == ENOSYS || errno == EPERM)) {
+  if (!fd && (errno == ENOSYS || errno == EPERM || errno == EAGAIN)) {
     return look_up_by_steps(root, path, (how.flags & O_DIRECTORY) != 0);
   }
   return fd;

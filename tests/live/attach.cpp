@@ -222,6 +222,55 @@ TEST_CASE("memory is read through proc where process_vm_readv is refused", "[liv
   CHECK(other.json.at("threads") == usual.json.at("threads"));
 }
 
+TEST_CASE("source lines don't depend on whether files are renamed meanwhile", "[live]") {
+  Target target(any_interpreter(), "stacks.py", {"plain_calls"});
+  REQUIRE(target.read().at("ready") == true);
+  REQUIRE(all_sleep(target.pid()));
+  const json usual = dump(target.pid()).json;
+  // The kernel's answer while something is renamed and the path has a "..".
+  PyscopeOptions options;
+  options.before_exec = [] { refuse_system_call(SYS_openat2, EAGAIN); };
+  const Dump other = dump(target.pid(), {}, options);
+  CHECK(other.status == 0);
+  CHECK(other.json.at("threads") == usual.at("threads"));
+  CHECK(python_frames(thread_of(other.json, target.pid())).front().contains("source"));
+}
+
+TEST_CASE("a machine that is out of threads has all threads and processes dumped", "[live]") {
+  // So many that several threads read what the kernel says of them, if there are processors.
+  constexpr int kThreads = 300;
+  Workspace workspace(any_interpreter());
+  workspace.write("many.py",
+                  fmt::format("import threading\n"
+                              "lock = threading.Lock(); lock.acquire()\n"
+                              "for _ in range({}):\n"
+                              "    threading.Thread(target=lock.acquire, daemon=True).start()\n"
+                              "print('true', flush=True)\n"
+                              "input()\n",
+                              kThreads - 1));
+  Target target(std::move(workspace), "many.py");
+  REQUIRE(target.read() == true);
+  REQUIRE(all_sleep(target.pid()));
+  PyscopeOptions options;
+  options.before_exec = [] {
+    refuse_system_call(SYS_clone, EAGAIN);
+    refuse_system_call(SYS_clone3, EAGAIN);
+  };
+  const Dump one = dump(target.pid(), {}, options);
+  CHECK(one.status == 0);
+  CHECK(one.err.empty());
+  CHECK(one.json.at("threads").size() == kThreads);
+
+  const std::string pid = std::to_string(target.pid());
+  const Outcome two = run_pyscope({"dump", pid, pid, "--jobs", "4", "--json"}, options);
+  CHECK(two.status == 0);
+  CHECK(two.err.empty());
+  const std::vector<json> documents = parse_lines(two.out);
+  REQUIRE(documents.size() == 2);
+  for (const json& document : documents)
+    CHECK(document.at("threads").size() == kThreads);
+}
+
 TEST_CASE("kernels and filters that lack newer system calls are lived with", "[live]") {
   Target target(any_interpreter(), "stacks.py", {"plain_calls"});
   REQUIRE(target.read().at("ready") == true);
