@@ -18,6 +18,7 @@
 #include "elf/elf_file.hpp"
 #include "elf/elf_image.hpp"
 #include "elf/symbol_table.hpp"
+#include "format/command_line.hpp"
 #include "format/escape.hpp"
 #include "fuzz/promises.hpp"
 #include "fuzz/targets.hpp"
@@ -36,7 +37,6 @@
 #include "process/sockets.hpp"
 #include "process/unix_peers.hpp"
 #include "process/user_names.hpp"
-#include "pyscope/invocation.hpp"
 #include "pyscope/render.hpp"
 #include "python/exception_table.hpp"
 #include "python/location_table.hpp"
@@ -69,7 +69,7 @@ UniqueFd file_of(Bytes bytes) {
 void check_error(const Error& error) {
   if (error.message.empty()) broken("an error says what it is");
   check_line(render_line(error.message));
-  check_text(render_line(error.hint));
+  check_text(render_line(render_hint(error, {error.message, {"dump", error.message}})));
 }
 
 /// Any facts about a refusal: numbers from the front, texts from the rest.
@@ -94,7 +94,7 @@ RefusalFacts facts_from(Bytes bytes) {
   facts.own_effective = flag(3) ? ~0ULL : std::uint64_t{number()};
   facts.own_permitted = flag(4) ? ~0ULL : std::uint64_t{number()};
   facts.own_bounding = flag(5) ? ~0ULL : std::uint64_t{number()};
-  facts.runtime = static_cast<ContainerRuntime>(number() % 5);
+  facts.where.runtime = static_cast<ContainerRuntime>(number() % 5);
   facts.in_initial_user_namespace = flag(6);
   facts.call_is_filtered = flag(7);
   facts.has_sudo = flag(8);
@@ -108,11 +108,10 @@ RefusalFacts facts_from(Bytes bytes) {
   facts.name = text.substr(0, third);
   facts.user = text.substr(third, third);
   facts.profile = text.substr(2 * third);
-  if (flag(16)) facts.container = text;
-  if (flag(17)) facts.pod = facts.name;
-  if (flag(18)) facts.pod_namespace = facts.user;
-  if (flag(19)) facts.unit = facts.profile;
-  if (flag(20)) facts.invocation = {"dump", facts.name, std::to_string(facts.pid)};
+  if (flag(16)) facts.where.container = text;
+  if (flag(17)) facts.where.pod = facts.name;
+  if (flag(18)) facts.where.pod_namespace = facts.user;
+  if (flag(19)) facts.where.unit = facts.profile;
   return facts;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <pyscope/capture.hpp>
+#include <pyscope/render.hpp>
 
 namespace {
 
@@ -28,7 +29,8 @@ int main(int argc, char** argv) {
   const auto snapshot = pyscope::capture(std::atoi(argv[1]), options);
   if (!snapshot) {
     const pyscope::Error& error = snapshot.error();
-    std::fprintf(stderr, "innermost_lines: %s\n  %s\n", error.message.c_str(), error.hint.c_str());
+    std::fprintf(stderr, "innermost_lines: %s\n  %s\n", error.message.c_str(),
+                 pyscope::render_hint(error).c_str());
     return pyscope::exit_status(error.kind);
   }
   for (const pyscope::Thread& thread : snapshot->threads) {

@@ -2,6 +2,7 @@
 // the signature: callers branch on the kind, people read the message and the hint.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -19,10 +20,15 @@ enum class ErrorKind {
   Malformed,      // the target's memory was read and makes no sense
 };
 
+struct CommandHint;
+
 struct Error {
   ErrorKind kind = ErrorKind::Failed;
   std::string message;  // one sentence: what was tried and what was found, outermost step first
   std::string hint;     // what to do next; empty if there is nothing to do
+  /// What to do next, where the words for it depend on how this program was started. If this is
+  /// set, `hint` is empty: render_hint() (pyscope/render.hpp) gives the text of either.
+  std::shared_ptr<const CommandHint> command_hint = nullptr;
 };
 
 template <class T>
@@ -32,6 +38,9 @@ using Result = tl::expected<T, Error>;
                                                 std::string hint = {}) {
   return tl::unexpected<Error>(Error{kind, std::move(message), std::move(hint)});
 }
+
+[[nodiscard]] Error with_command_hint(ErrorKind kind, std::string message, CommandHint hint);
+[[nodiscard]] tl::unexpected<Error> fail(ErrorKind kind, std::string message, CommandHint hint);
 
 /// Hands an error on, unchanged.
 [[nodiscard]] inline tl::unexpected<Error> fail(Error error) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "pyscope/diagnosis.hpp"
 #include "pyscope/error.hpp"
@@ -25,6 +26,17 @@ enum class Grouping : std::uint8_t {
 
 /// A line of a message that may hold text from a target, such as an error's: safe to print.
 [[nodiscard]] std::string render_line(std::string_view message);
+
+/// How the program was started, for hints that say what to type next.
+struct Invocation {
+  std::string program = "pyscope";  // the path of its executable
+  std::vector<std::string> words;   // the verb and its arguments, as typed; empty: not known
+};
+
+/// The text that says what to do next: an error's `hint`, or its `command_hint` in words. Empty if
+/// there is nothing to do. The renderers below use it without an invocation, and then name the verb
+/// dump.
+[[nodiscard]] std::string render_hint(const Error& error, const Invocation& invocation = {});
 
 struct TextOptions {
   bool color = false;

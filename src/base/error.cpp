@@ -1,6 +1,16 @@
 #include "pyscope/error.hpp"
 
+#include "pyscope/command_hint.hpp"
+
 namespace pyscope {
+
+Error with_command_hint(ErrorKind kind, std::string message, CommandHint hint) {
+  return {kind, std::move(message), {}, std::make_shared<const CommandHint>(std::move(hint))};
+}
+
+tl::unexpected<Error> fail(ErrorKind kind, std::string message, CommandHint hint) {
+  return fail(with_command_hint(kind, std::move(message), std::move(hint)));
+}
 
 std::string_view error_code(ErrorKind kind) {
   switch (kind) {

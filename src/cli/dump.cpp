@@ -265,7 +265,7 @@ int run(const DumpArguments& options, const ErrorReport& report) {
 
 }  // namespace
 
-Verb add_dump(CLI::App& app) {
+Verb add_dump(CLI::App& app, const Invocation& invocation) {
   const auto arguments = std::make_shared<DumpArguments>();
   DumpArguments& options = *arguments;
   CLI::App* dump =
@@ -314,7 +314,7 @@ Verb add_dump(CLI::App& app) {
   // For reports of failures and for tests; a recording holds parts of the target's memory.
   dump->add_option("--record", options.record)->group("")->check(some_text());
   dump->add_option("--replay", options.replay)->group("")->check(some_text());
-  const ErrorReport report(*dump, kDumpSchema, JsonStyle::Pretty);
+  const ErrorReport report(*dump, invocation, kDumpSchema, JsonStyle::Pretty);
   return {dump, report, [arguments, report] { return run(*arguments, report); }};
 }
 

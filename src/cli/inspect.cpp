@@ -159,7 +159,7 @@ int run(const InspectArguments& arguments, const ErrorReport& report) {
 
 }  // namespace
 
-Verb add_inspect(CLI::App& app) {
+Verb add_inspect(CLI::App& app, const Invocation& invocation) {
   const auto arguments = std::make_shared<InspectArguments>();
   CLI::App* inspect = app.add_subcommand("inspect", "Print the values of variables of a process");
   add_pid_argument(*inspect, arguments->pid, "The process to read");
@@ -192,7 +192,7 @@ Verb add_inspect(CLI::App& app) {
   add_value_options(*inspect, arguments->values);
   add_color_option(*inspect, arguments->color);
   add_verbose_option(*inspect, arguments->verbose);
-  const ErrorReport report(*inspect, kInspectSchema, JsonStyle::Pretty);
+  const ErrorReport report(*inspect, invocation, kInspectSchema, JsonStyle::Pretty);
   return {inspect, report, [arguments, report] { return run(*arguments, report); }};
 }
 

@@ -5,6 +5,6 @@
 
 namespace pyscope::cli {
 
-[[nodiscard]] Verb add_inspect(CLI::App& app);
+[[nodiscard]] Verb add_inspect(CLI::App& app, const Invocation& invocation);
 
 }  // namespace pyscope::cli

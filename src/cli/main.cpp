@@ -1,6 +1,7 @@
 // argv to a verb to an exit status.
 #include <fmt/core.h>
 #include <malloc.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -16,7 +17,7 @@
 #include "cli/terminal.hpp"
 #include "cli/why.hpp"
 #include "pyscope/error.hpp"
-#include "pyscope/invocation.hpp"
+#include "pyscope/render.hpp"
 
 namespace {
 
@@ -58,6 +59,15 @@ int explain_usage(const std::string& first_word, const std::string& message) {
   return exit_status(ErrorKind::Usage);
 }
 
+pyscope::Invocation invocation_of(int argc, char** argv) {
+  pyscope::Invocation invocation;
+  std::array<char, PATH_MAX> path;
+  const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (n > 0) invocation.program.assign(path.data(), static_cast<std::size_t>(n));
+  invocation.words.assign(argv + std::min(argc, 1), argv + argc);
+  return invocation;
+}
+
 int run(int argc, char** argv) {
   CLI::App app{kDescription, "pyscope"};
   app.footer(kFooter);
@@ -66,13 +76,14 @@ int run(int argc, char** argv) {
   app.get_formatter()->column_width(34);
 
   using namespace pyscope::cli;
-  const std::array verbs = {add_dump(app), add_inspect(app), add_why(app), add_ps(app)};
+  const pyscope::Invocation invocation = invocation_of(argc, argv);
+  const std::array verbs = {add_dump(app, invocation), add_inspect(app, invocation),
+                            add_why(app, invocation), add_ps(app, invocation)};
   const auto typed = [&] {
     return std::find_if(verbs.begin(), verbs.end(),
                         [](const Verb& verb) { return verb.command->parsed(); });
   };
   try {
-    pyscope::set_invocation({argv + std::min(argc, 1), argv + argc});
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help and --version

@@ -29,8 +29,11 @@ int run(const PsArguments& arguments, const ErrorReport& report) {
   filter.secret_names = arguments.values.secret_names;
   if (arguments.verbose) filter.log = print_step;
   enter_sandbox(Sandbox::Reading, filter.log);
-  const auto processes = list_python_processes(filter);
+  auto processes = list_python_processes(filter);
   if (!processes) return report(0, processes.error());
+  for (PythonProcess& process : *processes) {
+    if (process.refusal) process.refusal = report.in_words(*std::move(process.refusal));
+  }
   std::string out;
   if (arguments.json) {
     for (const PythonProcess& process : *processes)
@@ -47,7 +50,7 @@ int run(const PsArguments& arguments, const ErrorReport& report) {
 
 }  // namespace
 
-Verb add_ps(CLI::App& app) {
+Verb add_ps(CLI::App& app, const Invocation& invocation) {
   const auto arguments = std::make_shared<PsArguments>();
   CLI::App* ps = app.add_subcommand("ps", "List the Python processes, and which can be read");
   ps->add_flag("--json", arguments->json, "Print JSON: an object a line for each process");
@@ -55,7 +58,7 @@ Verb add_ps(CLI::App& app) {
   add_secret_options(*ps, arguments->values);
   add_color_option(*ps, arguments->color);
   add_verbose_option(*ps, arguments->verbose);
-  const ErrorReport report(*ps, kPsSchema, JsonStyle::Compact);
+  const ErrorReport report(*ps, invocation, kPsSchema, JsonStyle::Compact);
   return {ps, report, [arguments, report] { return run(*arguments, report); }};
 }
 

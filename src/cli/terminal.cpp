@@ -179,7 +179,8 @@ void InterruptCatcher::sleep(std::chrono::microseconds time) const {
 
 void print_error(const Error& error) {
   print_step(error.message);
-  if (!error.hint.empty()) print_message(fmt::format("         {}\n", render_line(error.hint)));
+  const std::string hint = render_hint(error);
+  if (!hint.empty()) print_message(fmt::format("         {}\n", render_line(hint)));
 }
 
 void print_step(const std::string& step) {

@@ -6,7 +6,14 @@
 
 namespace pyscope::cli {
 
-int ErrorReport::operator()(pid_t pid, const Error& error, JsonStyle style) const {
+Error ErrorReport::in_words(Error error) const {
+  error.hint = render_hint(error, invocation_);
+  error.command_hint = nullptr;
+  return error;
+}
+
+int ErrorReport::operator()(pid_t pid, const Error& cause, JsonStyle style) const {
+  const Error error = in_words(cause);
   print_error(error);
   // Not by a variable that --json sets: where an option before it is wrong, it isn't set yet.
   const bool json = verb_.get_option("--json")->count() > 0;

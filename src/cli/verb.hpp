@@ -16,9 +16,11 @@ namespace pyscope::cli {
 /// Tells of errors on stderr, and on stdout too where the command line has --json.
 class ErrorReport {
  public:
-  /// `schema` is that of the verb's documents; `style` is theirs where nothing else is said.
-  ErrorReport(const CLI::App& verb, std::string_view schema, JsonStyle style)
-      : verb_(verb), schema_(schema), style_(style) {}
+  /// `invocation` outlives this. `schema` is that of the verb's documents; `style` is their style
+  /// where nothing else is said.
+  ErrorReport(const CLI::App& verb, const Invocation& invocation, std::string_view schema,
+              JsonStyle style)
+      : verb_(verb), invocation_(invocation), schema_(schema), style_(style) {}
 
   /// Returns the exit status.
   [[nodiscard]] int operator()(pid_t pid, const Error& error) const {
@@ -27,9 +29,12 @@ class ErrorReport {
   [[nodiscard]] int operator()(pid_t pid, const Error& error, JsonStyle style) const;
   /// The command line can't be understood.
   [[nodiscard]] int usage(const std::string& message) const;
+  /// The error with its hint in words that fit this command line.
+  [[nodiscard]] Error in_words(Error error) const;
 
  private:
   const CLI::App& verb_;
+  const Invocation& invocation_;
   std::string_view schema_;
   JsonStyle style_;
 };

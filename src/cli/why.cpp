@@ -96,7 +96,7 @@ int run(const WhyArguments& arguments, const ErrorReport& report) {
 
 }  // namespace
 
-Verb add_why(CLI::App& app) {
+Verb add_why(CLI::App& app, const Invocation& invocation) {
   const auto arguments = std::make_shared<WhyArguments>();
   CLI::App* why =
       app.add_subcommand("why", "Say what each thread of a process is doing, and why it is stuck");
@@ -118,7 +118,7 @@ Verb add_why(CLI::App& app) {
   add_value_options(*why, arguments->values);
   add_color_option(*why, arguments->color);
   add_verbose_option(*why, arguments->verbose);
-  const ErrorReport report(*why, kWhySchema, JsonStyle::Pretty);
+  const ErrorReport report(*why, invocation, kWhySchema, JsonStyle::Pretty);
   return {why, report, [arguments, report] { return run(*arguments, report); }};
 }
 

@@ -57,7 +57,7 @@ void write_error(JsonWriter& json, const Error& error) {
   json.object_field("error", [&] {
     json.word_field("code", error_code(error.kind));
     json.text_field("message", error.message);
-    json.text_unless_empty("hint", error.hint);
+    json.text_unless_empty("hint", render_hint(error));
   });
 }
 

@@ -119,8 +119,9 @@ void append_refusals(std::string& out, std::span<const PythonProcess> processes,
     if (told++ == 0) out += '\n';
     painter.append(out, Style::Error, escape(process.refusal->message));
     out += '\n';
-    if (!process.refusal->hint.empty() && process.refusal->hint != hint) {
-      hint = process.refusal->hint;
+    std::string next = render_hint(*process.refusal);
+    if (!next.empty() && next != hint) {
+      hint = std::move(next);
       out += "  ";
       painter.append(out, Style::Note, escape(hint));
       out += '\n';

@@ -11,6 +11,7 @@
 
 #include "memory/page_cache.hpp"
 #include "passes/locks.hpp"
+#include "pyscope/command_hint.hpp"
 #include "python/reader.hpp"
 
 namespace pyscope {
@@ -331,7 +332,7 @@ Result<void> select_threads(Draft& draft) {
   if (!unknown.empty()) {
     return fail(ErrorKind::Usage,
                 fmt::format("process {} has no Python thread {}", draft.facts.pid, unknown),
-                fmt::format("list its threads: pyscope dump {} --frames 1", draft.facts.pid));
+                CommandHint{.action = CommandHint::Action::ListThreads, .pid = draft.facts.pid});
   }
   const auto is_wanted = [&](const Thread& thread) {
     return std::any_of(names.begin(), names.end(),

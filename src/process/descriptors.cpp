@@ -14,6 +14,7 @@
 
 #include "process/file_locks.hpp"
 #include "process/other_processes.hpp"
+#include "process/proc_file.hpp"
 #include "process/sockets.hpp"
 #include "process/unix_peers.hpp"
 #include "process/words.hpp"
@@ -372,15 +373,9 @@ std::string Descriptors::lock_holder(int fd) const {
               &info) != 0) {
     return {};
   }
-  const UniqueFd locks{::open("/proc/locks", O_RDONLY | O_CLOEXEC)};
-  std::string text;
-  std::array<char, 16384> buffer;
-  while (locks && text.size() < kMostLocks) {
-    const ssize_t n = ::read(locks.get(), buffer.data(), buffer.size());
-    if (n <= 0) break;
-    text.append(buffer.data(), static_cast<std::size_t>(n));
-  }
-  const auto holder = find_lock_holder(text, process_.pid(), info.stx_ino);
+  const auto locks = read_file_start(AT_FDCWD, "/proc/locks", kMostLocks);
+  if (!locks) return {};
+  const auto holder = find_lock_holder(*locks, process_.pid(), info.stx_ino);
   if (!holder) return {};
   return *holder == process_.pid() ? "this process itself" : name_process(*holder);
 }

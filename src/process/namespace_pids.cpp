@@ -2,30 +2,18 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <utility>
 
-#include "base/unique_fd.hpp"
 #include "process/cgroup.hpp"
 #include "process/facts.hpp"
 #include "process/other_processes.hpp"
+#include "process/proc_file.hpp"
 #include "process/words.hpp"
-#include "pyscope/invocation.hpp"
+#include "pyscope/command_hint.hpp"
 
 namespace pyscope {
-namespace {
-
-std::string read_start(const std::string& path) {
-  const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  std::array<char, 4096> buffer;
-  const ssize_t n = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : -1;
-  return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string{};
-}
-
-}  // namespace
-
 std::string name_container(const std::string& container) {
   // A container's id has so many hexadecimal digits.
   constexpr std::size_t kIdDigits = 64;
@@ -44,11 +32,12 @@ bool has_inner_pid(std::string_view status, pid_t inner) {
 std::vector<InnerProcess> find_inner_pid(pid_t inner) {
   std::vector<InnerProcess> found;
   for (const pid_t pid : list_pids()) {
-    const std::string status = read_start(fmt::format("/proc/{}/status", pid));
-    if (!has_inner_pid(status, inner)) continue;
-    const auto stat = parse_stat(read_start(fmt::format("/proc/{}/stat", pid)));
-    found.push_back({pid, stat ? stat->comm : "?",
-                     parse_cgroup(read_start(fmt::format("/proc/{}/cgroup", pid))).container});
+    const SmallFile status(AT_FDCWD, fmt::format("/proc/{}/status", pid).c_str());
+    if (!has_inner_pid(status.text(), inner)) continue;
+    const SmallFile stat_text(AT_FDCWD, fmt::format("/proc/{}/stat", pid).c_str());
+    const auto stat = parse_stat(stat_text.text());
+    const SmallFile cgroup(AT_FDCWD, fmt::format("/proc/{}/cgroup", pid).c_str());
+    found.push_back({pid, stat ? stat->comm : "?", parse_cgroup(cgroup.text()).container});
   }
   std::sort(found.begin(), found.end(),
             [](const InnerProcess& a, const InnerProcess& b) { return a.pid < b.pid; });
@@ -70,11 +59,13 @@ Error with_inner_processes(Error error, pid_t pid, const std::vector<InnerProces
   if (found.size() > kMostNamed) {
     error.message += fmt::format(", and {} more", found.size() - kMostNamed);
   }
-  error.hint = found.size() == 1
-                   ? "pyscope " + shell_command(invocation_for(invocation(), pid, found[0].pid))
-                   : "take the PID that it has here, which the first column of this has (INSIDE "
-                     "is the other one): pyscope ps";
-  return error;
+  return with_command_hint(
+      error.kind, std::move(error.message),
+      found.size() == 1
+          ? CommandHint{.action = CommandHint::Action::UsePidHere,
+                        .pid = found[0].pid,
+                        .named_pid = pid}
+          : CommandHint{.action = CommandHint::Action::ListPidsHere, .named_pid = pid});
 }
 
 }  // namespace pyscope

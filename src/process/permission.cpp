@@ -15,9 +15,9 @@
 #include <cstdlib>
 
 #include "process/cgroup.hpp"
+#include "process/proc_file.hpp"
 #include "process/user_names.hpp"
 #include "process/words.hpp"
-#include "pyscope/invocation.hpp"
 
 namespace pyscope {
 namespace {
@@ -82,25 +82,11 @@ std::string name_capabilities(std::uint64_t set) {
   return names;
 }
 
-std::string read_small_file(const char* path) {
-  const UniqueFd fd{::open(path, O_RDONLY | O_CLOEXEC)};
-  std::array<char, 8192> text;
-  const ssize_t n = fd ? ::read(fd.get(), text.data(), text.size()) : -1;
-  return n > 0 ? std::string(text.data(), static_cast<std::size_t>(n)) : std::string{};
-}
+constexpr std::size_t kMostBytes = std::size_t{1} << 20U;  // of one file
 
-/// Reads a file that may be long, up to a bound.
-std::string read_long_file(const char* path) {
-  constexpr std::size_t kMost = std::size_t{1} << 20U;
-  const UniqueFd fd{::open(path, O_RDONLY | O_CLOEXEC)};
-  std::string text;
-  std::array<char, 8192> part;
-  while (fd && text.size() < kMost) {
-    const ssize_t n = ::read(fd.get(), part.data(), part.size());
-    if (n <= 0) break;
-    text.append(part.data(), static_cast<std::size_t>(n));
-  }
-  return text;
+/// As much of the file as can be read; empty if that is nothing.
+std::string read_text(const std::string& path) {
+  return read_file_start(AT_FDCWD, path.c_str(), kMostBytes).value_or("");
 }
 
 std::string first_line(std::string text) {
@@ -159,30 +145,32 @@ std::string container_by_host(std::string_view host) {
   return is_id ? std::string(host) : std::string();
 }
 
-void look_at_surroundings(RefusalFacts& facts) {
+Containment find_containment() {
+  Containment found;
   utsname host{};
   if (::uname(&host) != 0) host.nodename[0] = '\0';
-  const std::string cgroup = read_long_file("/proc/self/cgroup");
+  const std::string cgroup = read_text("/proc/self/cgroup");
   const Confinement confinement = parse_cgroup(cgroup);
-  facts.container = confinement.container;
-  facts.unit = confinement.unit;
+  found.container = confinement.container;
+  found.unit = confinement.unit;
   if (std::getenv("KUBERNETES_SERVICE_HOST") != nullptr ||
       cgroup.find("kubepods") != std::string::npos) {
-    facts.runtime = ContainerRuntime::Kubernetes;
-    facts.pod = host.nodename;  // Kubernetes gives a pod's name to its host
-    facts.pod_namespace =
-        first_line(read_small_file("/var/run/secrets/kubernetes.io/serviceaccount/namespace"));
+    found.runtime = ContainerRuntime::Kubernetes;
+    found.pod = host.nodename;  // Kubernetes gives a pod's name to its host
+    found.pod_namespace =
+        first_line(read_text("/var/run/secrets/kubernetes.io/serviceaccount/namespace"));
   } else if (::access("/run/.containerenv", F_OK) == 0 ||
              cgroup.find("libpod-") != std::string::npos) {
-    facts.runtime = ContainerRuntime::Podman;
+    found.runtime = ContainerRuntime::Podman;
   } else if (::access("/.dockerenv", F_OK) == 0 || cgroup.find("docker") != std::string::npos) {
-    facts.runtime = ContainerRuntime::Docker;
-    if (facts.container.empty())
-      facts.container = container_in_mounts(read_long_file("/proc/self/mountinfo"));
-    if (facts.container.empty()) facts.container = container_by_host(host.nodename);
-  } else if (!facts.container.empty()) {
-    facts.runtime = ContainerRuntime::Unknown;
+    found.runtime = ContainerRuntime::Docker;
+    if (found.container.empty())
+      found.container = container_in_mounts(read_text("/proc/self/mountinfo"));
+    if (found.container.empty()) found.container = container_by_host(host.nodename);
+  } else if (!found.container.empty()) {
+    found.runtime = ContainerRuntime::Unknown;
   }
+  return found;
 }
 
 bool descends_from(const Process& process, pid_t ancestor) {
@@ -191,7 +179,7 @@ bool descends_from(const Process& process, pid_t ancestor) {
   constexpr int kMostGenerations = 4096;
   for (int i = 0; i < kMostGenerations && parsed && parsed->parent > 0; ++i) {
     if (parsed->parent == ancestor) return true;
-    parsed = parse_stat(read_small_file(fmt::format("/proc/{}/stat", parsed->parent).c_str()));
+    parsed = parse_stat(read_text(fmt::format("/proc/{}/stat", parsed->parent)));
   }
   return false;
 }
@@ -208,7 +196,7 @@ bool own_memory_is_refused() {
 RefusalFacts gather_own_facts() {
   RefusalFacts facts;
   const UserNames users;
-  const std::string status = read_small_file("/proc/self/status");
+  const std::string status = read_text("/proc/self/status");
   const auto uids = parse_ids(status, "Uid");
   const auto gids = parse_ids(status, "Gid");
   facts.own_uids = uids.value_or(Ids{::getuid(), ::geteuid(), ::geteuid()});
@@ -217,7 +205,7 @@ RefusalFacts gather_own_facts() {
   facts.own_effective = parse_capabilities(status, "CapEff");
   facts.own_permitted = parse_capabilities(status, "CapPrm");
   facts.own_bounding = parse_capabilities(status, "CapBnd");
-  const std::string map = read_small_file("/proc/self/uid_map");
+  const std::string map = read_text("/proc/self/uid_map");
   std::string_view map_text = map;
   map_text = map_text.substr(0, map_text.find('\n'));
   // In the initial namespace every number maps to itself. A kernel without user namespaces has no
@@ -226,20 +214,16 @@ RefusalFacts gather_own_facts() {
       map.empty() || (next_word(map_text) == "0" && next_word(map_text) == "0" &&
                       next_word(map_text) == "4294967295");
   facts.call_is_filtered = own_memory_is_refused();
-  facts.profile = first_line(read_small_file("/proc/self/attr/current"));
+  facts.profile = first_line(read_text("/proc/self/attr/current"));
   if (facts.profile.starts_with("unconfined")) facts.profile.clear();
   facts.has_sudo = is_on_path("sudo");
   // This process may have set the flag for itself, so its parent's flag is read.
-  const std::string parent = read_small_file(fmt::format("/proc/{}/status", ::getppid()).c_str());
+  const std::string parent = read_text(fmt::format("/proc/{}/status", ::getppid()));
   const auto flag = status_words(parent, "NoNewPrivs");
   facts.no_new_privileges = !flag.empty() && flag[0] == "1";
-  std::array<char, PATH_MAX> path;
-  const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size());
-  if (n > 0) facts.program = std::string(path.data(), static_cast<std::size_t>(n));
-  facts.invocation = invocation();
-  const std::string scope = first_line(read_small_file("/proc/sys/kernel/yama/ptrace_scope"));
+  const std::string scope = first_line(read_text("/proc/sys/kernel/yama/ptrace_scope"));
   facts.ptrace_scope = to_number<int>(scope);
-  look_at_surroundings(facts);
+  facts.where = find_containment();
   return facts;
 }
 
@@ -272,8 +256,7 @@ class Explanation {
   [[nodiscard]] Error explain() const {
     if (facts_.ptrace_scope == 3) {
       return error("kernel.yama.ptrace_scope is 3, which forbids it to everybody",
-                   "only a reboot lifts it: set kernel.yama.ptrace_scope to 1 in /etc/sysctl.d/ "
-                   "before");
+                   hint(Action::LowerPtraceScope));
     }
     // Rights that are gained in a namespace don't count outside of it.
     if (facts_.same_user_namespace == false && !facts_.in_initial_user_namespace)
@@ -285,43 +268,47 @@ class Explanation {
     if (facts_.own_uids.effective == 0) {
       return error(
           "root here lacks CAP_SYS_PTRACE" + (rule.empty() ? std::string() : ", and " + rule),
-          how_to_get_capability());
+          hint(Action::GetCapability));
     }
-    if (!ownership.empty()) return error(ownership, with_more_rights() + own_consent());
-    if (facts_.same_user_namespace == false) {
-      return error("it lives in a user namespace that isn't yours", with_more_rights());
+    CommandHint more_rights = with_more_rights();
+    if (!ownership.empty()) {
+      if (only_dumpable_refuses()) more_rights.consent = OwnConsent::Dumpable;
+      return error(ownership, std::move(more_rights));
     }
+    if (facts_.same_user_namespace == false)
+      return error("it lives in a user namespace that isn't yours", std::move(more_rights));
     if (!rule.empty()) {
-      return error(rule, with_more_rights() +
-                             (facts_.ptrace_scope == 1
-                                  ? "; or in the program: prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)"
-                                  : ""));
+      if (facts_.ptrace_scope == 1) more_rights.consent = OwnConsent::Tracer;
+      return error(rule, std::move(more_rights));
     }
     return by_module();
   }
 
   [[nodiscard]] Error hidden(std::string_view option, std::string_view group) const {
-    Error hidden{ErrorKind::NotPermitted,
-                 fmt::format("process {} exists, but /proc hides it: it is mounted with {}",
-                             facts_.pid, option.empty() ? "hidepid" : option),
-                 with_more_rights()};
-    if (!group.empty() && group != "0")
-      hidden.hint += fmt::format(", or be in group {}, which sees all (gid={})", group, group);
-    return hidden;
+    CommandHint more_rights = with_more_rights();
+    if (group != "0") more_rights.group = group;
+    return with_command_hint(
+        ErrorKind::NotPermitted,
+        fmt::format("process {} exists, but /proc hides it: it is mounted with {}", facts_.pid,
+                    option.empty() ? "hidepid" : option),
+        std::move(more_rights));
   }
 
  private:
-  [[nodiscard]] Error error(const std::string& rule, std::string hint) const {
-    return {ErrorKind::NotPermitted,
-            fmt::format("not permitted to read process {} ({}): {}", facts_.pid, facts_.name, rule),
-            std::move(hint)};
+  using Action = CommandHint::Action;
+
+  [[nodiscard]] Error error(const std::string& rule, CommandHint hint) const {
+    return with_command_hint(
+        ErrorKind::NotPermitted,
+        fmt::format("not permitted to read process {} ({}): {}", facts_.pid, facts_.name, rule),
+        std::move(hint));
   }
 
-  [[nodiscard]] std::string command() const {
-    std::vector<std::string> words{facts_.program};
-    const auto rest = invocation_for(facts_.invocation, facts_.pid, facts_.pid);
-    words.insert(words.end(), rest.begin(), rest.end());
-    return shell_command(words);
+  [[nodiscard]] CommandHint hint(Action action) const {
+    CommandHint hint{.action = action, .pid = facts_.pid, .where = facts_.where};
+    // A login session is a unit as well, but nobody sets capabilities for a session.
+    if (!is_service()) hint.where.unit.clear();
+    return hint;
   }
 
   /// The conditions for callers without privileges: the ids, "dumpable", and the capabilities.
@@ -371,119 +358,62 @@ class Explanation {
     return {};
   }
 
-  /// What the target's program can do itself if it isn't dumpable.
-  [[nodiscard]] std::string own_consent() const {
-    const bool only_dumpable = same(facts_.uids, facts_.own_uids.effective) &&
-                               same(facts_.gids, facts_.own_gids.effective) &&
-                               (facts_.capabilities & ~facts_.own_permitted) == 0 &&
-                               facts_.dumpable == false;
-    return only_dumpable ? "; or in the program: prctl(PR_SET_DUMPABLE, 1)" : "";
+  /// Whether the caller could read the process, had its program not made itself undumpable.
+  [[nodiscard]] bool only_dumpable_refuses() const {
+    return same(facts_.uids, facts_.own_uids.effective) &&
+           same(facts_.gids, facts_.own_gids.effective) &&
+           (facts_.capabilities & ~facts_.own_permitted) == 0 && facts_.dumpable == false;
   }
 
-  [[nodiscard]] std::string container_name() const {
-    return facts_.container.empty() ? "CONTAINER" : shell_quote(facts_.container);
-  }
-
-  /// The command for a user who isn't root.
-  [[nodiscard]] std::string with_more_rights() const {
+  /// What helps a user who isn't root.
+  [[nodiscard]] CommandHint with_more_rights() const {
     const bool root_would_do = has_capability(facts_.own_bounding, kCapSysPtrace);
-    if (facts_.own_uids.effective == 0 || !root_would_do) return how_to_get_capability();
-    if (!facts_.no_new_privileges && facts_.has_sudo) return "sudo " + command();
-    switch (facts_.runtime) {
+    if (facts_.own_uids.effective == 0 || !root_would_do) return hint(Action::GetCapability);
+    if (!facts_.no_new_privileges && facts_.has_sudo) return hint(Action::UseSudo);
+    switch (facts_.where.runtime) {
       case ContainerRuntime::Docker:
       case ContainerRuntime::Podman:
-        return fmt::format("on the host: {} exec -u 0 {} {}", tool(), container_name(), command());
-      case ContainerRuntime::Kubernetes:
-        return how_to_get_capability();
       case ContainerRuntime::Unknown:
-        return "as the container's root: " + command();
+        return hint(Action::UseContainerRoot);
+      case ContainerRuntime::Kubernetes:
+        return hint(Action::GetCapability);
       case ContainerRuntime::None:
         break;
     }
-    if (!facts_.no_new_privileges) return "su -c " + shell_quote(command());
-    if (is_service()) return how_to_get_capability();
-    return "as root, in another session (this one can gain no rights): " + command();
-  }
-
-  [[nodiscard]] const char* tool() const {
-    return facts_.runtime == ContainerRuntime::Podman ? "podman" : "docker";
+    if (!facts_.no_new_privileges) return hint(Action::UseSu);
+    return hint(is_service() ? Action::GetCapability : Action::UseOtherSession);
   }
 
   [[nodiscard]] bool is_service() const {
-    // Sessions are units as well, but nobody sets capabilities for a session.
-    return facts_.unit.ends_with(".service") && !facts_.unit.starts_with("user@");
-  }
-
-  [[nodiscard]] std::string how_to_get_capability() const {
-    switch (facts_.runtime) {
-      case ContainerRuntime::Docker:
-      case ContainerRuntime::Podman:
-        return fmt::format(
-            "on the host: {0} exec --privileged -u 0 {1} {2}; or start the container with "
-            "{0} run --cap-add SYS_PTRACE",
-            tool(), container_name(), command());
-      case ContainerRuntime::Kubernetes:
-        return fmt::format(
-            "kubectl debug -it{} {} --image=IMAGE_WITH_PYSCOPE --target=CONTAINER "
-            "--profile=sysadmin; or in the pod's manifest: securityContext: {{capabilities: "
-            "{{add: [SYS_PTRACE]}}}}",
-            facts_.pod_namespace.empty() ? "" : " -n " + shell_quote(facts_.pod_namespace),
-            facts_.pod.empty() ? "POD" : shell_quote(facts_.pod));
-      case ContainerRuntime::Unknown:
-        return fmt::format("give the container {} CAP_SYS_PTRACE, or run pyscope on the host",
-                           container_name());
-      case ContainerRuntime::None:
-        break;
-    }
-    if (is_service()) {
-      return fmt::format(
-          "in the unit {0} (systemctl edit {1}): [Service] AmbientCapabilities=CAP_SYS_PTRACE, "
-          "and if it has CapabilityBoundingSet=, add it there",
-          facts_.unit, shell_quote(facts_.unit));
-    }
-    return "from a root shell that has it (capsh --print shows what a shell has): " + command();
+    return facts_.where.unit.ends_with(".service") && !facts_.where.unit.starts_with("user@");
   }
 
   [[nodiscard]] Error outside_namespace() const {
-    return error(
-        has_capability(facts_.own_effective, kCapSysPtrace)
-            ? "CAP_SYS_PTRACE is held in this user namespace only, and the process lives "
-              "in another "
-              "one"
-            : "it lives in another user namespace, where you have no rights",
-        "run pyscope outside of this user namespace; the PID that the process has there is shown "
-        "by: pyscope ps");
+    return error(has_capability(facts_.own_effective, kCapSysPtrace)
+                     ? "CAP_SYS_PTRACE is held in this user namespace only, and the process lives "
+                       "in another one"
+                     : "it lives in another user namespace, where you have no rights",
+                 hint(Action::LeaveUserNamespace));
   }
 
   /// The error if none of the rules that can be checked refused: a security module may have.
   [[nodiscard]] Error by_module() const {
-    const bool docker =
-        facts_.runtime == ContainerRuntime::Docker || facts_.runtime == ContainerRuntime::Podman;
     if (facts_.step == RefusedStep::Reading && facts_.call_is_filtered) {
       return error(
           "a seccomp filter refuses process_vm_readv here, and /proc/PID/mem is refused as well",
-          docker ? fmt::format("start the container with {} run --cap-add SYS_PTRACE "
-                               "--security-opt seccomp=unconfined, or run pyscope on the host",
-                               tool())
-                 : "run pyscope outside of what set the filter (a container, or "
-                   "SystemCallFilter= of a systemd unit)");
+          hint(Action::LeaveFilter));
     }
     if (!facts_.profile.empty()) {
       return error(
           fmt::format("all else permits it, so a security module refuses: this program runs under "
                       "the profile \"{}\"",
                       facts_.profile),
-          docker ? fmt::format("start the container with {} run --security-opt "
-                               "apparmor=unconfined, or run pyscope on the host",
-                               tool())
-                 : "the kernel's log names the rule: journalctl -k --grep 'apparmor|avc'");
+          hint(Action::LeaveProfile));
     }
     return error(
         "all rules that can be seen permit it, so a security module refuses (AppArmor, "
         "SELinux, Landlock)",
-        facts_.own_uids.effective == 0
-            ? "the kernel's log may name the rule: journalctl -k --grep 'apparmor|avc'"
-            : with_more_rights());
+        facts_.own_uids.effective == 0 ? hint(Action::ReadKernelLog) : with_more_rights());
   }
 
   const RefusalFacts& facts_;
@@ -545,7 +475,7 @@ RefusalFacts gather_refusal_facts(const Process& process, RefusedStep step) {
   // The link ns/user may not be readable either. uid_map is shown as seen from our own namespace:
   // only a process in the same namespace is likely to show the same map as ours.
   const auto map = process.read_file("uid_map");
-  const std::string own_map = read_small_file("/proc/self/uid_map");
+  const std::string own_map = read_text("/proc/self/uid_map");
   if (map && !own_map.empty()) facts.same_user_namespace = *map == own_map;
   facts.descends_from_us = descends_from(process, ::getpid());
   return facts;
@@ -561,7 +491,7 @@ Error explain_hidden(const RefusalFacts& facts, std::string_view mounts) {
 }
 
 Error explain_hidden(pid_t pid) {
-  return explain_hidden(own_facts(pid), read_long_file("/proc/self/mountinfo"));
+  return explain_hidden(own_facts(pid), read_text("/proc/self/mountinfo"));
 }
 
 }  // namespace pyscope

@@ -7,9 +7,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "process/process.hpp"
+#include "pyscope/command_hint.hpp"
 #include "pyscope/error.hpp"
 
 namespace pyscope {
@@ -26,9 +26,6 @@ struct Ids {
   std::uint32_t saved = 0;
   friend bool operator==(const Ids&, const Ids&) = default;
 };
-
-/// The runtime of the container that we are in.
-enum class ContainerRuntime : std::uint8_t { None, Docker, Podman, Kubernetes, Unknown };
 
 /// The facts that can be found out about a refusal. An optional fact that is empty isn't known.
 struct RefusalFacts {
@@ -48,16 +45,10 @@ struct RefusalFacts {
   std::uint64_t own_permitted = 0;
   std::uint64_t own_bounding = 0;  // what a setuid program such as sudo can gain at most
   std::string own_user;
-  std::string profile;                  // of AppArmor or SELinux; empty: none is named
-  std::string program = "pyscope";      // our executable
-  std::vector<std::string> invocation;  // verb and arguments as typed; empty: not known
+  std::string profile;  // of AppArmor or SELinux; empty: none is named
 
   // Where this program runs.
-  std::string container;      // its id; empty: not known
-  std::string pod;            // of Kubernetes
-  std::string pod_namespace;  // likewise
-  std::string unit;           // the service of systemd
-  ContainerRuntime runtime = ContainerRuntime::None;
+  Containment where;
   bool in_initial_user_namespace = true;
   bool call_is_filtered = false;  // process_vm_readv fails even for our own memory: seccomp
   bool has_sudo = false;
@@ -73,7 +64,7 @@ struct RefusalFacts {
 [[nodiscard]] RefusalFacts gather_refusal_facts(const Process& process, RefusedStep step);
 
 /// The first of the kernel's rules that refuses by these facts, in the order in which the kernel
-/// checks them, with the command that would work.
+/// checks them, with what would help as a command hint.
 [[nodiscard]] Error explain_refusal(const RefusalFacts& facts);
 
 [[nodiscard]] inline Error explain_refusal(const Process& process, RefusedStep step) {

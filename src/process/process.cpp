@@ -21,68 +21,14 @@
 #include <thread>
 
 #include "process/permission.hpp"
+#include "process/proc_file.hpp"
 #include "process/rooted_open.hpp"
-#include "pyscope/invocation.hpp"
+#include "pyscope/command_hint.hpp"
 
 namespace pyscope {
 namespace {
 
 constexpr std::uint64_t kKernelThreadFlag = 0x00200000;  // PF_KTHREAD in field 9 of /proc/PID/stat
-
-Error error_from_errno(const std::string& what, int error) {
-  ErrorKind kind = ErrorKind::Failed;
-  if (error == ESRCH || error == ENOENT) kind = ErrorKind::NoSuchProcess;
-  if (error == EPERM || error == EACCES) kind = ErrorKind::NotPermitted;
-  return {kind, fmt::format("{}: {}", what, std::strerror(error)), ""};
-}
-
-Result<std::string> read_all(int fd, const std::string& what, std::size_t limit) {
-  std::string content;
-  std::array<char, 16384> buffer;
-  for (;;) {
-    const ssize_t n = ::read(fd, buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(error_from_errno("reading " + what, errno));
-    if (n == 0) return content;
-    content.append(buffer.data(), static_cast<std::size_t>(n));
-    if (content.size() > limit) {
-      return fail(ErrorKind::Failed, fmt::format("{} is larger than {} bytes", what, limit));
-    }
-  }
-}
-
-Result<std::string> read_at(int directory, const char* name, std::size_t limit) {
-  const UniqueFd fd{::openat(directory, name, O_RDONLY | O_CLOEXEC)};
-  if (!fd) return fail(error_from_errno(fmt::format("opening {}", name), errno));
-  return read_all(fd.get(), name, limit);
-}
-
-/// A file of /proc that the kernel gives in one read, and that is never as large as this buffer.
-class SmallFile {
- public:
-  SmallFile(int directory, const char* name) {
-    const UniqueFd fd{::openat(directory, name, O_RDONLY | O_CLOEXEC)};
-    error_ = errno;
-    if (!fd) return;
-    do {
-      size_ = ::read(fd.get(), buffer_.data(), buffer_.size());
-    } while (size_ < 0 && errno == EINTR);
-    error_ = errno;
-    // A file that fills the buffer may go on, and so isn't whole.
-    if (size_ == static_cast<ssize_t>(buffer_.size())) size_ = -1;
-  }
-  [[nodiscard]] explicit operator bool() const { return size_ > 0; }
-  [[nodiscard]] std::string_view text() const {
-    return {buffer_.data(), static_cast<std::size_t>(std::max<ssize_t>(size_, 0))};
-  }
-  /// Nothing was read because it isn't permitted.
-  [[nodiscard]] bool denied() const { return size_ < 0 && (error_ == EPERM || error_ == EACCES); }
-
- private:
-  std::array<char, 8192> buffer_;
-  ssize_t size_ = -1;
-  int error_ = 0;
-};
 
 /// Replaces the number of restart_syscall by that of the original call, if the thread's file
 /// `wchan` (a path below `directory`) tells which call that is.
@@ -91,14 +37,8 @@ void find_restarted_call(int directory, const char* wchan, SystemCall& call) {
 }
 
 Error no_such_process(pid_t pid) {
-  return {ErrorKind::NoSuchProcess, fmt::format("there is no process {}", pid),
-          "list the Python processes: pyscope ps"};
-}
-
-/// The verb that was asked for, if it takes --thread.
-std::string_view verb_for_threads() {
-  const auto& words = invocation();
-  return !words.empty() && words.front() == "why" ? "why" : "dump";
+  return with_command_hint(ErrorKind::NoSuchProcess, fmt::format("there is no process {}", pid),
+                           {.action = CommandHint::Action::ListProcesses});
 }
 
 std::chrono::system_clock::time_point wall_clock_of_ticks(std::uint64_t ticks_since_boot) {
@@ -171,9 +111,11 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
 
   const auto tgid = status_words(status.text(), "Tgid");
   if (!tgid.empty() && to_pid(tgid[0]) != pid) {
-    return fail(ErrorKind::NoSuchProcess,
-                fmt::format("{} is a thread of process {}, not a process", pid, tgid[0]),
-                fmt::format("pyscope {} {} --thread {}", verb_for_threads(), tgid[0], pid));
+    return fail(
+        ErrorKind::NoSuchProcess,
+        fmt::format("{} is a thread of process {}, not a process", pid, tgid[0]),
+        CommandHint{
+            .action = CommandHint::Action::ShowThread, .pid = to_pid(tgid[0]), .thread = pid});
   }
   if (stat->state == 'Z' || stat->state == 'X') {
     return fail(
@@ -181,7 +123,7 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
         fmt::format("process {} ({}) has ended: it is a zombie that its parent, process {}, "
                     "has not waited for",
                     pid, stat->comm, stat->parent),
-        fmt::format("look at the parent: pyscope dump {}", stat->parent));
+        CommandHint{.action = CommandHint::Action::ShowParent, .pid = stat->parent});
   }
   if ((stat->flags & kKernelThreadFlag) != 0) {
     return fail(ErrorKind::Unsupported,
@@ -212,7 +154,7 @@ bool Process::replaced_program() const {
 }
 
 Result<std::string> Process::read_file(const char* name, std::size_t limit) const {
-  return read_at(directory_.get(), name, limit);
+  return read_whole_file(directory_.get(), name, limit);
 }
 
 Result<std::string> Process::read_link(const char* name) const {

@@ -20,12 +20,12 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <new>
-#include <sstream>
 #include <string_view>
 
 #include "process/facts.hpp"
+#include "process/proc_file.hpp"
+#include "process/words.hpp"
 
 namespace pyscope {
 namespace {
@@ -55,15 +55,9 @@ std::int64_t now_us() {
 
 /// The process that traces a thread; 0 if there is none, or if it isn't known.
 pid_t tracer_of(pid_t tid) {
-  std::ifstream status(fmt::format("/proc/{}/status", tid));
-  constexpr std::string_view kKey = "TracerPid:";
-  for (std::string line; std::getline(status, line);) {
-    pid_t tracer = 0;
-    if (!line.starts_with(kKey)) continue;
-    std::istringstream(line.substr(kKey.size())) >> tracer;
-    return tracer;
-  }
-  return 0;
+  const SmallFile status(AT_FDCWD, fmt::format("/proc/{}/status", tid).c_str());
+  const auto words = status_words(status.text(), "TracerPid");
+  return words.empty() ? 0 : to_number<pid_t>(words[0]).value_or(0);
 }
 
 // PTRACE_EVENT_STOP: the thread stands because it was asked to, or because its process is stopped.

@@ -1,27 +1,17 @@
 #include "process/user_names.hpp"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 
-#include "base/unique_fd.hpp"
+#include "process/proc_file.hpp"
 #include "process/words.hpp"
 
 namespace pyscope {
 
 UserNames::UserNames() {
   constexpr std::size_t kMost = std::size_t{4} << 20U;
-  const UniqueFd fd{::open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
-  std::string text;
-  std::array<char, 16384> buffer;
-  while (fd && text.size() < kMost) {
-    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
-    if (n <= 0) break;
-    text.append(buffer.data(), static_cast<std::size_t>(n));
-  }
-  parse(text);
+  parse(read_file_start(AT_FDCWD, "/etc/passwd", kMost).value_or(""));
 }
 
 UserNames::UserNames(std::string_view passwd) {

@@ -15,6 +15,7 @@
 #include "elf/elf_image.hpp"
 #include "process/namespace_pids.hpp"
 #include "process/permission.hpp"
+#include "pyscope/command_hint.hpp"
 
 namespace pyscope {
 namespace {
@@ -240,13 +241,13 @@ class RuntimeFinder {
       }
       // One of several places where it could be, as it seems, unless nothing better turns up.
       if (!unreadable_) {
-        unreadable_ = Error{
+        unreadable_ = with_command_hint(
             ok.error().kind == ErrorKind::NotPermitted ? ErrorKind::NotPermitted
                                                        : ErrorKind::Failed,
             fmt::format("process {} ({}) holds a CPython, but its table of structure offsets at "
                         "{:#x} can't be read: {}",
                         process_.pid(), process_.name(), at.raw(), ok.error().message),
-            "try again; if it stays so: pyscope dump -v tells what was tried"};
+            {.action = CommandHint::Action::TryVerbosely});
       }
       return;
     }
@@ -299,17 +300,7 @@ class RuntimeFinder {
         }
       }
     }
-    if (version.empty()) {
-      const std::string_view name = file_name(file.path());
-      const std::size_t python = name.find("python");
-      if (python != std::string_view::npos) {
-        const std::string_view rest = name.substr(python + 6);
-        version = rest.substr(0, rest.find_first_not_of("0123456789."));
-        // "libpython3.9.so.1.0": the name goes on behind the version.
-        while (version.ends_with('.'))
-          version.pop_back();
-      }
-    }
+    if (version.empty()) version = version_in_name(file_name(file.path()));
     seen_ = PythonBuild{version, false, std::nullopt};
     old_python_ = version.empty() ? "a CPython older than 3.11" : "CPython " + version;
   }
@@ -323,12 +314,13 @@ class RuntimeFinder {
     }
     std::string what = executable_.empty() ? process_.name() : executable_;
     if (!executable_is_.empty()) what += ", " + executable_is_;
-    return {ErrorKind::Unsupported,
-            fmt::format(
-                "process {} is not Python: it runs {}, and none of the {} program files that it "
-                "has mapped holds a CPython",
-                process_.pid(), what, files_.size()),
-            "list the Python processes: pyscope ps"};
+    return with_command_hint(
+        ErrorKind::Unsupported,
+        fmt::format(
+            "process {} is not Python: it runs {}, and none of the {} program files that it "
+            "has mapped holds a CPython",
+            process_.pid(), what, files_.size()),
+        {.action = CommandHint::Action::ListProcesses});
   }
 
   const Process& process_;
@@ -414,6 +406,18 @@ bool runs_same_program(const AttachedProcess& attached) {
   return std::memcmp(header.data(), DebugOffsets::kCookie.data(), DebugOffsets::kCookie.size()) ==
              0 &&
          PythonVersion::from_hex(version).text() == attached.runtime.offsets.version().text();
+}
+
+std::string version_in_name(std::string_view file_name) {
+  constexpr std::string_view kPython = "python";
+  const std::size_t python = file_name.find(kPython);
+  if (python == std::string_view::npos) return {};
+  const std::string_view rest = file_name.substr(python + kPython.size());
+  std::string version(rest.substr(0, rest.find_first_not_of("0123456789.")));
+  // A full stop may be followed by the rest of the name, such as "so.1.0".
+  while (version.ends_with('.'))
+    version.pop_back();
+  return version;
 }
 
 Error gone_while_read(const Process& process) {

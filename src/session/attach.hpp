@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <tuple>
 
 #include "base/log.hpp"
@@ -58,6 +59,10 @@ struct Sighting {
 /// Whether the memory is still that of the program that was attached to: after an execve the
 /// process is the same one and its memory is another program's.
 [[nodiscard]] bool runs_same_program(const AttachedProcess& attached);
+
+/// The version in the name of an interpreter's file: "3.9" of "libpython3.9.so.1.0"; empty if the
+/// name has none.
+[[nodiscard]] std::string version_in_name(std::string_view file_name);
 
 /// That the process is gone, or its program, for the one that was being read.
 [[nodiscard]] Error gone_while_read(const Process& process);

@@ -3,7 +3,8 @@
 
 #include "process/namespace_pids.hpp"
 #include "process/permission.hpp"
-#include "pyscope/invocation.hpp"
+#include "pyscope/command_hint.hpp"
+#include "pyscope/render.hpp"
 
 using namespace pyscope;
 
@@ -24,8 +25,6 @@ RefusalFacts plain() {
   facts.dumpable = true;
   facts.same_user_namespace = true;
   facts.has_sudo = true;
-  facts.program = "/opt/pyscope";
-  facts.invocation = {"why", "4711", "--thread", "worker 1"};
   return facts;
 }
 
@@ -36,7 +35,7 @@ RefusalFacts root_in(ContainerRuntime runtime) {
   facts.own_uids = facts.own_gids = Ids{0, 0, 0};
   facts.own_user = "root";
   facts.own_bounding = facts.own_effective = facts.own_permitted = kAll & ~kPtrace;
-  facts.runtime = runtime;
+  facts.where.runtime = runtime;
   facts.has_sudo = false;
   return facts;
 }
@@ -45,13 +44,27 @@ bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+/// The error as somebody sees it who typed "/opt/pyscope why 4711 --thread 'worker 1'".
+Error in_words(Error error) {
+  error.hint = render_hint(error, {"/opt/pyscope", {"why", "4711", "--thread", "worker 1"}});
+  return error;
+}
+
+Error explain(const RefusalFacts& facts) {
+  return in_words(explain_refusal(facts));
+}
+
+Error explain_hiding(const RefusalFacts& facts, std::string_view mounts) {
+  return in_words(explain_hidden(facts, mounts));
+}
+
 }  // namespace
 
 TEST_CASE("the uid, the gid and setuid programs are told apart", "[process]") {
   RefusalFacts facts = plain();
   facts.uids = Ids{0, 0, 0};
   facts.user = "root";
-  Error error = explain_refusal(facts);
+  Error error = explain(facts);
   CHECK(error.kind == ErrorKind::NotPermitted);
   CHECK(error.message ==
         "not permitted to read process 4711 (python3): it belongs to user 0 (root) and you are "
@@ -59,13 +72,13 @@ TEST_CASE("the uid, the gid and setuid programs are told apart", "[process]") {
   CHECK(error.hint == kSudo);
 
   facts.uids = Ids{1000, 0, 0};
-  error = explain_refusal(facts);
+  error = explain(facts);
   CHECK(has(error.message, "runs with the rights of user 0 (root) (a setuid program)"));
   CHECK(error.hint == kSudo);
 
   facts = plain();
   facts.gids = Ids{1000, 42, 42};
-  error = explain_refusal(facts);
+  error = explain(facts);
   CHECK(has(error.message, "its groups are 1000 (real), 42 (effective)"));
   CHECK(error.hint == kSudo);
 }
@@ -73,56 +86,56 @@ TEST_CASE("the uid, the gid and setuid programs are told apart", "[process]") {
 TEST_CASE("what isn't dumpable can be made so by the program itself", "[process]") {
   RefusalFacts facts = plain();
   facts.dumpable = false;
-  Error error = explain_refusal(facts);
+  Error error = explain(facts);
   CHECK(has(error.message, "it isn't dumpable"));
   CHECK(error.hint == std::string(kSudo) + "; or in the program: prctl(PR_SET_DUMPABLE, 1)");
   // Where more than that refuses, that wouldn't help.
   facts.uids = Ids{1001, 1001, 1001};
-  CHECK_FALSE(has(explain_refusal(facts).hint, "prctl"));
+  CHECK_FALSE(has(explain(facts).hint, "prctl"));
 }
 
 TEST_CASE("capabilities that the process has and the caller lacks are named", "[process]") {
   RefusalFacts facts = plain();
   facts.capabilities = 1U << 10U;
   facts.dumpable = false;  // as the kernel makes it when a program starts with capabilities
-  CHECK(has(explain_refusal(facts).message, "it holds CAP_NET_BIND_SERVICE, which you lack"));
-  CHECK(explain_refusal(facts).hint == kSudo);
+  CHECK(has(explain(facts).message, "it holds CAP_NET_BIND_SERVICE, which you lack"));
+  CHECK(explain(facts).hint == kSudo);
   facts.capabilities = kAll;
-  CHECK(has(explain_refusal(facts).message, "CAP_DAC_READ_SEARCH and 38 more"));
+  CHECK(has(explain(facts).message, "CAP_DAC_READ_SEARCH and 38 more"));
   facts.capabilities = std::uint64_t{1} << 60U;
-  CHECK(has(explain_refusal(facts).message, "it holds capability 60"));
+  CHECK(has(explain(facts).message, "it holds capability 60"));
   // Those that the caller has, too, don't matter.
   facts = plain();
   facts.capabilities = facts.own_permitted = 1U << 10U;
-  CHECK_FALSE(has(explain_refusal(facts).message, "CAP_NET"));
+  CHECK_FALSE(has(explain(facts).message, "CAP_NET"));
 }
 
 TEST_CASE("Yama refuses memory, and only where it does", "[process]") {
   RefusalFacts facts = plain();
   facts.step = RefusedStep::Reading;
   facts.ptrace_scope = 1;
-  Error error = explain_refusal(facts);
+  Error error = explain(facts);
   CHECK(has(error.message, "kernel.yama.ptrace_scope is 1"));
   CHECK(has(error.message, "pyscope is none of them"));
   CHECK(error.hint.starts_with(kSudo));
   CHECK(has(error.hint, "PR_SET_PTRACER"));
   facts.descends_from_us = true;
-  CHECK_FALSE(has(explain_refusal(facts).message, "yama"));
+  CHECK_FALSE(has(explain(facts).message, "yama"));
   facts.descends_from_us = false;
   facts.step = RefusedStep::Listing;
-  CHECK_FALSE(has(explain_refusal(facts).message, "yama"));
+  CHECK_FALSE(has(explain(facts).message, "yama"));
 
   facts.step = RefusedStep::Reading;
   facts.ptrace_scope = 2;
-  error = explain_refusal(facts);
+  error = explain(facts);
   CHECK(has(error.message, "kernel.yama.ptrace_scope is 2, which asks for CAP_SYS_PTRACE"));
   CHECK(error.hint == kSudo);
   facts.uids = Ids{0, 0, 0};  // comes first
-  CHECK(has(explain_refusal(facts).message, "it belongs to user 0"));
+  CHECK(has(explain(facts).message, "it belongs to user 0"));
 
   facts.ptrace_scope = 3;
   facts.own_effective = kAll;
-  error = explain_refusal(facts);
+  error = explain(facts);
   CHECK(has(error.message, "kernel.yama.ptrace_scope is 3"));
   CHECK(has(error.hint, "reboot"));
   CHECK_FALSE(has(error.hint, "sudo"));
@@ -130,9 +143,9 @@ TEST_CASE("Yama refuses memory, and only where it does", "[process]") {
 
 TEST_CASE("root without the capability is told how this container gets it", "[process]") {
   RefusalFacts facts = root_in(ContainerRuntime::Docker);
-  facts.container = "4f1c6c0d8a7e";
+  facts.where.container = "4f1c6c0d8a7e";
   facts.uids = Ids{1000, 1000, 1000};
-  Error error = explain_refusal(facts);
+  Error error = explain(facts);
   CHECK(has(error.message, "root here lacks CAP_SYS_PTRACE, and it belongs to user 1000"));
   CHECK(error.hint ==
         "on the host: docker exec --privileged -u 0 4f1c6c0d8a7e /opt/pyscope why 4711 --thread "
@@ -141,27 +154,27 @@ TEST_CASE("root without the capability is told how this container gets it", "[pr
   own.uids = own.gids = Ids{0, 0, 0};
   own.step = RefusedStep::Reading;
   own.ptrace_scope = 1;
-  CHECK(has(explain_refusal(own).message,
+  CHECK(has(explain(own).message,
             "root here lacks CAP_SYS_PTRACE, and kernel.yama.ptrace_scope is 1"));
-  facts.runtime = ContainerRuntime::Podman;
-  CHECK(has(explain_refusal(facts).hint, "podman exec --privileged -u 0 4f1c6c0d8a7e"));
+  facts.where.runtime = ContainerRuntime::Podman;
+  CHECK(has(explain(facts).hint, "podman exec --privileged -u 0 4f1c6c0d8a7e"));
 
-  facts.runtime = ContainerRuntime::Kubernetes;
-  facts.pod = "shop-7d9f";
-  facts.pod_namespace = "prod";
-  error = explain_refusal(facts);
+  facts.where.runtime = ContainerRuntime::Kubernetes;
+  facts.where.pod = "shop-7d9f";
+  facts.where.pod_namespace = "prod";
+  error = explain(facts);
   CHECK(error.hint ==
         "kubectl debug -it -n prod shop-7d9f --image=IMAGE_WITH_PYSCOPE --target=CONTAINER "
         "--profile=sysadmin; or in the pod's manifest: securityContext: {capabilities: {add: "
         "[SYS_PTRACE]}}");
 
   facts = root_in(ContainerRuntime::None);
-  facts.unit = "agent.service";
-  error = explain_refusal(facts);
+  facts.where.unit = "agent.service";
+  error = explain(facts);
   CHECK(has(error.hint, "systemctl edit agent.service"));
   CHECK(has(error.hint, "AmbientCapabilities=CAP_SYS_PTRACE"));
-  facts.unit = "session-7.scope";
-  CHECK(explain_refusal(facts).hint ==
+  facts.where.unit = "session-7.scope";
+  CHECK(explain(facts).hint ==
         "from a root shell that has it (capsh --print shows what a shell has): /opt/pyscope why "
         "4711 --thread 'worker 1'");
 }
@@ -170,21 +183,20 @@ TEST_CASE("how root is reached depends on what is there", "[process]") {
   RefusalFacts facts = plain();
   facts.uids = Ids{0, 0, 0};
   facts.has_sudo = false;
-  CHECK(explain_refusal(facts).hint ==
-        R"(su -c '/opt/pyscope why 4711 --thread '\''worker 1'\''')");
+  CHECK(explain(facts).hint == R"(su -c '/opt/pyscope why 4711 --thread '\''worker 1'\''')");
   facts.no_new_privileges = true;
-  CHECK(has(explain_refusal(facts).hint, "in another session"));
+  CHECK(has(explain(facts).hint, "in another session"));
   // A container whose root could: its own sudo, if it has one.
   facts = plain();
   facts.uids = Ids{0, 0, 0};
-  facts.runtime = ContainerRuntime::Docker;
-  CHECK(explain_refusal(facts).hint == kSudo);
+  facts.where.runtime = ContainerRuntime::Docker;
+  CHECK(explain(facts).hint == kSudo);
   facts.has_sudo = false;
-  CHECK(has(explain_refusal(facts).hint, "on the host: docker exec -u 0 CONTAINER /opt/pyscope"));
+  CHECK(has(explain(facts).hint, "on the host: docker exec -u 0 CONTAINER /opt/pyscope"));
   // One whose root couldn't either.
   facts.has_sudo = true;
   facts.own_bounding = kAll & ~kPtrace;
-  CHECK(has(explain_refusal(facts).hint, "docker exec --privileged"));
+  CHECK(has(explain(facts).hint, "docker exec --privileged"));
 }
 
 TEST_CASE("a capability counts within its user namespace only", "[process]") {
@@ -193,47 +205,47 @@ TEST_CASE("a capability counts within its user namespace only", "[process]") {
   facts.own_effective = facts.own_permitted = kAll;
   facts.same_user_namespace = false;
   facts.in_initial_user_namespace = false;
-  Error error = explain_refusal(facts);
+  Error error = explain(facts);
   CHECK(has(error.message, "CAP_SYS_PTRACE is held in this user namespace only"));
   CHECK_FALSE(has(error.hint, "sudo"));
   // The initial one is above all others: there it is something else.
   facts.in_initial_user_namespace = true;
-  CHECK(has(explain_refusal(facts).message, "security module"));
+  CHECK(has(explain(facts).message, "security module"));
   // Nor does the wrong namespace's root lack a capability: it wouldn't help.
   facts.in_initial_user_namespace = false;
   facts.own_effective = 0;
   facts.uids = Ids{65534, 65534, 65534};
-  CHECK(has(explain_refusal(facts).message, "it lives in another user namespace"));
+  CHECK(has(explain(facts).message, "it lives in another user namespace"));
 }
 
 TEST_CASE("what is left is a filter of system calls or a security module", "[process]") {
   RefusalFacts facts = plain();
   facts.step = RefusedStep::Reading;
   facts.call_is_filtered = true;
-  CHECK(has(explain_refusal(facts).message, "a seccomp filter refuses process_vm_readv"));
-  facts.runtime = ContainerRuntime::Docker;
-  CHECK(has(explain_refusal(facts).hint, "--security-opt seccomp=unconfined"));
+  CHECK(has(explain(facts).message, "a seccomp filter refuses process_vm_readv"));
+  facts.where.runtime = ContainerRuntime::Docker;
+  CHECK(has(explain(facts).hint, "--security-opt seccomp=unconfined"));
   facts.call_is_filtered = false;
   facts.profile = "docker-default (enforce)";
-  CHECK(has(explain_refusal(facts).message, "the profile \"docker-default (enforce)\""));
-  CHECK(has(explain_refusal(facts).hint, "--security-opt apparmor=unconfined"));
+  CHECK(has(explain(facts).message, "the profile \"docker-default (enforce)\""));
+  CHECK(has(explain(facts).hint, "--security-opt apparmor=unconfined"));
   facts.profile.clear();
-  CHECK(has(explain_refusal(facts).message, "a security module refuses"));
+  CHECK(has(explain(facts).message, "a security module refuses"));
 }
 
 TEST_CASE("hidepid is told as /proc is mounted", "[process]") {
   const RefusalFacts facts = plain();
   const std::string before = "22 1 0:5 / /dev rw - devtmpfs udev rw,hidepid=9\n";
-  Error error = explain_hidden(
+  Error error = explain_hiding(
       facts, before + "23 1 0:22 / /proc rw,nosuid shared:1 - proc proc rw,gid=27,hidepid=2\n");
   CHECK(error.kind == ErrorKind::NotPermitted);
   CHECK(error.message == "process 4711 exists, but /proc hides it: it is mounted with hidepid=2");
   CHECK(error.hint == std::string(kSudo) + ", or be in group 27, which sees all (gid=27)");
-  error = explain_hidden(facts, before + "23 1 0:22 / /proc rw - proc proc rw,hidepid=noaccess\n");
+  error = explain_hiding(facts, before + "23 1 0:22 / /proc rw - proc proc rw,hidepid=noaccess\n");
   CHECK(has(error.message, "hidepid=noaccess"));
   CHECK(error.hint == kSudo);
   for (const char* odd : {"", "\n\n", "23", "23 1 0:22 / /proc rw", "a b c d /proc - "}) {
-    CHECK(has(explain_hidden(facts, odd).message, "it is mounted with hidepid"));
+    CHECK(has(explain_hiding(facts, odd).message, "it is mounted with hidepid"));
   }
 }
 
@@ -244,7 +256,7 @@ TEST_CASE("facts that can't be had accuse nobody", "[process]") {
   facts.own_bounding = kAll;
   const Error error = explain_refusal(facts);
   CHECK(has(error.message, "a security module refuses"));
-  CHECK(has(error.hint, "pyscope dump 1"));
+  CHECK(has(render_hint(error), "pyscope dump 1"));
 }
 
 TEST_CASE("PIDs of inner namespaces are found in NSpid", "[process]") {
@@ -262,30 +274,12 @@ TEST_CASE("PIDs of inner namespaces are found in NSpid", "[process]") {
   CHECK(one.message ==
         "there is no process 7; PID 7 exists inside container aaaaaaaaaaaa as host PID 4711 "
         "(python3)");
-  CHECK(one.hint == "pyscope dump 4711");
+  CHECK(render_hint(one) == "pyscope dump 4711");
+  CHECK(render_hint(one, {"/opt/pyscope", {"inspect", "7", "shop.orders", "--json"}}) ==
+        "pyscope inspect 4711 shop.orders --json");
   const Error many = with_inner_processes(
       none, 7, {{10, "a", "web"}, {11, "b", ""}, {12, "c", ""}, {13, "d", ""}});
   CHECK(has(many.message, "inside container web as host PID 10 (a), another pid namespace as"));
   CHECK(has(many.message, "and 1 more"));
-  CHECK(has(many.hint, "pyscope ps"));
-}
-
-TEST_CASE("a command is what was typed, with another PID where one is meant", "[process]") {
-  using Words = std::vector<std::string>;
-  CHECK(invocation_for({"why", "7", "-v"}, 7, 4711) == Words{"why", "4711", "-v"});
-  CHECK(invocation_for({"dump", "--frames", "7", "7"}, 7, 8) ==
-        Words{"dump", "--frames", "7", "8"});
-  CHECK(invocation_for({"dump", "--json", "7"}, 7, 8) == Words{"dump", "--json", "8"});
-  CHECK(invocation_for({"dump", "7", "7"}, 7, 8) == Words{"dump", "8"});
-  CHECK(invocation_for({}, 7, 8) == Words{"dump", "8"});
-  CHECK(invocation_for({"dump", "--all"}, 7, 7) == Words{"dump", "--all"});
-  CHECK(invocation_for({"dump", "--all"}, 7, 8) == Words{"dump", "8"});
-
-  CHECK(shell_quote("worker-1") == "worker-1");
-  CHECK(shell_quote("") == "''");
-  CHECK(shell_quote("a b") == "'a b'");
-  CHECK(shell_quote("it's $HOME") == R"('it'\''s $HOME')");
-  CHECK(shell_quote("\x1b[31m\n'\\") == R"($'\033[31m\012\'\\')");
-  CHECK(shell_quote("queue[0]") == "'queue[0]'");
-  CHECK(shell_quote("~root") == "'~root'");
+  CHECK(has(render_hint(many), "pyscope ps"));
 }

@@ -1,28 +1,10 @@
-#include "pyscope/invocation.hpp"
+#include "format/command_line.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <utility>
 
 namespace pyscope {
-namespace {
-
-std::vector<std::string>& words_as_typed() {
-  static std::vector<std::string> words;
-  return words;
-}
-
-}  // namespace
-
-void set_invocation(std::vector<std::string> words) {
-  words_as_typed() = std::move(words);
-}
-
-const std::vector<std::string>& invocation() {
-  return words_as_typed();
-}
-
 std::string shell_quote(std::string_view word) {
   constexpr std::string_view kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%";
@@ -60,8 +42,8 @@ std::string shell_command(std::span<const std::string> words) {
   return command;
 }
 
-std::vector<std::string> invocation_for(const std::vector<std::string>& words, pid_t pid,
-                                        pid_t replacement) {
+std::vector<std::string> command_for(const std::vector<std::string>& words, pid_t pid,
+                                     pid_t replacement) {
   const std::string wanted = std::to_string(pid);
   // The PID's digits may be an option's value as well. A word after an option counts as the PID
   // only if no other word does.
