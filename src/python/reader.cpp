@@ -6,6 +6,8 @@
 #include <array>
 #include <cstring>
 
+#include "python/integers.hpp"
+
 namespace pyscope {
 namespace {
 
@@ -314,29 +316,19 @@ Result<std::vector<std::byte>> read_bytes(const Reader& reader, RemoteAddr objec
 }
 
 Result<std::uint64_t> read_unsigned(const Reader& reader, RemoteAddr object) {
-  const auto tag = reader.field<std::uint64_t>(object, Field::LongLvTag);
-  if (!tag) return fail("int", tag.error());
-  // lv_tag: the sign in two bits (0 positive, 1 zero, 2 negative), a reserved one, the count of
-  // digits.
-  const std::uint64_t sign = *tag & 3U;
-  const std::uint64_t digits = *tag >> 3U;
-  if (sign == 1) return 0U;
-  constexpr unsigned kBitsPerDigit = 30;
-  constexpr std::uint64_t kMaxDigits = 3;  // 64 bits
-  const auto out_of_range = [&] {
+  constexpr std::uint64_t kMostDigits = 3;  // 64 bits
+  const auto integer = read_integer(reader, object, kMostDigits);
+  if (!integer) return fail(integer.error());
+  const auto& digits = integer->digits;
+  const bool fits = integer->digit_count < kMostDigits ||
+                    (integer->digit_count == kMostDigits && digits.back() >> 4U == 0);
+  if (integer->negative || !fits) {
     return fail(ErrorKind::Malformed,
                 fmt::format("the int at {:#x} is not an unsigned 64-bit number", object.raw()));
-  };
-  if (sign != 0 || digits == 0 || digits > kMaxDigits) return out_of_range();
-  std::uint64_t result = 0;
-  for (std::uint64_t i = 0; i < digits; ++i) {
-    const auto digit =
-        reader.value<std::uint32_t>(object, reader.offsets()[Field::LongObDigit] + 4 * i);
-    if (!digit) return fail("int", digit.error());
-    const unsigned bits = std::min(kBitsPerDigit, 64 - kBitsPerDigit * static_cast<unsigned>(i));
-    if (*digit >> bits != 0) return out_of_range();
-    result |= std::uint64_t{*digit} << (kBitsPerDigit * i);
   }
+  std::uint64_t result = 0;
+  for (std::size_t i = digits.size(); i-- > 0;)
+    result = result << kBitsPerDigit | digits[i];
   return result;
 }
 

@@ -1,10 +1,9 @@
 // Classes whose repr() is Python code that pyscope knows. A class is recognised by an attribute
 // that no other class has, and by the file that its __repr__ is from.
 #include <algorithm>
-#include <array>
-#include <span>
 #include <vector>
 
+#include "python/integers.hpp"
 #include "values/decoder.hpp"
 
 namespace pyscope {
@@ -141,14 +140,11 @@ Decoded uuid(const Instance& it) {
   if (it.type.name != "UUID" || !it.repr_is_from("uuid.py")) return std::nullopt;
   const RemoteAddr number = it.attribute("int");
   if (!number) return std::nullopt;
-  std::array<std::uint32_t, 5> digits{};
-  const auto tag = reader.field<std::uint64_t>(number, Field::LongLvTag);
-  if (!tag || (*tag >> 3U) > digits.size()) return std::nullopt;
-  const auto count = (*tag & 3U) == 1 ? 0 : *tag >> 3U;
-  if (!reader.memory().read(number + reader.offsets()[Field::LongObDigit],
-                            std::as_writable_bytes(std::span{digits}.first(count)))) {
-    return std::nullopt;
-  }
+  constexpr std::uint64_t kDigits = 5;  // 128 bits
+  auto integer = read_integer(reader, number, kDigits);
+  if (!integer || integer->digit_count > kDigits) return std::nullopt;
+  std::vector<std::uint32_t>& digits = integer->digits;
+  digits.resize(kDigits);
   std::string hex;
   for (int bit = 124; bit >= 0; bit -= 4) {
     const auto at = static_cast<std::size_t>(bit / 30);

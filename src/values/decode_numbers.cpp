@@ -1,12 +1,11 @@
 // None, numbers, and the other constants.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <span>
-#include <vector>
 
+#include "python/integers.hpp"
 #include "values/decoder.hpp"
 #include "values/number_text.hpp"
 
@@ -34,26 +33,18 @@ Result<ValueNode> boolean(ValueDecoder& d, RemoteAddr at, const ObjectType&, std
 }
 
 Result<ValueNode> integer(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {
-  const auto tag = d.reader().field<std::uint64_t>(at, Field::LongLvTag);
-  if (!tag) return fail("int", tag.error());
-  const std::uint64_t sign = *tag & 3U;
-  const std::uint64_t count = *tag >> 3U;
-  if (sign == 1) return ValueNode(Kind::Integer, "0");
   // Python itself refuses to print more than 4,300 decimal digits.
   constexpr std::uint64_t kMostDigits = 477;
-  if (sign == 3 || count == 0) return fail(ErrorKind::Malformed, "an int with a bad tag");
-  if (count > kMostDigits) {
+  auto number = read_integer(d.reader(), at, kMostDigits);
+  if (!number) return fail(number.error());
+  if (number->digit_count == 0) return ValueNode(Kind::Integer, "0");
+  if (number->digit_count > kMostDigits) {
     d.mark_truncated();
-    return leaf(fmt::format("<int of about {} bits>", with_separators(count * 30)));
+    return leaf(fmt::format("<int of about {} bits>",
+                            with_separators(number->digit_count * kBitsPerDigit)));
   }
-  std::vector<std::uint32_t> digits(count);
-  const auto ok = d.reader().memory().read(at + d.reader().offsets()[Field::LongObDigit],
-                                           std::as_writable_bytes(std::span{digits}));
-  if (!ok) return fail("int", ok.error());
-  if (std::any_of(digits.begin(), digits.end(), [](std::uint32_t x) { return x >> 30U != 0; })) {
-    return fail(ErrorKind::Malformed, "an int with a bad digit");
-  }
-  return ValueNode(Kind::Integer, (sign == 2 ? "-" : "") + decimal_text(std::move(digits)));
+  return ValueNode(Kind::Integer,
+                   (number->negative ? "-" : "") + decimal_text(std::move(number->digits)));
 }
 
 Result<ValueNode> floating(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "python/integers.hpp"
 #include "values/contents.hpp"
 #include "values/nearest_names.hpp"
 #include "values/quoting.hpp"
@@ -29,21 +30,15 @@ bool is_computed(const ObjectType& type) {
          type.name == "cached_property" || type.builtin == "property";
 }
 
-/// An int object that fits.
+/// The value of an int object, if it has two digits at most.
 std::optional<std::int64_t> integer_of(const Reader& reader, RemoteAddr object) {
-  const auto tag = reader.field<std::uint64_t>(object, Field::LongLvTag);
-  if (!tag) return std::nullopt;
-  const bool negative = (*tag & 3U) == 2;
-  const std::uint64_t count = (*tag & 3U) == 1 ? 0 : *tag >> 3U;
-  if (count > 2) return std::nullopt;
+  constexpr std::uint64_t kMostDigits = 2;
+  const auto integer = read_integer(reader, object, kMostDigits);
+  if (!integer || integer->digit_count > kMostDigits) return std::nullopt;
   std::int64_t value = 0;
-  for (std::uint64_t i = count; i-- > 0;) {
-    const auto digit =
-        reader.value<std::uint32_t>(object, reader.offsets()[Field::LongObDigit] + 4 * i);
-    if (!digit || *digit >> 30U != 0) return std::nullopt;
-    value = value << 30U | *digit;
-  }
-  return negative ? -value : value;
+  for (std::size_t i = integer->digits.size(); i-- > 0;)
+    value = value << kBitsPerDigit | integer->digits[i];
+  return integer->negative ? -value : value;
 }
 
 constexpr std::size_t kMostNames = 4096;
