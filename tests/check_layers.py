@@ -1,10 +1,12 @@
-"""Fails when an #include points against the direction of the data flow.
+"""Fails when an #include points against the direction of the data flow, or an offset of CPython stands out of place.
 
 usage: check_layers.py REPOSITORY
 
 Each folder of src/ is a layer. BELOW names the layers that each one may include; docs/architecture.md has the
 picture. There is no file of pyscope outside of a layer. Public headers include public headers only, and those in
 HIDDEN_FROM_RENDERERS are not for verdicts and renderers, which get plain data and have no way to reach a process.
+
+The layers of READ_BY_FIELD read structures of CPython. They say Field::X: the offsets stand in src/structures/.
 """
 
 import pathlib
@@ -38,6 +40,9 @@ HIDDEN_FROM_RENDERERS = {
     "pyscope/processes.hpp", "pyscope/why.hpp",
 }
 RENDERERS = {"verdict", "format"}
+READ_BY_FIELD = {"python", "frames", "values", "locks", "passes"}
+# A read whose last argument is a number or a constant: reader.pointer(object, 16), read_as<int>(memory, at, kOwner).
+READ_BY_NUMBER = re.compile(r"\b(?:value|pointer|read_as|value_in)(?:<[^;>]*>+)?\([^;]*?,\s*(?:k[A-Z]\w*|[1-9]\d*)\)")
 
 
 def included(path: pathlib.Path) -> list[str]:
@@ -56,6 +61,8 @@ def main(repository: str) -> int:
     wrong = [f"{path}: lies in no layer" for path in files if path.parent.parent != source]
     for path in files:
         layer = path.parent.name
+        if layer in READ_BY_FIELD:
+            wrong += [f"{path}: {' '.join(read.split())}" for read in READ_BY_NUMBER.findall(path.read_text())]
         for name in included(path):
             if name.startswith("pyscope/"):
                 if layer in RENDERERS and name in HIDDEN_FROM_RENDERERS:
@@ -64,7 +71,7 @@ def main(repository: str) -> int:
                 wrong.append(f"{path}: {name}")
     wrong += [f"{path}: {name}" for path in headers for name in included(path) if not name.startswith("pyscope/")]
     print(*wrong, sep="\n")
-    print(f"{len(files) + len(headers)} files, {len(wrong)} includes against the direction of the layers")
+    print(f"{len(files) + len(headers)} files, {len(wrong)} includes against the direction of the layers or reads by number")
     return 1 if wrong or not files or not headers else 0
 
 
