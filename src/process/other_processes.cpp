@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -16,8 +15,8 @@
 #include <optional>
 #include <string_view>
 
-#include "base/unique_fd.hpp"
 #include "process/facts.hpp"
+#include "process/proc_file.hpp"
 
 namespace pyscope {
 namespace {
@@ -40,25 +39,15 @@ Folder open_folder(const char* path) {
 
 /// The text of a small file below /proc; empty if it can't be read.
 std::string read_small(const std::string& path) {
-  const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  std::array<char, 4096> buffer;
-  const ssize_t n = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : -1;
-  return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string{};
+  return std::string(SmallFile(AT_FDCWD, path.c_str()).text());
 }
 
 /// The text of a file of any size up to a bound; nothing if the file can't be read whole.
 std::optional<std::string> read_whole(const std::string& path) {
-  const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  // ESRCH: the process has ended, or is a kernel thread, which has no such file (Linux 6.11 on).
-  if (!fd) return errno == ESRCH ? std::optional(std::string{}) : std::nullopt;
-  std::string text;
-  std::array<char, 16384> buffer;
-  while (text.size() < kMostMaps) {
-    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
-    if (n == 0 || (n < 0 && errno == ESRCH)) return text;
-    if (n < 0) return std::nullopt;
-    text.append(buffer.data(), static_cast<std::size_t>(n));
-  }
+  auto text = read_whole_file(AT_FDCWD, path.c_str(), kMostMaps);
+  if (text) return *std::move(text);
+  // The process has ended, or is a kernel thread, which has no such file (Linux 6.11 on).
+  if (text.error().kind == ErrorKind::NoSuchProcess) return "";
   return std::nullopt;
 }
 
