@@ -1,4 +1,4 @@
-// The one door in: a PID, or a recording of what was read from one, to a Snapshot.
+// Makes a Snapshot of the process with a PID, or of a recording of one.
 #pragma once
 
 #include <sys/types.h>
@@ -20,11 +20,11 @@ namespace pyscope {
 
 enum class Pause : std::uint8_t {
   Never,
-  Unverified,  // hold those threads for a moment whose stacks couldn't be verified while they ran
+  Unverified,  // hold the threads whose stacks couldn't be verified while the threads ran
   All,         // hold all Python threads, for a picture of one moment
 };
 
-/// What is shown of the stacks below the Python line.
+/// Which native frames are shown.
 enum class Native : std::uint8_t {
   Off,
   Folded,  // without the frames of the interpreter that a Python frame stands for

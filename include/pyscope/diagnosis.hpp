@@ -1,4 +1,4 @@
-// What is wrong with each thread, and how one knows: the model of `pyscope why`, as plain data.
+// The verdict on each thread, and the evidence for it: the model of `pyscope why`, as plain data.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +14,7 @@
 
 namespace pyscope {
 
-/// In the order in which somebody who looks for trouble wants to read them.
+/// The worst first: the order in which somebody who looks for trouble wants to read them.
 enum class Verdict : std::uint8_t {
   Deadlocked,      // one of several that wait for each other for ever, or it waits for itself
   WaitingForLock,  // for a lock, or for another thread to end

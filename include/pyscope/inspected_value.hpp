@@ -1,5 +1,5 @@
-// The model of what is at a path, as plain data. Text from the target is kept as it was read, as in
-// snapshot.hpp; renderers escape it.
+// The model of the value at a path, as plain data. Text from the target is kept as it was read, as
+// in snapshot.hpp; renderers escape it.
 #pragma once
 
 #include <chrono>
@@ -13,7 +13,7 @@
 
 namespace pyscope {
 
-/// One of the things that are at a path: a name of a module, an attribute, an item.
+/// A part of the value at a path: a name of a module, an attribute, an item.
 struct InspectedItem {
   std::string name;    // "stock", "'key'", "[3]": what leads there from the path
   std::string origin;  // "class Order": where it was found, if not in the object itself
@@ -23,7 +23,7 @@ struct InspectedItem {
   bool truncated = false;             // repr leaves something out
 };
 
-/// What is at one path.
+/// The value at one path.
 struct InspectedValue {
   std::string path;            // as it was asked for
   std::optional<Error> error;  // why there is nothing; all else is empty then

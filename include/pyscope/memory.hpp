@@ -1,5 +1,5 @@
-// The one seam between "where bytes come from" and "what they mean". Behind it stand a live
-// process, a recording of one, and in tests hand-built bytes. It has no way to write.
+// The interface to a target's memory, whether the bytes come from a live process, a recording, or
+// a test that built them by hand. The interface has no way to write.
 #pragma once
 
 #include <fmt/core.h>

@@ -1,4 +1,4 @@
-// Which Python processes there are, and which of them are meant.
+// Lists the Python processes of this machine, and selects some of them.
 #pragma once
 
 #include <sys/types.h>
@@ -15,7 +15,7 @@
 
 namespace pyscope {
 
-/// What is wanted of all processes; those must fit that fit in everything that is given.
+/// Selects processes: a process fits if it fits everything that is given.
 struct ProcessFilter {
   std::string match;      // a POSIX extended regular expression, somewhere in the command line
   std::string user;       // a name, or a number
@@ -27,12 +27,12 @@ struct ProcessFilter {
   std::function<void(const std::string&)> log;
 };
 
-/// The Python processes that can be seen, by their pids. One that may not be read is listed if its
-/// command looks like Python's; what isn't Python, and what ends meanwhile, isn't. Fails with Usage
+/// The Python processes that can be seen, ordered by PID. A process that may not be read is listed
+/// if its command looks like Python's. Processes that end meanwhile are left out. Fails with Usage
 /// for a pattern or user that makes no sense.
 [[nodiscard]] Result<std::vector<PythonProcess>> list_python_processes(const ProcessFilter& filter);
 
-/// These processes and all that descend from them, each once, behind its parent.
+/// These processes and all their descendants, each once, behind its parent.
 [[nodiscard]] std::vector<pid_t> find_trees(std::span<const pid_t> roots);
 
 }  // namespace pyscope

@@ -11,7 +11,7 @@
 
 namespace pyscope::cli {
 
-/// A check of CLI11's in words of ours: "--jobs: takes a number from 1 to 64, not 'x'".
+/// A check of CLI11 with a message of our own: "--jobs: takes a number from 1 to 64, not 'x'".
 [[nodiscard]] CLI::Validator worded(CLI::Validator check, std::string takes);
 
 /// For Option::transform(): decimal digits, for 1 to `most`.
@@ -21,25 +21,25 @@ namespace pyscope::cli {
 /// day. The value becomes a number of seconds.
 [[nodiscard]] CLI::Validator duration();
 
-/// Any text but none.
+/// Refuses an empty text.
 [[nodiscard]] CLI::Validator some_text();
 
-/// Seconds as duration() gives them.
+/// Converts seconds as duration() gives them.
 [[nodiscard]] std::chrono::microseconds microseconds(double seconds);
 
-/// One process.
+/// Adds the argument for one process.
 void add_pid_argument(CLI::App& verb, pid_t& pid, const std::string& description);
-/// Of the threads, as often as it is given.
+/// Adds --thread, which may be given several times.
 void add_thread_option(CLI::App& verb, std::vector<std::string>& threads);
 void add_color_option(CLI::App& verb, std::string& when);
 void add_verbose_option(CLI::App& verb, bool& verbose);
-/// `description` says what the time is for; `timeout` holds what is taken without the option.
+/// `description` says what the time is for; `timeout` holds the default.
 void add_timeout_option(CLI::App& verb, double& timeout, const std::string& description);
 [[nodiscard]] std::chrono::milliseconds milliseconds(double seconds);
 
-/// --show-secrets and --secret.
+/// Adds --show-secrets and --secret.
 void add_secret_options(CLI::App& verb, ValueLimits& limits);
-/// These and the limits; `limits` holds what is taken without the options, which the help tells.
+/// Adds these two and the limits; `limits` holds the defaults, which the help shows.
 void add_value_options(CLI::App& verb, ValueLimits& limits);
 
 }  // namespace pyscope::cli

@@ -51,8 +51,8 @@ struct DumpArguments {
   std::string replay;
 };
 
-// With several processes: 0 if all were, otherwise 6 if any could be read, otherwise the first
-// one's.
+// The exit status for several processes: 0 if all ended in 0, else 6 if any could be read, else the
+// first process's status.
 int combine(const std::vector<int>& statuses) {
   int first_failure = 0;
   bool any_read = false;
@@ -67,8 +67,8 @@ int combine(const std::vector<int>& statuses) {
 /// The processes that are to be dumped.
 struct Wanted {
   std::vector<pid_t> pids;
-  bool named = true;  // on the command line; of others it is no news that they have ended
-  bool one = false;   // there can't be more: a single document is printed
+  bool named = true;  // on the command line; the end of any other process isn't reported
+  bool one = false;   // only one is possible, so a single document is printed
 };
 
 class Dumper {
@@ -94,7 +94,7 @@ class Dumper {
       statuses.push_back(print(wanted.pids[i], rendered));
       return !output_lost();
     };
-    // For people in the order in which they are listed, for scripts each as soon as it is read.
+    // People get the processes in the order of the list, scripts get each as soon as it is read.
     run_parallel(wanted.pids.size(), jobs, !options_.json, read, print_one);
     if (statuses.empty()) {
       return report_(0, {ErrorKind::NoSuchProcess, "all of the processes have ended meanwhile", ""},
@@ -188,7 +188,7 @@ Result<Wanted> select(const DumpArguments& options) {
   filter.pids = trees;
   const auto python = python_processes(filter);
   if (!python) return fail(python.error());
-  // Without any Python among them, why there is none is told of those that were named.
+  // If none of them is Python, the processes that were named are read, to say why each isn't.
   if (python->empty()) return wanted;
   const std::set<pid_t> readable(python->begin(), python->end());
   wanted.pids.clear();
@@ -199,7 +199,7 @@ Result<Wanted> select(const DumpArguments& options) {
 }
 
 std::size_t jobs_of(const DumpArguments& options) {
-  // A process that is forked to hold threads, and steps that are told, come one at a time.
+  // Threads are held by one process at a time, and steps are printed for one process at a time.
   if (!options.pause.empty() || !options.native.empty() || options.verbose) return 1;
   constexpr std::size_t kMostByDefault = 8;
   return options.jobs.value_or(
@@ -227,7 +227,7 @@ CaptureOptions capture_options(const DumpArguments& options) {
   return capture;
 }
 
-/// What no option can check by itself. Empty: nothing is wrong.
+/// What is wrong with the options together; empty if nothing is.
 std::string wrong_together(const DumpArguments& options) {
   if (options.group && options.no_group) return "--group and --no-group exclude each other";
   if (!options.replay.empty()) return options.pids.empty() ? "" : "--replay takes no PID";
@@ -250,7 +250,7 @@ int run(const DumpArguments& options, const ErrorReport& report) {
     return report.usage(wrong);
   }
   CaptureOptions capture = capture_options(options);
-  // A recording is a file that is written.
+  // A recording is written to a file, which the sandbox forbids.
   if (options.record.empty()) {
     const bool holds = capture.pause != Pause::Never || capture.native != Native::Off;
     enter_sandbox(holds ? Sandbox::HoldingThreads : Sandbox::Reading, capture.log);

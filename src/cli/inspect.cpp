@@ -19,7 +19,7 @@
 namespace pyscope::cli {
 namespace {
 
-/// One value was asked for, so more of it is shown than in a dump.
+/// More of a value is shown than in a dump, since the user asked for this very value.
 ValueLimits default_limits() {
   ValueLimits limits;
   limits.max_string = 10'000;
@@ -76,12 +76,12 @@ class InspectVerb {
     std::vector<std::string> last(arguments_.paths.size());
     while (!interrupts.caught()) {
       const auto inspection = inspector.read(arguments_.paths);
-      if (interrupts.caught()) break;  // it may have taken the holder of --pause away
+      if (interrupts.caught()) break;  // Ctrl-C may have ended the holder of --pause
       if (!inspection) return report_(arguments_.pid, inspection.error());
       for (std::size_t i = 0; i < inspection->values.size(); ++i) {
         const InspectedValue& value = inspection->values[i];
         const bool several = inspection->values.size() > 1;
-        // That it was changing at that moment is no other value.
+        // A value that was changing when it was read doesn't count as another value.
         std::string seen = value.error ? "error: " + value.error->message : value.repr;
         if (seen == last[i]) continue;
         last[i] = std::move(seen);
@@ -99,10 +99,10 @@ class InspectVerb {
   }
 
  private:
-  /// What a reader wants to know and a pipe doesn't.
+  /// Notes for people, on stderr.
   void print_notes(const InspectedValue& value) const {
     if (arguments_.json) return;
-    // Where it would be looked for is no news.
+    // __main__ is where names are looked for first, so it isn't mentioned.
     if (!value.origin.empty() && value.origin != "module __main__") {
       print_message(fmt::format("pyscope: {}: found in {}\n", value.path, value.origin));
     }

@@ -1,4 +1,4 @@
-// argv to a verb to an exit status.
+// Parses the command line, runs the verb, and returns its exit status.
 #include <fmt/core.h>
 #include <malloc.h>
 #include <unistd.h>

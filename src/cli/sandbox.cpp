@@ -32,7 +32,8 @@ int enter(std::vector<Rule> rules) {
   if (!code) return E2BIG;
   sock_fprog program{static_cast<unsigned short>(code->size()), code->data()};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno;
-  // Speculation is no danger to what reads other processes anyway, and slower without.
+  // Speculation is allowed: forbidding it would slow this program down, and protect nothing that
+  // this program may not read anyway.
   const long flagged =
       ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program);
   if (flagged == 0) return 0;
@@ -41,8 +42,8 @@ int enter(std::vector<Rule> rules) {
 
 std::vector<Rule> rules_for(Sandbox sandbox) {
   std::vector<Rule> rules;
-  // What reading takes, whatever the arguments are: files that are open, memory of our own, time,
-  // threads that are there, and the memory of others, for reading.
+  // Calls that reading takes, allowed with any arguments: on files that are open, our own memory,
+  // the time and our own threads, and to read the memory of others.
   for (const long call : {SYS_read,
                           SYS_readv,
                           SYS_pread64,
@@ -121,15 +122,15 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
         {{is(1, F_GETFD)}, {is(1, F_SETFD)}, {is(1, F_GETFL)}, {is(1, F_DUPFD_CLOEXEC)}});
   allow(SYS_ioctl, {{is(1, TCGETS)}, {is(1, TIOCGWINSZ)}});
 
-  // No memory becomes code, and what is constant stays so: nothing is mapped over it, and its
-  // protection isn't changed. The C library protects the ends of its threads' stacks, which are
+  // No memory becomes code. Constants stay constant: nothing is mapped over them, and their
+  // protection isn't changed. The C library protects the ends of its threads' stacks, which lie
   // above the program and its heap.
   const Check not_code = bits(2, PROT_EXEC, 0);
   allow(SYS_mmap, {{not_code, bits(3, MAP_FIXED, 0)}});
   allow(SYS_mprotect, {{not_code, is_above(0, ::sbrk(0))}});
 
-  // Threads, but no processes. What clone3() is asked for lies in memory: without it, the C library
-  // makes do with clone().
+  // Threads may be started, processes may not. The arguments of clone3() lie in memory, where a
+  // filter can't look, so clone3() is refused; the C library then uses clone().
   rules.push_back({SYS_clone3, false, {}, ENOSYS});
   constexpr int kThread = CLONE_THREAD | CLONE_VM;
   constexpr int kShares = kThread | CLONE_FILES | CLONE_FS | CLONE_SIGHAND | CLONE_NEWUSER |
@@ -143,7 +144,7 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
   }
   rules.push_back({SYS_clone, false, std::move(clones)});
   rules.push_back({SYS_prctl, false, std::move(controls)});
-  // Whether a process is there, and the end of this one (abort).
+  // Signal 0 asks whether a process is there; abort() ends this process by tgkill().
   allow(SYS_kill, {{is(1, 0)}});
   allow(SYS_tgkill, {{is(0, ::getpid())}});
   allow(SYS_prlimit64, {{is_address(2, nullptr)}});
@@ -151,13 +152,14 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
   allow(SYS_socket, {{is(0, AF_NETLINK)}});
   if (!holds) return rules;
 
-  // Of ptrace only what attaches, stops, tells registers and lets go.
+  // The requests of ptrace that attach, stop, read registers and let go.
   allow(SYS_ptrace, {{is(0, PTRACE_SEIZE)},
                      {is(0, PTRACE_INTERRUPT)},
                      {is(0, PTRACE_GETREGSET)},
                      {is(0, PTRACE_DETACH)}});
   rules.push_back({SYS_wait4, true});
-  // libunwind looks at its own stack when it begins, for the case that it should unwind that.
+  // libunwind looks at this program's own stack when it starts, in case it has to unwind that
+  // stack.
   rules.push_back({SYS_mincore, true});
   rules.push_back({SYS_pipe2, true});
   rules.push_back({SYS_setitimer, true});

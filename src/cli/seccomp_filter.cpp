@@ -47,7 +47,7 @@ class FilterCompiler {
     code_.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)));
   }
   void answer(std::uint32_t action) { code_.push_back(BPF_STMT(BPF_RET | BPF_K, action)); }
-  /// Skips so many instructions if it is so, and so many if it isn't.
+  /// Skips `if_so` instructions if the test holds, else `if_not` instructions.
   void jump(std::uint16_t test, std::uint64_t value, std::uint8_t if_so, std::uint8_t if_not) {
     code_.push_back(sock_filter{static_cast<std::uint16_t>(BPF_JMP | test | BPF_K), if_so, if_not,
                                 static_cast<std::uint32_t>(value)});
@@ -80,7 +80,7 @@ class FilterCompiler {
       answer(SECCOMP_RET_ALLOW);
       for (const std::size_t miss : misses_) {
         const std::size_t skipped = code_.size() - miss - 1;
-        // A jump on a condition has eight bits. One that is cut would end in the middle of a way.
+        // A conditional jump has eight bits. A jump that is cut would end in the middle of a way.
         too_long_ = too_long_ || skipped > std::numeric_limits<std::uint8_t>::max();
         code_[miss].jf = static_cast<std::uint8_t>(skipped);
       }
@@ -88,7 +88,7 @@ class FilterCompiler {
     if (!rule.always) answer(SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(rule.error));
   }
 
-  /// Goes on if it holds, and else to the next way.
+  /// Goes on if the check holds, else jumps to the next way.
   void test(const Check& check) {
     const std::size_t low = offsetof(seccomp_data, args) + check.argument * sizeof(std::uint64_t);
     const std::size_t high = low + sizeof(std::uint32_t);
@@ -122,8 +122,8 @@ class FilterCompiler {
 
   std::vector<Rule> rules_;
   std::vector<sock_filter> code_;
-  std::vector<std::size_t> misses_;  // jumps to the next way, of this one
-  bool too_long_ = false;            // a way has more instructions than such a jump can skip
+  std::vector<std::size_t> misses_;  // the jumps from this way to the next one
+  bool too_long_ = false;            // a way has more instructions than a conditional jump can skip
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Which processes are meant, where they aren't named by their pids.
+// Options that select processes by other things than their PIDs.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -7,10 +7,10 @@
 
 namespace pyscope::cli {
 
-/// --match, --user, --unit and --container.
+/// Adds --match, --user, --unit and --container.
 void add_selection_options(CLI::App& verb, ProcessFilter& filter);
 
-/// Whether one of them was given.
+/// Whether one of these options was given.
 [[nodiscard]] bool selects(const ProcessFilter& filter);
 
 }  // namespace pyscope::cli

@@ -23,7 +23,7 @@ bool is_set(const char* variable) {
   return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
 }
 
-/// 0, or what errno says.
+/// Returns 0, or errno.
 int write_all(int fd, std::string_view rest) {
   while (!rest.empty()) {
     const ssize_t n = ::write(fd, rest.data(), rest.size());
@@ -41,7 +41,7 @@ int write_all(int fd, std::string_view rest) {
 }
 
 void end_if_no_reader(const pollfd& output) {
-  // Nothing else is an end: a file that is closed, or on a full disk, is reported by the write.
+  // Any other trouble, such as a full disk, is reported by the write.
   if ((output.revents & (POLLERR | POLLHUP)) == 0) return;
   ::raise(SIGPIPE);
   std::_Exit(0);  // the caller ignores it
@@ -62,8 +62,8 @@ bool wants_color(const std::string& choice) {
 }
 
 void occupy_standard_streams() {
-  // Each the wrong way round, so that its use fails with EBADF as if it were still closed. open()
-  // takes the lowest descriptor that is free.
+  // Stdin is opened for writing and the others for reading, so that their use fails with EBADF as
+  // if they were still closed. open() takes the lowest descriptor that is free.
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(fd, F_GETFD) >= 0) continue;
     [[maybe_unused]] const int opened =
@@ -134,7 +134,7 @@ sigset_t interrupts() {
   return set;
 }
 
-/// Returns what was before.
+/// Returns the action that the signal had before.
 struct sigaction catch_unless_ignored(int signal) {
   struct sigaction before {};
   ::sigaction(signal, nullptr, &before);
@@ -167,7 +167,7 @@ void InterruptCatcher::sleep(std::chrono::microseconds time) const {
   constexpr std::int64_t kMicrosecondsInSecond = 1'000'000;
   const timespec rest{.tv_sec = static_cast<std::time_t>(time.count() / kMicrosecondsInSecond),
                       .tv_nsec = static_cast<long>(time.count() % kMicrosecondsInSecond * 1000)};
-  // One that comes between the look and the sleep must not be slept through.
+  // A signal that comes between the test of `interrupted` and the sleep must end the sleep.
   const sigset_t blocked = interrupts();
   sigset_t before;
   ::sigprocmask(SIG_BLOCK, &blocked, &before);

@@ -1,4 +1,4 @@
-// What all verbs print with.
+// Output to the terminal, and interrupts, for all verbs.
 #pragma once
 
 #include <chrono>
@@ -26,20 +26,20 @@ void occupy_standard_streams();
 /// then on.
 [[nodiscard]] bool write_out(const std::string& text);
 
-/// Whether that has failed: the exit status is 1 then, whatever else there was.
+/// Whether write_out() has failed: the exit status is 1 then, whatever else happened.
 [[nodiscard]] bool output_lost();
 
-/// On stderr, as it is. That nobody can read it there is no failure of its own.
+/// Prints to stderr, unchanged. A closed stderr is no failure.
 void print_message(std::string_view text);
 
 /// Ends the program quietly, as a write would, once nobody can read its stdout any more: the
-/// reader of a pipe has gone, the connection of an SSH session is closed. For what is at work for
-/// long without writing.
+/// reader of a pipe has gone, or the connection of an SSH session is closed. For work that goes on
+/// for long without a write.
 void end_if_unread();
 
-/// While it lives, Ctrl-C and a plain kill end what is under way, and not the program; again, a
-/// moment later, they do end it. One that is ignored (by nohup, or in the background of a script)
-/// stays ignored.
+/// While the catcher lives, Ctrl-C and a plain kill end the work that is under way, and not the
+/// program. A second one, a moment later, ends the program. A signal that is ignored (by nohup, or
+/// in the background of a script) stays ignored.
 class InterruptCatcher {
  public:
   InterruptCatcher();
@@ -47,7 +47,8 @@ class InterruptCatcher {
   InterruptCatcher& operator=(const InterruptCatcher&) = delete;
   ~InterruptCatcher();
   [[nodiscard]] bool caught() const;
-  /// Returns early if one is caught, or was before; ends the program if its stdout is unread.
+  /// Returns early if an interrupt is caught, or was before; ends the program if nobody can read
+  /// its stdout any more.
   void sleep(std::chrono::microseconds time) const;
 
  private:
@@ -55,10 +56,10 @@ class InterruptCatcher {
   struct sigaction terminate_ {};
 };
 
-/// On stderr.
+/// Prints the error and its hint to stderr.
 void print_error(const Error& error);
 
-/// What is tried, on stderr (-v).
+/// Prints a step that is tried to stderr (-v).
 void print_step(const std::string& step);
 
 }  // namespace pyscope::cli

@@ -15,7 +15,8 @@ Error ErrorReport::in_words(Error error) const {
 int ErrorReport::operator()(pid_t pid, const Error& cause, JsonStyle style) const {
   const Error error = in_words(cause);
   print_error(error);
-  // Not by a variable that --json sets: where an option before it is wrong, it isn't set yet.
+  // CLI11 is asked, not the variable behind --json: after an option that is wrong, the variable
+  // isn't set.
   const bool json = verb_.get_option("--json")->count() > 0;
   if (json && !write_out(render_json(pid, error, style, schema_))) {
     return exit_status(ErrorKind::Failed);

@@ -1,4 +1,5 @@
-// What all verbs are to main(): options, a function that runs them, and one way to tell of errors.
+// The interface of a verb to main(): options, a function that runs the verb, and one way to report
+// errors.
 #pragma once
 
 #include <sys/types.h>
@@ -13,7 +14,7 @@
 
 namespace pyscope::cli {
 
-/// Tells of errors on stderr, and on stdout too where the command line has --json.
+/// Reports errors on stderr, and also on stdout if the command line has --json.
 class ErrorReport {
  public:
   /// `invocation` outlives this. `schema` is that of the verb's documents; `style` is their style
@@ -27,7 +28,7 @@ class ErrorReport {
     return (*this)(pid, error, style_);
   }
   [[nodiscard]] int operator()(pid_t pid, const Error& error, JsonStyle style) const;
-  /// The command line can't be understood.
+  /// Reports that the command line can't be understood; returns the exit status.
   [[nodiscard]] int usage(const std::string& message) const;
   /// The error with its hint in words that fit this command line.
   [[nodiscard]] Error in_words(Error error) const;

@@ -32,7 +32,7 @@ struct WhyArguments {
   std::string color = "auto";
 };
 
-/// A line on the terminal that is written over, and gone at the end.
+/// A line on the terminal that shows how far the work is. It is erased at the end.
 class Progress {
  public:
   Progress(double duration, bool wanted)
@@ -48,8 +48,8 @@ class Progress {
     if (!shown_ || passed < kPatience) return;
     std::string line = fmt::format("pyscope: {} samples, {:.1f} of {:.1f} s; Ctrl-C ends it",
                                    samples, passed, duration_);
-    // What goes over the edge would stay there. The last column is left free: some terminals wrap
-    // when it is written.
+    // A part of the line behind the edge would wrap, and stay there. The last column is left free,
+    // since some terminals wrap when it is written.
     const std::size_t columns = terminal_columns(STDERR_FILENO);
     if (columns > 0) line.resize(std::min(line.size(), columns - 1));
     print_message("\r\x1b[K" + line);

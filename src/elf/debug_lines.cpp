@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kMaxLineProgramBytes = std::uint64_t{32} << 20U;
 constexpr int kMaxAttributes = 128;  // of an entry; real ones have twenty
-// What linkers make of the addresses of functions that they leave out: 0, 1, or the highest ones.
+// Linkers give these addresses to functions that they leave out: 0, 1, or the highest ones.
 constexpr std::uint64_t kLastRemoved = 1;
 constexpr std::uint64_t kMaxFolderBytes = std::uint64_t{16} << 20U;  // of all units of a file
 constexpr std::size_t kMaxFormats = 16;  // of a table of files; real ones have three
@@ -26,8 +26,8 @@ void spend(std::uint64_t& budget, std::uint64_t amount) {
   budget -= std::min(budget, amount);
 }
 
-/// Where the first table of string offsets or of addresses begins: behind its header, which there
-/// is since version 5.
+/// Where the first table of string offsets or of addresses begins: behind its header, which exists
+/// since version 5.
 std::uint64_t first_table_entry(const DebugEncoding& encoding) {
   if (encoding.version < 5) return 0;
   return encoding.offset_size == 8 ? 16 : 8;
@@ -58,7 +58,7 @@ class DebugLines::Reader {
   }
 
  private:
-  /// What is kept of a unit: where its line table is, and which folder it was compiled in.
+  /// A unit: where its line table is, and in which folder it was compiled.
   struct Unit {
     std::uint64_t lines = 0;
     std::size_t folder = 0;
@@ -68,7 +68,7 @@ class DebugLines::Reader {
     std::uint64_t end = 0;
     std::uint32_t unit = 0;
   };
-  /// Those attributes of a root entry that matter.
+  /// The attributes of a root entry that matter.
   struct Root {
     DebugEncoding encoding = {};
     DebugValue lines = {}, low = {}, high = {}, ranges = {}, folder = {};
@@ -439,8 +439,8 @@ class DebugLines::Reader {
 
   static bool comes_before(std::uint64_t address, const Row& row) { return address < row.address; }
 
-  /// By address; of those with the same one the last counts. The end of what belongs together is a
-  /// row without a line.
+  /// Ordered by address; of rows with the same address the last counts. A sequence ends with a row
+  /// without a line.
   std::vector<Row> read_rows(const LineTable& table) {
     std::vector<Row> rows;
     DebugCursor at(lines_, table.program, table.end);

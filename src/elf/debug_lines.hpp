@@ -1,6 +1,6 @@
-// From an address to a line of source, by DWARF (versions 2 to 5). A unit is found by the ranges of
-// its root entry, and only its line table is read. All of that is bounded, and no other file is
-// opened, which libdw does by names that it finds in this one.
+// Finds the line of source for an address, by DWARF (versions 2 to 5). A unit is found by the
+// ranges of its root entry, and only that unit's line table is read. All work is bounded. No other
+// file is opened; libdw would open files by names that it finds in this one.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,7 @@ struct SourcePosition {
 
 class DebugLines {
  public:
-  /// `file` and `budget` must outlive this.
+  /// `file` and `budget` must outlive this object.
   DebugLines(const ElfFile& file, DebugBudget& budget);
   ~DebugLines();
   DebugLines(DebugLines&&) noexcept;
@@ -33,8 +33,8 @@ class DebugLines {
   /// Whether the file has any debug information of lines.
   [[nodiscard]] static bool are_in(const ElfFile& file);
 
-  /// The line that the instruction at an address belongs to: where the code was written, also if
-  /// that was inlined into another function. Empty if that isn't known.
+  /// The line that the instruction at an address belongs to: where the code was written, even if
+  /// the code was inlined into another function. Empty if the line isn't known.
   [[nodiscard]] std::optional<SourcePosition> find(std::uint64_t address);
 
  private:

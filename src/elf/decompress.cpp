@@ -14,8 +14,8 @@ constexpr std::uint64_t kDictionaryBytes = std::uint64_t{128} << 20U;  // xz -9 
 }  // namespace
 
 std::vector<std::byte> inflate(std::span<const std::byte> compressed, std::uint64_t size) {
-  // Deflate makes at most 1,032 bytes of one: a larger promise isn't kept, and nothing is allocated
-  // for it.
+  // Deflate makes at most 1,032 bytes of one byte. So a larger size is wrong, and nothing is
+  // allocated for it.
   constexpr std::uint64_t kMostOfOne = 1032;
   if (size / kMostOfOne > compressed.size()) return {};
   std::vector<std::byte> out(size);
@@ -28,7 +28,7 @@ std::vector<std::byte> inflate(std::span<const std::byte> compressed, std::uint6
 }
 
 std::vector<std::byte> decode_zstd(std::span<const std::byte> compressed, std::uint64_t size) {
-  // A block makes at most 128 KiB, and has four bytes at least: as above.
+  // A block has at least four bytes and becomes at most 128 KiB. So a larger size is wrong.
   constexpr std::uint64_t kMostOfOne = std::uint64_t{32} << 10U;
   if (size / kMostOfOne > compressed.size()) return {};
   std::vector<std::byte> out(size);

@@ -1,4 +1,4 @@
-// Decompression with a bound on what comes out, whatever the compressed bytes promise.
+// Decompression with a bound on the size of the result, whatever the compressed bytes promise.
 #pragma once
 
 #include <cstddef>
@@ -8,15 +8,16 @@
 
 namespace pyscope {
 
-/// zlib's format, of which exactly `size` bytes must come out; else empty.
+/// Decompresses zlib's format. The result is empty if it isn't exactly `size` bytes.
 [[nodiscard]] std::vector<std::byte> inflate(std::span<const std::byte> compressed,
                                              std::uint64_t size);
 
-/// zstd's format, of which exactly `size` bytes must come out; else empty.
+/// Decompresses zstd's format. The result is empty if it isn't exactly `size` bytes.
 [[nodiscard]] std::vector<std::byte> decode_zstd(std::span<const std::byte> compressed,
                                                  std::uint64_t size);
 
-/// One or more streams of xz. Empty if it isn't that, or if more than `limit` bytes come out.
+/// Decompresses one or more streams of xz. The result is empty for another format, and if it would
+/// be more than `limit` bytes.
 [[nodiscard]] std::vector<std::byte> decode_xz(std::span<const std::byte> compressed,
                                                std::uint64_t limit);
 

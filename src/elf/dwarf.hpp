@@ -1,4 +1,4 @@
-// The pieces that debug information (DWARF, versions 2 to 5) is made of, as the file has them.
+// The pieces of debug information (DWARF, versions 2 to 5), as they stand in the file.
 #pragma once
 
 #include <array>
@@ -15,8 +15,8 @@
 
 namespace pyscope {
 
-/// What may still be done for the sake of debug information. Shared by all files, so that many of
-/// them cost no more than one.
+/// The work that may still be done for debug information. All files share it, so that many files
+/// cost no more than one.
 struct DebugBudget {
   std::uint64_t inflated = std::uint64_t{512} << 20U;  // bytes of sections that are compressed
   std::uint64_t units = std::uint64_t{1} << 20U;
@@ -127,7 +127,7 @@ enum : std::uint64_t { LineContentPath = 1, LineContentDirectoryIndex = 2 };
 class DebugSection {
  public:
   DebugSection() = default;
-  /// None of the file's is an empty one, as is one that can't be decompressed within bounds.
+  /// Empty if the file has no such section, or if the section can't be decompressed within bounds.
   DebugSection(const ElfFile& file, std::string_view name, DebugBudget& budget);
 
   [[nodiscard]] std::uint64_t size() const { return size_; }
@@ -142,7 +142,8 @@ class DebugSection {
   std::vector<std::byte> inflated_;
 };
 
-/// Goes through a section from an offset on. What can't be read is 0 and fails, for good.
+/// Goes through a section from an offset on. A value that can't be read is 0, and from then on the
+/// cursor has failed.
 class DebugCursor {
  public:
   DebugCursor(const DebugSection& section, std::uint64_t at,

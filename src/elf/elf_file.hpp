@@ -44,21 +44,20 @@ class ElfFile {
   [[nodiscard]] const ElfSectionHeader* section(std::string_view name) const;
   [[nodiscard]] const ElfSectionHeader* section_of_type(std::uint32_t type) const;
 
-  /// False if not all of it is there.
+  /// Fills all of `out`; false if the file has fewer bytes there.
   [[nodiscard]] bool read(std::uint64_t offset, std::span<std::byte> out) const;
-  /// What there is from `offset` on, at most `limit` bytes.
+  /// The bytes from `offset` on, at most `limit` of them.
   [[nodiscard]] std::vector<std::byte> read_up_to(std::uint64_t offset, std::size_t limit) const;
   /// A section's content, decompressed where the file has it compressed. Empty if the file doesn't
   /// hold it, if it makes no sense, or if it is larger than `limit`.
   [[nodiscard]] std::vector<std::byte> contents(const ElfSectionHeader& section,
                                                 std::uint64_t limit) const;
 
-  /// The address, as the file's headers count, of what lies at an offset in the file: in the
-  /// segment that is loaded from there, one with code if there is more than one.
+  /// The address, as the file's headers count, for an offset in the file: in the segment that is
+  /// loaded from there, or in one with code if several are.
   [[nodiscard]] std::optional<std::uint64_t> address_of(std::uint64_t offset) const;
 
-  /// What the linker has made of the content to tell one build from another; empty if there is
-  /// none.
+  /// The build-id, by which the linker tells one build from another; empty if the file has none.
   [[nodiscard]] std::vector<std::byte> build_id() const;
 
  private:
@@ -73,7 +72,8 @@ class ElfFile {
   std::vector<ElfSectionHeader> sections_;
 };
 
-/// The string that begins at an offset in a table of them; empty beyond its end, cut off by it.
+/// The string that begins at an offset in a table of strings. Empty if the offset lies behind the
+/// table; cut if the table ends first.
 [[nodiscard]] std::string_view string_in(std::span<const std::byte> strings, std::uint64_t offset);
 
 /// The descriptor of the note NT_GNU_BUILD_ID; empty if it isn't among these notes.

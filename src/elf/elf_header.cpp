@@ -7,7 +7,7 @@
 namespace pyscope {
 namespace {
 
-// Far above any real file. What is read of one is allocated by these numbers.
+// Far above any real file. Memory for a file's tables is allocated by these numbers.
 constexpr std::size_t kMaxSegments = 1024;
 constexpr std::size_t kMaxSections = 16384;
 

@@ -1,4 +1,4 @@
-// What is asked of the header of an ELF file before anything else of it is believed.
+// Checks the header of an ELF file before anything else in the file is believed.
 #pragma once
 
 #include <elf.h>
@@ -10,7 +10,7 @@
 
 namespace pyscope {
 
-/// Which kinds of files are taken: what can be executed or loaded; or also what isn't linked.
+/// Which kinds of files are taken: programs and libraries only, or object files, too.
 enum class ElfTypes { Linked, Any };
 
 /// Fails with Unsupported for what isn't a 64-bit little-endian ELF file of these kinds, and for

@@ -1,4 +1,4 @@
-// What pyscope needs to know of an ELF file to find an interpreter in it, as plain data.
+// The parts of an ELF file by which an interpreter is found in it, as plain data.
 #pragma once
 
 #include <cstddef>

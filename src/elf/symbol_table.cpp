@@ -31,7 +31,7 @@ bool is_function(const Elf64_Sym& symbol) {
   }
 }
 
-/// What a table's names lie in; null if that makes no sense.
+/// The section that holds a table's names; null if there is no valid one.
 const ElfSectionHeader* strings_of(const ElfFile& file, const ElfSectionHeader& table) {
   if (table.link >= file.sections().size()) return nullptr;
   const ElfSectionHeader& strings = file.sections()[table.link];
@@ -68,7 +68,7 @@ SymbolTable::SymbolTable(std::span<const std::byte> symbols, Names names, Sectio
   }
   std::sort(functions_.begin(), functions_.end(),
             [](const Function& a, const Function& b) { return a.address < b.address; });
-  // One without a size ends where the next one begins.
+  // A function without a size ends where the next one begins.
   std::uint64_t next = std::numeric_limits<std::uint64_t>::max();
   for (auto at = functions_.rbegin(); at != functions_.rend();) {
     const std::uint64_t address = at->address;

@@ -23,9 +23,9 @@ struct FoundSymbol {
 
 class SymbolTable {
  public:
-  /// Gives the string at an offset of the table's strings, and empty where there is none.
+  /// Gives the string at an offset of the table's strings; empty if there is none.
   using Names = std::function<std::string(std::uint64_t offset)>;
-  /// What the sections' addresses bound: only a function in one with code may be without a size.
+  /// The sections bound the functions: only a function in a section with code may lack a size.
   using Sections = std::span<const ElfSectionHeader>;
 
   SymbolTable() = default;

@@ -5,8 +5,8 @@
 
 namespace pyscope {
 
-/// Memory that can be read until a deadline. All that follows what a target says reads memory
-/// sooner or later, so nothing goes on for ever above this.
+/// Memory that can be read until a deadline. Whatever follows a target's pointers reads memory
+/// sooner or later, so no such work goes on for ever.
 class DeadlineMemory final : public Memory {
  public:
   explicit DeadlineMemory(const Memory& source) : source_(source) {}

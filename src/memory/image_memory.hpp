@@ -44,8 +44,7 @@ class RecordingMemory final : public Memory {
 
  private:
   const Memory& source_;
-  mutable ImageMemory
-      image_;  // reading is const for the caller; that it is noted down changes nothing
+  mutable ImageMemory image_;  // noting down what was read changes nothing for the caller
 };
 
 }  // namespace pyscope

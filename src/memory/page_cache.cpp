@@ -57,7 +57,7 @@ ReadStatus PageCache::try_read(RemoteAddr at, std::span<std::byte> out) const {
 }
 
 void PageCache::fetch(std::span<const RemoteRange> ranges) const {
-  // A page is in pages_ from the moment when it is wanted, so that one that is named many times
+  // A page is in pages_ from the moment when it is wanted, so that a page that is named many times
   // counts once against the budget.
   std::vector<std::uint64_t> missing;
   for (const RemoteRange& range : ranges) {

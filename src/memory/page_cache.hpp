@@ -33,8 +33,8 @@ class PageCache final : public Memory {
   /// Pending if some page of the range was not fetched yet, and then nothing is read.
   [[nodiscard]] ReadStatus try_read(RemoteAddr at, std::span<std::byte> out) const;
 
-  /// How many reads have failed so far. Code that looks for something in many places goes on where
-  /// one of them can't be read; whoever called it learns here that "not found" may be wrong.
+  /// How many reads have failed so far. Code that searches many places goes on when one of them
+  /// can't be read; its caller learns here that "not found" may be wrong.
   [[nodiscard]] std::size_t failures() const { return failures_; }
 
  private:
@@ -55,7 +55,7 @@ class PageCache final : public Memory {
   };
   mutable std::vector<Piece> pieces_;
   mutable std::size_t used_ = 0;  // of the last piece
-  // The page that was read last: what is read next mostly lies in it.
+  // The page that was read last. The next read mostly lies in the same page.
   mutable std::uint64_t last_number_ = 0;
   mutable const Page* last_ = nullptr;
   mutable std::size_t failures_ = 0;

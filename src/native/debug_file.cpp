@@ -28,7 +28,7 @@ std::string by_build_id(const std::vector<std::byte>& id) {
   return path + ".debug";
 }
 
-/// What the section .gnu_debuglink says: the name of a file, and the sum (CRC-32) of its content.
+/// The section .gnu_debuglink: the name of a file, and the checksum (CRC-32) of its content.
 struct DebugLink {
   std::string name;
   std::uint32_t sum = 0;
@@ -67,8 +67,8 @@ std::optional<std::uint32_t> sum_of(int fd) {
   return static_cast<std::uint32_t>(sum);
 }
 
-/// A path of a file as it is below the root of the target: where that is changed and the mounts are
-/// ours, the kernel shows it from our root.
+/// The path of a file below the target's root. If the target has another root in our mount
+/// namespace, the kernel shows the path from our root.
 std::string below_root(const Process& process, const std::string& path) {
   const std::string root = process.read_link("root").value_or("/");
   if (root == "/" || !path.starts_with(root + "/")) return path;

@@ -1,4 +1,4 @@
-// The file that a distribution has split the symbols and debug information of a program off into.
+// Finds the separate file in which a distribution keeps a program's symbols and debug information.
 #pragma once
 
 #include <memory>
@@ -16,9 +16,9 @@ struct DebugFile {
 };
 
 /// Looks by the build-id, then by .gnu_debuglink, in the usual places of the target's root and then
-/// of ours. `path` is the program's as the target's maps name it. Only a file with the program's
-/// build-id is taken, or where one of them has none, one whose sum is that of .gnu_debuglink. Null
-/// if there is none.
+/// of ours. `path` is the program's path in the target's maps. Only a file with the program's
+/// build-id is taken; if one of the two has no build-id, the file's checksum must be the one in
+/// .gnu_debuglink. Null if there is no such file.
 [[nodiscard]] std::unique_ptr<DebugFile> open_debug_file(const Process& process,
                                                          const ElfFile& program,
                                                          const std::string& path, const Log& log);

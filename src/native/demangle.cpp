@@ -13,8 +13,8 @@ namespace {
 constexpr std::size_t kMaxMangled = 4096;
 constexpr std::size_t kMaxDemangled = 16384;
 
-/// What a demangler has written so far. A short name can stand for one of any length, as parts of
-/// it may refer to each other: the only way out of a demangler that is at it is a jump.
+/// The text that a demangler has written so far. A short name can stand for one of any length,
+/// since its parts may refer to each other. A demangler at work can only be ended by a jump.
 struct Output {
   std::string text;
   std::jmp_buf too_long;
@@ -41,7 +41,7 @@ bool try_demangler(Demangler demangler, const std::string& name, Output& output)
 std::string demangle(const std::string& name) {
   if (!name.starts_with("_Z") && !name.starts_with("_R")) return name;
   if (name.size() > kMaxMangled) return name;
-  // The older way of Rust is C++'s with a hash at its end, so that Rust's goes first.
+  // Rust's older mangling is C++'s with a hash at its end, so Rust is tried first.
   for (const Demangler demangler : {&rust_demangle_callback, &cplus_demangle_v3_callback}) {
     Output output;
     if (try_demangler(demangler, name, output) && !output.text.empty()) return output.text;

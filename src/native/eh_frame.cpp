@@ -9,8 +9,8 @@
 namespace pyscope {
 namespace {
 
-// How a pointer is encoded (DW_EH_PE_…): its form in the lower half, what it is relative to in the
-// upper.
+// How a pointer is encoded (DW_EH_PE_…): the lower half is its form, the upper half says what it is
+// relative to.
 constexpr std::uint8_t kForm = 0x0F;
 constexpr std::uint8_t kAddress = 0x00;
 constexpr std::uint8_t kUnsigned4 = 0x03;
@@ -26,7 +26,7 @@ constexpr std::uint8_t kTableEncoding = 0x3B;  // to the header's begin, four by
 constexpr std::size_t kMaxFunctions = 4'000'000;
 constexpr std::size_t kMaxSection = std::size_t{64} << 20U;
 
-/// Bytes that are read in order. Reading beyond the end gives nothing, for ever.
+/// Bytes that are read in order. A read beyond the end gives nothing.
 class Bytes {
  public:
   Bytes(std::span<const std::byte> bytes, std::size_t at) : bytes_(bytes), at_(at) {}
@@ -109,7 +109,7 @@ bool has_augmentation_size(Bytes bytes) {
   return augmentation && augmentation->starts_with('z');
 }
 
-/// How the functions that share a CIE are encoded; nothing if it makes no sense.
+/// How the functions that share a CIE are encoded; nothing if the CIE is invalid.
 std::optional<std::uint8_t> pointer_encoding(Bytes bytes) {
   if (!bytes.take<std::uint8_t>()) return std::nullopt;  // version
   const auto augmentation = bytes.take_string();
@@ -138,8 +138,8 @@ std::optional<std::uint8_t> pointer_encoding(Bytes bytes) {
   return kAddress;
 }
 
-/// Passes over what follows an operation's code (DWARF 5, 6.4.2, and the GNU extensions). False for
-/// an operation that isn't known, and where the end is reached.
+/// Skips the operands of an operation (DWARF 5, 6.4.2, and the GNU extensions). False for an
+/// unknown operation, and if the bytes end.
 bool skip_operands(Bytes& bytes, std::uint8_t code, std::uint8_t encoding) {
   constexpr std::uint8_t kWithRegister = 0xC0;  // the two upper bits name three operations
   switch (code & kWithRegister) {
@@ -287,7 +287,7 @@ RemoteAddr find_description(const Memory& memory, const UnwindTable& table, Remo
 
 std::vector<RemoteAddr> find_operations(const Memory& memory, RemoteAddr description,
                                         std::uint8_t code) {
-  // Of one function; those with more are no function's that anybody has written.
+  // The most for one function. No function that anybody has written has more.
   constexpr std::uint32_t kMaxDescription = 1U << 20U;
   const auto contents_at = [&](RemoteAddr at) -> std::optional<std::vector<std::byte>> {
     const auto length = read_as<std::uint32_t>(memory, at);

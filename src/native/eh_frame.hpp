@@ -33,11 +33,12 @@ struct UnwindTable {
   std::vector<std::byte> copy;
 };
 
-/// Finds the table for code that no file holds, without entries where only the code is known; null
-/// if nothing is. May be empty itself.
+/// Finds the table for code that no file holds. The table has no entries if only the code is known;
+/// null if nothing is known. The function itself may be empty.
 using FindTable = std::function<const UnwindTable*(RemoteAddr at)>;
 
-/// Finds a section by name in the file behind an image, for what memory doesn't tell. May be empty.
+/// Finds a section by name in the file behind an image, if memory doesn't have the section. May be
+/// empty.
 using FindSection = std::function<std::optional<ElfSection>(RemoteAddr image, const char* name)>;
 
 /// The table of .eh_frame_hdr; for an image without one (static programs by some linkers), made
@@ -45,8 +46,8 @@ using FindSection = std::function<std::optional<ElfSection>(RemoteAddr image, co
 [[nodiscard]] UnwindTable find_unwind_table(const Memory& memory, const MappedImage& image,
                                             const FindSection& find_section);
 
-/// Where the FDE is that describes the function which begins at `function`, by the table; null if
-/// there is none.
+/// The address of the FDE for the function that begins at `function`, by the table; null if there
+/// is none.
 [[nodiscard]] RemoteAddr find_description(const Memory& memory, const UnwindTable& table,
                                           RemoteAddr function);
 

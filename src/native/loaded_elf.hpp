@@ -1,5 +1,5 @@
-// What the memory of a process holds of a file that is mapped besides its headers: its build-id and
-// its dynamic symbols, which the loader needs and which are therefore always there.
+// The build-id and the dynamic symbols of a mapped file, read from the process's memory. The loader
+// needs both, so they are always there.
 #pragma once
 
 #include <cstddef>

@@ -31,8 +31,8 @@ std::optional<MappedImage> read_mapped_image(const Memory& memory, RemoteAddr st
 const MappedImage* MappedImages::find(RemoteAddr at) {
   const Mapping* const part = mapping(at);
   if (part == nullptr) return nullptr;
-  // Its first part is the nearest one below that begins with the file's begin. Anonymous memory is
-  // no part of a file, but for the vdso, which is whole.
+  // The file's first part is the nearest mapping below that begins at the file's begin. Anonymous
+  // memory is no part of a file, except for the vdso, which is whole.
   const Mapping* first = part;
   if (part->inode != 0) {
     while (first != maps_.data() && !(first->same_file(*part) && first->file_offset == 0))

@@ -1,5 +1,5 @@
-// The ELF files that a process has mapped, by what its memory holds of them: that needs no file,
-// and so does for deleted ones, those of other mount namespaces and the vdso alike.
+// The ELF files that a process has mapped, as far as its memory holds them. No file is opened, so
+// deleted files, files of other mount namespaces and the vdso are found alike.
 #pragma once
 
 #include <elf.h>

@@ -31,7 +31,7 @@ std::size_t count_entries(std::span<const ChainLink> chain) {
 MergedStack merge_stacks(std::span<const ChainLink> chain, const NativeWalk& native) {
   MergedStack merged;
   const std::span<const UnwoundFrame> frames(native.frames);
-  // What the runs before it have used up.
+  // The frames that the runs before this one have used up.
   std::size_t next_native = 0;
   std::size_t next_link = 0;
   for (std::size_t i = 0; i < chain.size(); ++i) {
@@ -47,7 +47,7 @@ MergedStack merge_stacks(std::span<const ChainLink> chain, const NativeWalk& nat
                         count_entries(chain.first(i + 1)), count_entries(chain));
         return merged;
       }
-      // The native stack wasn't unwound to there, or has its end before: whoever switches stacks by
+      // The native stack wasn't unwound that far, or ends before: a program that switches stacks by
       // hand leaves no way back.
       merged.beyond = count_entries(chain.subspan(i));
       break;

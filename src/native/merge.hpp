@@ -2,9 +2,9 @@
 // any symbols.
 //
 // Each call of the interpreter's evaluation loop from C has an entry frame (struct
-// _PyInterpreterFrame) as a variable, and that ends the run of Python frames which this call
-// executes. So it lies within the native frame of the loop, however that was compiled: that frame
-// is the one whose part of the stack holds it.
+// _PyInterpreterFrame) as a variable. The entry frame ends the run of Python frames that this call
+// executes. So the loop's native frame is the one whose part of the stack holds the entry frame,
+// however the loop was compiled.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@
 
 namespace pyscope {
 
-/// What is to be known of a frame of the Python chain.
+/// A frame of the Python chain, as far as the merge needs it.
 struct ChainLink {
   RemoteAddr at;
   bool entry = false;
@@ -35,9 +35,9 @@ struct MergedFrame {
 struct MergedStack {
   /// Innermost first. All of both stacks, or nothing if they don't fit together.
   std::vector<MergedFrame> frames;
-  std::string note;  // why they don't
-  /// So many of the chain's last entries lie beyond the end of the native stack: the frames of
-  /// their runs come behind it.
+  std::string note;  // why they don't fit
+  /// How many of the chain's last entries lie beyond the end of the native stack. The frames of
+  /// their runs come behind the native stack.
   std::size_t beyond = 0;
 };
 

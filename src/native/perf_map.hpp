@@ -1,5 +1,5 @@
-// The names that a compiler gives to code that it makes while the program runs: /tmp/perf-PID.map,
-// as perf(1) defines it. Parsed from text, so that it can be tested and fuzzed without a process.
+// The names of code that a compiler makes while the program runs: /tmp/perf-PID.map, as perf(1)
+// defines it. Parsed from text, so that it can be tested and fuzzed without a process.
 #pragma once
 
 #include <cstdint>
@@ -37,10 +37,10 @@ class PerfMap {
   std::vector<Line> lines_;  // by their start, then in the order of the file
 };
 
-/// Where the target would write it, as it sees it.
+/// The path to which the target would write its map, as the target sees it.
 [[nodiscard]] std::string perf_map_path(const Process& process);
 
-/// That of the target, if there is one that it or root wrote; else an empty one.
+/// The target's map, if the target's user or root wrote it; else an empty map.
 [[nodiscard]] PerfMap read_perf_map(const Process& process, const Log& log);
 
 }  // namespace pyscope

@@ -33,8 +33,8 @@ constexpr std::uint32_t kVersion = 1;
 // A compiler makes one file of a function, or of some dozens.
 constexpr std::size_t kMaxSections = 4096;
 
-/// Where a relocatable file's sections were put, its symbols count from; those of others are
-/// addresses already.
+/// The symbols of a relocatable file count from where its sections were put; those of other files
+/// are addresses already.
 void place_symbols(std::span<std::byte> symbols, std::span<const ElfSectionHeader> sections) {
   for (std::size_t at = 0; at + sizeof(Elf64_Sym) <= symbols.size(); at += sizeof(Elf64_Sym)) {
     Elf64_Sym symbol{};

@@ -1,7 +1,7 @@
-// Code that was made while the program runs, and of which its maker has told debuggers: by GDB's
-// JIT interface ("JIT Compilation Interface" in its manual), a list of ELF files in memory, each of
-// which holds names and unwinding tables. LLVM tells of all that its MCJIT makes (Numba), CPython
-// from 3.15 on of what its JIT makes.
+// Code that was made while the program runs, and that its maker has registered for debuggers. GDB's
+// JIT interface ("JIT Compilation Interface" in its manual) is a list of ELF files in memory, each
+// of which holds names and unwinding tables. LLVM registers all that its MCJIT makes (Numba),
+// CPython from 3.15 on what its JIT makes.
 #pragma once
 
 #include <cstddef>
@@ -24,15 +24,16 @@ class RegisteredCode {
   /// The variable that a list begins with: there may be one in each library.
   static constexpr const char* kDescriptor = "__jit_debug_descriptor";
 
-  /// Of all lists together: files, and bytes that are copied of those that are asked about.
+  /// Bounds for all lists together: on the files, and on the bytes that are copied of the files
+  /// that are asked about.
   static constexpr std::size_t kMaxFiles = 65'536;
   static constexpr std::uint64_t kMaxBytes = std::uint64_t{64} << 20U;
 
   /// Both must outlive it.
   RegisteredCode(const Memory& memory, const Log& log) : memory_(memory), log_(log) {}
 
-  /// Adds the files of the list whose descriptor lies there. What makes no sense is left out: the
-  /// process may be about to change it.
+  /// Adds the files of the list whose descriptor lies there. Invalid entries are left out: the
+  /// process may be changing the list.
   void add_list(RemoteAddr descriptor);
 
   /// Whether a file of the lists holds the code at an address.

@@ -17,7 +17,7 @@ std::uint64_t end_of_mapping(std::span<const Mapping> maps, RemoteAddr at, std::
   return end ? end->raw() / kPage * kPage : at.raw();
 }
 
-/// Leaves as much as there is before the first page that can't be read.
+/// Keeps the bytes before the first page that can't be read.
 void keep_readable(const Memory& memory, StackPiece& piece) {
   std::vector<ReadRequest> parts;
   const std::span<std::byte> bytes(piece.bytes);
@@ -44,7 +44,7 @@ void StackCopier::add(NativeState& state, std::span<const RemoteAddr> entries) {
   const RemoteAddr begin{sp.raw() - Registers::kRedZone};
   const std::uint64_t end = end_of_mapping(maps_, sp, kBeyond);
   RemoteAddr last = sp;
-  // What lies elsewhere is another stack, if it's one.
+  // An address elsewhere belongs to another stack, if it belongs to one.
   RemoteAddr other_first;
   RemoteAddr other_last;
   for (const RemoteAddr entry : entries) {

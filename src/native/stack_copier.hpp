@@ -10,16 +10,16 @@
 
 namespace pyscope {
 
-/// Copies the parts of many threads' stacks that unwinding takes, in as few reads as possible, as
-/// the threads stand still meanwhile.
+/// Copies the parts of many threads' stacks that unwinding needs. The threads stand still
+/// meanwhile, so it takes as few reads as possible.
 class StackCopier {
  public:
   /// Beyond the entry frame that lies furthest out, or the stack pointer: what was called before
   /// Python was, or where there is no Python, at the most.
   static constexpr std::uint64_t kBeyond = std::uint64_t{64} << 10U;
-  /// Of one thread: as large as stacks are on most systems.
+  /// The most bytes of one thread: as large as stacks are on most systems.
   static constexpr std::uint64_t kMaxPiece = std::uint64_t{8} << 20U;
-  /// For all threads together.
+  /// The most bytes for all threads together.
   static constexpr std::uint64_t kMaxBytes = std::uint64_t{128} << 20U;
 
   /// `maps` are in the order of their addresses. `budget` is what may still be copied, in bytes;
@@ -31,7 +31,7 @@ class StackCopier {
   /// stack (of signal handlers). `state` must stay where it is until copy().
   void add(NativeState& state, std::span<const RemoteAddr> entries);
 
-  /// What can't be read is left out, from its first byte on.
+  /// Copies the stacks. A part that can't be read is left out from its first such byte on.
   void copy(const Memory& memory);
 
  private:

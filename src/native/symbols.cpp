@@ -33,8 +33,8 @@ std::string without_tags(std::string name) {
 
 }  // namespace
 
-/// One file that is mapped, with what can be found out of it. What that takes is looked for once it
-/// is needed: in the file, in a debug file, and in the process's memory where there is no file.
+/// One mapped file, with its names and lines. They are looked for once they are needed: in the
+/// file, in a debug file, and in the process's memory if there is no file.
 class NativeSymbols::Image {
  public:
   /// `process` is null where there is none.
@@ -52,12 +52,12 @@ class NativeSymbols::Image {
   }
 
   [[nodiscard]] const Mapping& mapping() const { return mapping_; }
-  /// What memory holds of it; null: nothing.
+  /// The image in memory; null if there is none.
   [[nodiscard]] const MappedImage* loaded() const { return loaded_; }
-  /// Null if it can't be had.
+  /// Null if the file can't be opened.
   [[nodiscard]] const ElfFile* file() const { return file_.get(); }
 
-  /// Puts in what is known of an address, as the file's headers count.
+  /// Fills in the facts about an address, as the file's headers count.
   void describe(std::uint64_t address, NativeSymbol& symbol) {
     symbol.offset = address;
     if (const auto found = find_function(address)) {
@@ -81,7 +81,7 @@ class NativeSymbols::Image {
       log_("  {}", file.error().message);
       return;
     }
-    // The file may have been written anew in its place since it was mapped.
+    // The file may have been overwritten since it was mapped.
     const auto in_memory =
         loaded_ != nullptr ? loaded_build_id(memory_, *loaded_) : std::vector<std::byte>();
     const auto in_file = file->build_id();

@@ -24,15 +24,15 @@
 
 namespace pyscope {
 
-/// What is known of one program counter.
+/// The facts about one program counter.
 struct NativeSymbol {
   std::string function;               // demangled; empty: not known
   std::uint64_t function_offset = 0;  // of the program counter from the function's begin
   /// The path of the file as the target's maps name it, "[vdso]", or empty if nothing is known.
   /// For code that was compiled while the program runs, the file that names it (/tmp/perf-PID.map).
   std::string module;
-  /// Of the program counter as an address in the module's file (less the load bias), which is what
-  /// addr2line takes; what isn't in a module has its address in memory here.
+  /// The program counter as an address in the module's file (less the load bias), as addr2line
+  /// takes it. For code outside of all modules, the address in memory.
   std::uint64_t offset = 0;
   std::string file;  // of the source, if debug information tells
   int line = 0;      // 0: not known
@@ -55,14 +55,14 @@ class NativeSymbols {
   /// can't be had, or has none of that name.
   [[nodiscard]] std::optional<ElfSection> section_of_file(RemoteAddr at, const char* name);
 
-  /// Of code that was made while the program runs, if its maker has told debuggers of it; else
-  /// null.
+  /// The table for code that was made while the program runs, if its maker has registered it for
+  /// debuggers; else null.
   [[nodiscard]] const UnwindTable* registered_unwind_table(RemoteAddr at);
 
  private:
   class Image;
-  /// What may be read for the sake of names, of all files together: however many a hostile process
-  /// has mapped, it costs memory and time within bounds.
+  /// How much may be read to find names, of all files together. So the cost in memory and time is
+  /// bounded, however many files a hostile process has mapped.
   struct Budget {
     std::uint64_t symbols = std::uint64_t{256} << 20U;  // bytes of symbol tables
     std::uint64_t strings = std::uint64_t{64} << 20U;   // bytes that are searched for a name

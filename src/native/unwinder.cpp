@@ -25,7 +25,7 @@ static_assert(sizeof(unw_word_t) == sizeof(std::uint64_t));
 
 using CodeBytes = std::array<std::uint8_t, 8>;
 
-/// An instruction that calls.
+/// A call instruction.
 struct Call {
   bool is_call = false;
   RemoteAddr target;  // null: not known, as it's in a register or in memory
@@ -191,8 +191,8 @@ class Unwinder::Implementation {
   }
 
  private:
-  /// The whole stack, with guesses where there is no unwinding information. `depth` is how many
-  /// guesses have led there.
+  /// The whole stack, with guesses where there is no unwinding information. `depth` is the number
+  /// of guesses that have led to these registers.
   NativeWalk walk_from(const Registers& registers, std::size_t& guesses, int depth) {
     NativeWalk walk = unwind(registers);
     // Where it began to guess, if it did.
@@ -240,7 +240,7 @@ class Unwinder::Implementation {
     return false;
   }
 
-  /// Without an error only if it got to where the thread begins.
+  /// There is no error only if the unwinding got to where the thread begins.
   NativeWalk unwind(const Registers& registers) {
     NativeWalk walk;
     registers_ = &registers;
@@ -369,7 +369,7 @@ class Unwinder::Implementation {
     constexpr std::uint64_t kPair = 2 * sizeof(unw_word_t);
     const RemoteAddr sp = frame.stack.start;
     const RemoteAddr at = frame.frame_pointer;
-    // What has been called though it's no code has saved nothing.
+    // An address that is no code was called, so nothing was saved there.
     if (!is_code(frame.instruction()) || at < sp || at.raw() - sp.raw() > within ||
         within - (at.raw() - sp.raw()) < kPair) {
       return {};
@@ -420,8 +420,8 @@ class Unwinder::Implementation {
     return {};
   }
 
-  /// Whether it is code that somebody has told of: with unwinding information; or with a name at
-  /// least, for a compiler may find that it needs no more (Numba).
+  /// Whether the address is in code that is known: by its unwinding information, or at least by a
+  /// name, since a compiler may give no more than that (Numba).
   bool is_known(RemoteAddr at) {
     if (has_information(at)) return true;
     return images_.find(at) == nullptr && find_table_ && find_table_(at) != nullptr;

@@ -26,7 +26,7 @@ struct StackPiece {
   [[nodiscard]] RemoteRange range() const { return {at, bytes.size()}; }
 };
 
-/// All that has to be taken from a thread while it stands still.
+/// All that has to be copied from a thread while the thread stands still.
 struct NativeState {
   Registers registers;
   std::vector<StackPiece> stack;
@@ -40,8 +40,8 @@ struct UnwoundFrame {
   RemoteRange stack;
   /// The pc is a return address: the call itself is before it, perhaps in another function.
   bool called = false;
-  /// Found by what lies on the stack, as the frame before it is of code without unwinding
-  /// information, such as a hand-written kernel.
+  /// Guessed from what lies on the stack, because the frame before it belongs to code without
+  /// unwinding information, such as a hand-written kernel.
   bool guessed = false;
 
   /// Made by the kernel: it has called the frame before it, a signal handler.
@@ -59,7 +59,7 @@ struct UnwoundFrame {
 
 struct NativeWalk {
   std::vector<UnwoundFrame> frames;  // innermost first
-  std::string error;                 // why it ended before the stack did; empty if it didn't
+  std::string error;  // why the unwinding ended before the stack did; empty if it didn't
 };
 
 /// Where a function has no unwinding information, its caller is found by frame pointers, or else is
