@@ -41,6 +41,7 @@
 #include "python/exception_table.hpp"
 #include "python/location_table.hpp"
 #include "structures/debug_offsets.hpp"
+#include "values/nearest_names.hpp"
 #include "values/object_path.hpp"
 #include "values/secrets.hpp"
 
