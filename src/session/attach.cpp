@@ -96,11 +96,11 @@ class RuntimeFinder {
 
   [[nodiscard]] const std::string& executable() const { return executable_; }
 
-  /// Nothing at all is mapped: a process that ends is without memory before it is gone.
+  /// True if nothing at all is mapped. A process that ends loses its memory before it is gone.
   [[nodiscard]] bool lost_memory() const { return looked_ && mapped_.empty(); }
 
-  /// Whether the process runs another program than when it was looked into, as far as can be seen,
-  /// or is about to: there is a moment of an exec in which nothing of the new one is mapped yet.
+  /// Whether the process has replaced its program since it was looked into, or is about to, as far
+  /// as can be seen. In an exec there is a moment in which nothing of the new program is mapped.
   [[nodiscard]] bool replaced_program() const {
     if (nothing_mapped_ || process_.replaced_program()) return true;
     const auto maps = process_.maps();
@@ -159,8 +159,8 @@ class RuntimeFinder {
   }
 
   void look_into(const MappedFile& file) {
-    // Once a running interpreter is found, only a second runtime in the process could be missed,
-    // and each further file costs some system calls.
+    // Once a running interpreter is found, no other file is looked into: that could only find a
+    // second runtime in the process, and would cost some system calls for each file.
     if (found_ || known_.contains(*file.mappings.front())) return;
     const auto head = read_head(file);
     log_("looking into {}", file.path());
@@ -213,7 +213,7 @@ class RuntimeFinder {
     }
   }
 
-  // Where each program has its stack is drawn by lot; it only ever grows at its other end.
+  // The kernel places the stack of each program at random. The stack grows at its other end only.
   static std::uint64_t stack_end(const std::vector<Mapping>& maps) {
     const auto stack = std::find_if(
         maps.begin(), maps.end(), [](const Mapping& mapping) { return mapping.path == "[stack]"; });
@@ -239,7 +239,7 @@ class RuntimeFinder {
         }
         return;
       }
-      // One of several places where it could be, as it seems, unless nothing better turns up.
+      // There may be other places to look at. This error is told if nothing better turns up.
       if (!unreadable_) {
         unreadable_ = with_command_hint(
             ok.error().kind == ErrorKind::NotPermitted ? ErrorKind::NotPermitted
@@ -257,8 +257,8 @@ class RuntimeFinder {
     }
     if (!offsets) {
       log_("  {}", offsets.error().message);
-      // A known kind of Python that is not supported is what the user needs to hear; a table that
-      // makes no sense is too, unless a better one turns up.
+      // The user needs to hear that this is a Python that isn't supported. A table that makes no
+      // sense is told, too, unless a better one turns up.
       const bool cookie = std::memcmp(table.data(), DebugOffsets::kCookie.data(), 8) == 0;
       if (cookie && !refusal_) {
         refusal_ = offsets.error();
@@ -366,8 +366,8 @@ Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log) {
                  fmt::format("process {} ({}) ended while it was read", pid, pinned->name())),
             std::nullopt};
   }
-  // Nor if it has become another program: its memory isn't what the mappings said then. What is
-  // plainly no Python isn't asked, for the time that it takes where there are many.
+  // The same goes for a process that has become another program: the mappings were those of the
+  // old one. The check takes time, so it is left out for what is plainly no Python.
   if (!runtime && runtime.error().kind != ErrorKind::NotPermitted &&
       (runtime.error().kind == ErrorKind::Failed || finder.seen() ||
        file_name(finder.executable()).starts_with("python")) &&
@@ -398,7 +398,7 @@ Result<AttachedProcess> attach(pid_t pid, const Log& log) {
 
 bool runs_same_program(const AttachedProcess& attached) {
   if (attached.target->replaced_program()) return false;
-  // Where that can't be seen, at least what was found must still be there.
+  // Where a replaced program can't be seen, the runtime must at least be where it was found.
   std::array<std::byte, DebugOffsets::kHeaderSize> header{};
   if (!attached.target->memory().read(attached.runtime.at, header)) return false;
   std::uint32_t version = 0;
@@ -421,7 +421,7 @@ std::string version_in_name(std::string_view file_name) {
 }
 
 Error gone_while_read(const Process& process) {
-  // A process that ends is without memory, and so without a program, before it is gone.
+  // A process that ends loses its memory, and so its program, before it is gone.
   const auto program = process.read_link("exe");
   if (process.ended() || (!program && program.error().kind == ErrorKind::NoSuchProcess)) {
     return {ErrorKind::NoSuchProcess,

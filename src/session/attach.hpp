@@ -25,8 +25,8 @@ struct AttachedProcess {
   Runtime runtime;
 };
 
-/// Files that were looked into and hold no Python, to be passed over in further processes: most map
-/// the same libraries. May be used by several threads.
+/// Files that were looked into and hold no Python. They are passed over in further processes, most
+/// of which map the same libraries. May be used by several threads.
 class FilesWithoutPython {
  public:
   [[nodiscard]] bool contains(const Mapping& file) const;
@@ -43,12 +43,12 @@ class FilesWithoutPython {
 /// What is known of a process, whether it can be read or not.
 struct Sighting {
   Result<AttachedProcess> process;
-  /// Its version and whether it is free-threaded, where it is a CPython; that of one older than
-  /// 3.11 may be guessed from a file's name.
+  /// The version of its CPython, and whether that is free-threaded. The version of a CPython older
+  /// than 3.11 may be guessed from a file's name. Empty if there is no CPython.
   std::optional<PythonBuild> python;
 };
 
-/// As attach(), and tells more of a process that can't be read.
+/// Does the same as attach(), and tells more of a process that can't be read.
 [[nodiscard]] Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log);
 
 /// Pins the process, makes sure that it may be read, and finds its _PyRuntime: by the ELF section

@@ -98,7 +98,8 @@ class Lister {
 
   std::vector<PythonProcess> list() {
     const std::vector<pid_t> pids = filter_.pids ? *filter_.pids : list_pids();
-    // Half of the time goes into the kernel; where steps are told, they come one after another.
+    // Half of the time is spent in the kernel, so that threads pay. With a log there is one thread,
+    // so that the steps are told in their order.
     const std::size_t readers =
         filter_.log ? 1
                     : std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostReaders);
@@ -115,9 +116,10 @@ class Lister {
   }
 
  private:
-  /// Nothing for what isn't wanted, isn't Python, or has ended.
+  /// Nothing for a process that isn't wanted, isn't Python, or has ended.
   std::optional<PythonProcess> look(pid_t pid) {
-    // The command line of one program doesn't belong to the version of the next one.
+    // A process that replaces its program meanwhile is looked at again: the command line of one
+    // program doesn't belong to the version of the next one.
     constexpr int kMostLooks = 3;
     for (int i = 0; i < kMostLooks; ++i) {
       const auto process = Process::open(pid, Log());
