@@ -61,7 +61,7 @@ Result<std::string> read_whole_file(int directory, const char* path, std::size_t
 SmallFile::SmallFile(int directory, const char* path) {
   const UniqueFd fd = open_to_read(directory, path);
   if (fd) size_ = read_some(fd.get(), buffer_.data(), buffer_.size());
-  error_ = errno;
+  if (size_ < 0) error_ = errno;
   // A file that fills the buffer may go on, and so isn't whole.
   if (size_ == static_cast<ssize_t>(buffer_.size())) size_ = -1;
 }
