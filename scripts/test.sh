@@ -34,25 +34,31 @@ fi
 
 step 'linting'
 # What reads a target's bytes.
-scripts/lint.sh --quick src/{elf,memory,native,structures,python,values,frames,locks}/*.cpp
+scripts/lint.sh --quick --layers elf memory native structures python values frames locks
 
-all_interpreters=$PYSCOPE_TEST_INTERPRETERS
-leave_out=()
-for preset in ci asan; do
-  step "building and testing: $preset"
-  cmake --preset "$preset" >/dev/null
-  # pyscope is several times slower under the sanitizers, and what a debug build of CPython has
-  # elsewhere it has for both.
-  if [ "$preset" = asan ]; then
-    PYSCOPE_TEST_INTERPRETERS=$PWD/build/release-interpreters.tsv
-    awk -F '\t' '$2 !~ /debug/' "$all_interpreters" >"$PYSCOPE_TEST_INTERPRETERS"
-    # What does the same hundreds of times, to say how often something comes out.
-    leave_out=(-E 'exact when it is paused|never an impossible|busy with locks|fight for the GIL|tight loop is verified')
-  fi
-  cmake --build --preset "$preset" -j "$jobs"
-  # Some of them wait for something most of the time.
-  ctest --preset "$preset" -j $((jobs + 1)) --progress --no-tests=error "${leave_out[@]}"
-done
+# Some tests wait for something most of the time.
+run_tests() { ctest -j $((jobs + 1)) --progress --no-tests=error "$@"; }
+
+step 'building: ci'
+cmake --preset ci >/dev/null
+cmake --build --preset ci -j "$jobs"
+step 'testing: ci'
+run_tests --preset ci
+
+step 'building: asan'
+cmake --preset asan >/dev/null
+cmake --build --preset asan -j "$jobs"
+step 'testing: asan'
+# pyscope is several times slower under the sanitizers, and what a debug build of CPython has
+# elsewhere it has for both.
+release_interpreters=$PWD/build/release-interpreters.tsv
+awk -F '\t' '$2 !~ /debug/' "$PYSCOPE_TEST_INTERPRETERS" >"$release_interpreters"
+# What does the same hundreds of times, to say how often something comes out.
+leave_out=(-E 'exact when it is paused|never an impossible|busy with locks|fight for the GIL|tight loop is verified|^soak:')
+PYSCOPE_TEST_INTERPRETERS=$release_interpreters run_tests --preset asan "${leave_out[@]}"
+# What only starts the program is compiled already.
+PYSCOPE_TEST_INTERPRETERS=$release_interpreters PYSCOPE_TEST_BINARY=$PWD/build/asan/pyscope PYSCOPE_TEST_SANITIZED=1 \
+  run_tests --preset ci -L live -LE library "${leave_out[@]}"
 
 step 'fuzzing'
 scripts/fuzz.sh 10
@@ -62,7 +68,7 @@ step 'building and testing: tsan'
 cmake --preset tsan >/dev/null
 cmake --build --preset tsan -j "$jobs"
 # Address space that is laid out too randomly is more than it can cope with.
-PYSCOPE_TEST_BINARY=$PWD/build/tsan/pyscope setarch -R build/asan/tests/pyscope_live_tests \
+PYSCOPE_TEST_BINARY=$PWD/build/tsan/pyscope setarch -R build/ci/tests/pyscope_live_tests \
   'a hundred processes are dumped in one go,a thousand threads are dumped whole,ps lists a process*,children that end*'
 
 step 'done'

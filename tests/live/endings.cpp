@@ -422,7 +422,7 @@ TEST_CASE("a file gets all of a source line, and no colours", "[live]") {
   const std::string file = target.workspace().outside("output");
   TerminalProgram program(
       Program{.command = {"/bin/sh", "-c",
-                          fmt::format("'{}' dump {} >'{}'", PYSCOPE_BINARY, target.pid(), file)},
+                          fmt::format("'{}' dump {} >'{}'", pyscope_binary(), target.pid(), file)},
               .environment = {"TERM=xterm-256color"}},
       40);
   const Outcome outcome = program.finish();

@@ -41,7 +41,7 @@ class PublicPyscope {
   PublicPyscope() : folder_((fs::temp_directory_path() / "pyscope-XXXXXX").string()) {
     if (::mkdtemp(folder_.data()) == nullptr) throw_errno("mkdtemp");
     fs::permissions(folder_, fs::perms(0755));
-    fs::copy_file(PYSCOPE_BINARY, path());
+    fs::copy_file(pyscope_binary(), path());
     fs::permissions(path(), fs::perms(0755));
     write_file(folder_ + "/sudo", "#!/bin/sh\nexit 1\n");
     fs::permissions(folder_ + "/sudo", fs::perms(0755));

@@ -54,7 +54,7 @@ Outcome run_as_nobody(const std::vector<std::string>& arguments) {
   REQUIRE(::mkdtemp(folder.data()) != nullptr);
   std::filesystem::permissions(folder, std::filesystem::perms(0755));
   const std::string copy = folder + "/pyscope";
-  std::filesystem::copy_file(PYSCOPE_BINARY, copy);
+  std::filesystem::copy_file(pyscope_binary(), copy);
   std::filesystem::permissions(copy, std::filesystem::perms(0755));
   Program program = pyscope_program(arguments, options);
   program.command[0] = copy;

@@ -45,7 +45,7 @@ Target start_waiting() {
 }
 
 std::string pyscope_command(const std::string& arguments) {
-  return fmt::format("'{}' {}", PYSCOPE_BINARY, arguments);
+  return fmt::format("'{}' {}", pyscope_binary(), arguments);
 }
 
 /// What pyscope said on stderr: a shell at the other end may have complained of its locale.
@@ -98,7 +98,7 @@ std::string documented(const std::string& beginning, const SshServer& server, pi
       ssh += fmt::format("'{}' ", word);
     replace("ssh web-1 ", ssh);
     replace("4711", std::to_string(pid));
-    replace("<pyscope", fmt::format("<'{}'", PYSCOPE_BINARY));
+    replace("<pyscope", fmt::format("<'{}'", pyscope_binary()));
     return line;
   }
   FAIL("docs/fleet.md has no command " << beginning);
@@ -279,7 +279,7 @@ TEST_CASE("the documented command leaves nothing when it is interrupted", "[live
     // The half of it comes, and then nothing until the connection is lost.
     command.replace(command.rfind('<'), std::string::npos, "");
     Child copying(shell("exec " + command));
-    copying.send(read_file(PYSCOPE_BINARY).substr(0, 200'000));
+    copying.send(read_file(pyscope_binary()).substr(0, 200'000));
     REQUIRE(eventually(file_there));
     copying.kill();
   }

@@ -48,11 +48,22 @@ const json& only_thread(const json& dump, const std::string& wanted, const Match
 
 }  // namespace
 
+std::string pyscope_binary() {
+  const char* other = std::getenv("PYSCOPE_TEST_BINARY");
+  return other != nullptr ? other : PYSCOPE_BINARY;
+}
+
+bool pyscope_is_sanitized() {
+#ifdef PYSCOPE_SANITIZE
+  return true;
+#else
+  return std::getenv("PYSCOPE_TEST_SANITIZED") != nullptr;
+#endif
+}
+
 Program pyscope_program(const std::vector<std::string>& arguments, const PyscopeOptions& options) {
   Program program;
-  // Another build of it can be put in its place, such as one under another sanitizer.
-  const char* other = std::getenv("PYSCOPE_TEST_BINARY");
-  program.command = {other != nullptr ? other : PYSCOPE_BINARY};
+  program.command = {pyscope_binary()};
   program.command.insert(program.command.end(), arguments.begin(), arguments.end());
   program.environment = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TERM=xterm-256color"};
   program.environment.insert(program.environment.end(), options.environment.begin(),

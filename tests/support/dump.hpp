@@ -18,6 +18,13 @@ struct PyscopeOptions {
   std::function<void()> before_exec;     // in the child
 };
 
+/// The path of the pyscope under test: PYSCOPE_TEST_BINARY in the environment, else the one of this
+/// build.
+[[nodiscard]] std::string pyscope_binary();
+/// Whether that one was built with sanitizers (PYSCOPE_TEST_SANITIZED in the environment, or this
+/// build's): it makes system calls of its own then, and has no sandbox.
+[[nodiscard]] bool pyscope_is_sanitized();
+
 /// The command line of pyscope, ready to be started.
 [[nodiscard]] Program pyscope_program(const std::vector<std::string>& arguments,
                                       const PyscopeOptions& options = {});
