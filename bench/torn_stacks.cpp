@@ -40,6 +40,7 @@ struct Tally {
   std::size_t by_gil = 0;
   std::size_t at_once = 0;
   std::size_t retried = 0;
+  std::size_t preempted = 0;
   std::size_t at_rest = 0;
   std::size_t unverified = 0;
   std::size_t impossible = 0;
@@ -83,6 +84,9 @@ bool run(const test::Interpreter& interpreter, std::size_t snapshots,
         case Proof::Gil:
           ++tally.by_gil;
           break;
+        case Proof::Preempted:
+          ++tally.preempted;
+          break;
         case Proof::TwoCopies:
           ++(thread.attempts == 1 ? tally.at_once : tally.retried);
           break;
@@ -104,12 +108,13 @@ bool run(const test::Interpreter& interpreter, std::size_t snapshots,
   fmt::print("\n{} snapshots of CPython {}, {:.0f} us each (median)\n\n", snapshots,
              interpreter.version, times[times.size() / 2]);
   fmt::print(
-      "| thread | by the GIL | at once | retried | at rest | not verified | impossible |\n"
-      "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+      "| thread | by the GIL | preempted | at once | retried | at rest | not verified | impossible "
+      "|\n"
+      "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
   std::size_t impossible = 0;
   for (const auto& [kind, t] : tallies) {
-    fmt::print("| {} | {} | {} | {} | {} | {} | {} |\n", kind, t.by_gil, t.at_once, t.retried,
-               t.at_rest, t.unverified, t.impossible);
+    fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} |\n", kind, t.by_gil, t.preempted,
+               t.at_once, t.retried, t.at_rest, t.unverified, t.impossible);
     impossible += t.impossible;
   }
   return impossible == 0;

@@ -137,7 +137,8 @@ const std::vector<std::function<void(Bytes)>> kParsers = {
     [](Bytes b) { (void)parse_maps(text_of(b)); },
     [](Bytes b) {
       (void)parse_stat(text_of(b));
-      (void)parse_run_delay_us(text_of(b));
+      (void)parse_schedstat(text_of(b));
+      (void)parse_scheduling(text_of(b));
       (void)parse_system_call(text_of(b));
       (void)restarted_call(text_of(b));
       (void)count_switches(text_of(b));

@@ -112,6 +112,8 @@ struct Frame {
 enum class Proof : std::uint8_t {
   None,
   Gil,  // the thread can't have run Python code while it was read: others had the GIL, or nobody
+  /// Whoever had the GIL was kept from running while it was read: pyscope ran on that CPU.
+  Preempted,
   TwoCopies,  // the stack was the same before and after one moment
   AtRest,     // the kernel says that the thread was off the CPU while it was read
   Paused,     // it stood still for us
@@ -191,8 +193,8 @@ struct Thread {
   std::optional<bool> waits_for_gil;  // likewise
   std::optional<char> os_state;       // R, S, D, T, t, Z, X or I, as in /proc/PID/task/TID/stat
   std::optional<std::uint64_t> cpu_time_us;  // user + system
-  /// For how long, since it was started, it could have run and had no processor. Known only of
-  /// threads that run (os_state R), and not on kernels without schedstat.
+  /// For how long, since it was started, it could have run and had no processor. Not known on
+  /// kernels without schedstat.
   std::optional<std::uint64_t> run_delay_us;
   std::optional<std::int64_t> system_call;  // number of the system call it is blocked in
   std::optional<Wait> wait;                 // only where `state` is Blocked; empty: not known
@@ -267,6 +269,8 @@ struct CaptureStats {
   int attempts = 1;              // tries for the thread that needed most
   std::int64_t duration_us = 0;  // from the first to the last read of the target's state
   std::int64_t paused_us = 0;    // for how long threads of the target stood still for us
+  /// For how long pyscope ran on the CPU of a thread of the target, in place of that thread.
+  std::int64_t preempted_us = 0;
   std::size_t paused_threads = 0;
 };
 
@@ -340,6 +344,10 @@ struct Assessment {
 /// The one judgement that the word "verified", CaptureStats::consistent and the exit status rest
 /// on.
 [[nodiscard]] Assessment assess(const Snapshot& snapshot);
+
+/// What its user can do to have all of a snapshot verified, in words; empty if all is, or if
+/// threads were held already.
+[[nodiscard]] std::string advice(const Snapshot& snapshot);
 
 /// The contract's exit status for a snapshot that was printed: 0 if it is verified, else 6.
 [[nodiscard]] int exit_status(const Snapshot& snapshot);

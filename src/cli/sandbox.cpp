@@ -144,6 +144,10 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
   }
   rules.push_back({SYS_clone, false, std::move(clones)});
   rules.push_back({SYS_prctl, false, std::move(controls)});
+  // The affinity of this thread, to run on the CPU of a thread of the target. Another thread may
+  // give the first one its own affinity back. (This function runs in the first thread.)
+  rules.push_back(
+      {SYS_sched_setaffinity, false, {{is(0, 0)}, {is(0, static_cast<int>(::gettid()))}}});
   // Signal 0 asks whether a process is there; abort() ends this process by tgkill().
   allow(SYS_kill, {{is(1, 0)}});
   allow(SYS_tgkill, {{is(0, ::getpid())}});

@@ -36,6 +36,8 @@ std::optional<std::string_view> name_of(Proof proof) {
       return "gil";
     case Proof::TwoCopies:
       return "two_copies";
+    case Proof::Preempted:
+      return "preempted";
     case Proof::AtRest:
       return "at_rest";
     case Proof::Paused:
@@ -171,6 +173,9 @@ void DumpJson::write_capture_stats(const CaptureStats& capture) {
   json_.field("complete", capture.complete);
   json_.field("attempts", std::int64_t{capture.attempts});
   json_.field("duration_us", capture.duration_us);
+  const std::string what_to_do = advice(snapshot_);
+  json_.text_or_null("advice", what_to_do.empty() ? std::nullopt : std::optional(what_to_do));
+  json_.field("preempted_us", capture.preempted_us);
   json_.field("paused_us", capture.paused_us);
   json_.field("paused_threads", std::uint64_t{capture.paused_threads});
 }

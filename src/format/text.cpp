@@ -217,6 +217,9 @@ void TextRenderer::append_capture() {
   }
   line += "; innermost frame first";
   append_line(Style::Plain, line);
+  if (const std::string what_to_do = advice(snapshot_); !what_to_do.empty()) {
+    append_line(Style::Note, "Advice: " + what_to_do);
+  }
 }
 
 void TextRenderer::append_banners() {

@@ -45,6 +45,8 @@ struct ThreadDraft {
   Thread thread;
   /// Its OS thread has other states, too, and which of them it executes for isn't known.
   bool shares_thread = false;
+  /// What the kernel says of it is of the very moment of its stack.
+  bool described_again = false;
   StackReading stack;
   /// For each of the thread's frames, its index in the walk.
   std::vector<std::size_t> raw_frames;
@@ -70,9 +72,11 @@ struct Draft {
   CodeTable& codes;
 
   // What the passes leave for each other.
-  std::vector<Task> tasks;  // before anything of the target's memory was read
+  std::vector<Task> tasks = {};  // after the first look at the GILs; as they were held, if they are
   RawRuntime raw = {};
   Gils gils = {};  // before the threads of `raw` were read
+  /// By which it is told who holds a GIL: those of the moment at which stacks were proven.
+  Gils told_gils = {};
   ThreadHolds holds;
   std::vector<ThreadDraft> threads = {};  // of these the first `wanted` are shown
   std::size_t wanted = 0;

@@ -6,7 +6,7 @@
 
 namespace pyscope {
 
-void ThreadHolds::hold(std::span<const pid_t> tids, bool registers, const Log& log) {
+void ThreadHolds::hold(std::span<const pid_t> tids, const Log& log) {
   if (tids.empty()) return;
   if (living_ == nullptr) {
     failure_ = "there is no process to hold";
@@ -14,7 +14,6 @@ void ThreadHolds::hold(std::span<const pid_t> tids, bool registers, const Log& l
   }
   // About 20 us a thread; several times that on a busy machine.
   HoldLimits limits;
-  limits.registers = registers;
   limits.until_stopped += std::chrono::microseconds(100) * tids.size();
   limits.until_released += std::chrono::microseconds(500) * tids.size();
   auto hold = living_->hold(tids, limits);
@@ -33,8 +32,7 @@ void ThreadHolds::hold(std::span<const pid_t> tids, bool registers, const Log& l
   holds_.push_back(*std::move(hold));
 }
 
-void ThreadHolds::hold_all(const std::function<std::vector<pid_t>()>& list, bool registers,
-                           const Log& log) {
+void ThreadHolds::hold_all(const std::function<std::vector<pid_t>()>& list, const Log& log) {
   // After the first round, the threads stand that could start others. Only late ones may still run:
   // on a busy machine a thread may not get a processor in time to stop.
   constexpr int kMaxRounds = 8;
@@ -52,7 +50,7 @@ void ThreadHolds::hold_all(const std::function<std::vector<pid_t>()>& list, bool
       more.push_back(tid);
     }
     settled = more.empty();
-    hold(more, registers, log);
+    hold(more, log);
   }
   all_ = settled && std::all_of(all.begin(), all.end(), [&](pid_t tid) { return holds(tid); });
 }

@@ -22,16 +22,16 @@ class ThreadHolds {
   /// `living` is null where there is no process to hold.
   explicit ThreadHolds(const LivingProcess* living) : living_(living) {}
 
-  /// Holds these threads too, and takes their registers if that is asked for.
-  void hold(std::span<const pid_t> tids, bool registers, const Log& log);
+  /// Holds these threads too.
+  void hold(std::span<const pid_t> tids, const Log& log);
   /// Holds all threads that `list` gives, and lists and holds again until no new one turns up: a
   /// thread that runs on may start others, which can't be held before they are seen. Threads that
   /// don't stop in time are asked a few times more.
-  void hold_all(const std::function<std::vector<pid_t>()>& list, bool registers, const Log& log);
+  void hold_all(const std::function<std::vector<pid_t>()>& list, const Log& log);
 
   /// Whether the thread stands for pyscope.
   [[nodiscard]] bool holds(pid_t tid) const;
-  /// Null if its registers weren't asked for, or it doesn't stand.
+  /// Null if it doesn't stand.
   [[nodiscard]] const Registers* registers(pid_t tid) const;
   /// Why a thread that was to be held isn't. Empty for all other threads.
   [[nodiscard]] std::string refusal(pid_t tid) const;

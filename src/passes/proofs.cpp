@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <map>
+#include <memory>
 #include <numeric>
 #include <unordered_set>
 
 #include "frames/verified_walk.hpp"
 #include "memory/page_cache.hpp"
 #include "native/stack_copier.hpp"
+#include "passes/threads.hpp"
 
 namespace pyscope {
 
@@ -59,9 +62,11 @@ class StackProver {
         reading(i).proof = Proof::Gil;
         reading(i).code_proven = true;
       } else if (const auto mark = at_rest.find(i);
-                 mark != at_rest.end() && living_->switches_at_rest(tid(i)) == mark->second) {
+                 mark != at_rest.end() &&
+                 living_->switches_at_rest(tid(i)) == mark->second.switches) {
         reading(i).proof = Proof::AtRest;
         reading(i).code_proven = true;
+        if (mark->second.task) describe_again(draft_, threads_[i], *mark->second.task);
       } else {
         unproven.push_back(i);
       }
@@ -73,6 +78,7 @@ class StackProver {
       read_with_native_states();
       std::erase_if(unproven, [&](std::size_t i) { return reading(i).proof != Proof::None; });
     }
+    prove_preempted(unproven);
     prove_running(unproven);
     load_code();
     doubt_replaced_code();
@@ -96,8 +102,12 @@ class StackProver {
 
   /// The GIL doesn't tell whether the thread that had it last has run since. If that thread is
   /// blocked, as in an idle process, the kernel tells, and the stack needn't be copied twice.
-  [[nodiscard]] std::unordered_map<std::size_t, std::uint64_t> mark_blocked_holders() {
-    std::unordered_map<std::size_t, std::uint64_t> marks;
+  struct RestMark {
+    std::uint64_t switches = 0;
+    std::optional<Task> task;  // what the kernel said after it counted these
+  };
+  [[nodiscard]] std::unordered_map<std::size_t, RestMark> mark_blocked_holders() {
+    std::unordered_map<std::size_t, RestMark> marks;
     if (living_ == nullptr) return marks;
     for (std::size_t i = 0; i < threads_.size(); ++i) {
       const auto gil = draft_.gils.find(threads_[i].interpreter->gil.raw());
@@ -112,7 +122,7 @@ class StackProver {
       const auto frame = read_as<std::uint64_t>(memory_, current_frame_pointer(offsets_, state), 0);
       if (!frame) continue;
       starts_[i].current_frame = RemoteAddr{*frame};
-      marks.emplace(i, *mark);
+      marks.emplace(i, RestMark{*mark, living_->thread(tid(i))});
     }
     return marks;
   }
@@ -182,7 +192,6 @@ class StackProver {
   }
 
   /// Reads the code again that was replaced before these stacks were read. Their threads stand.
-  /// Other stacks that ran the old code lose their proof: the table has one code for each address.
   void reload_code(const std::vector<std::size_t>& indices) {
     std::vector<RemoteAddr> codes;
     for (const std::size_t i : indices) {
@@ -193,10 +202,17 @@ class StackProver {
     const auto replaced = codes_.replaced(codes);
     if (replaced.empty()) return;
     codes_.reload(replaced);
-    const std::unordered_set<std::size_t> standing(indices.begin(), indices.end());
+    doubt_codes(replaced, {indices.begin(), indices.end()});
+  }
+
+  /// There is room for one code at an address: stacks that ran what lay there before lose their
+  /// proof, but for those that were read since.
+  void doubt_codes(const std::unordered_set<std::uint64_t>& replaced,
+                   const std::unordered_set<std::size_t>& but_for) {
+    if (replaced.empty()) return;
     for (std::size_t i = 0; i < threads_.size(); ++i) {
       StackReading& reading = threads_[i].stack;
-      if (standing.contains(i) || reading.proof == Proof::None) continue;
+      if (but_for.contains(i) || reading.proof == Proof::None) continue;
       if (std::any_of(reading.walk.frames.begin(), reading.walk.frames.end(),
                       [&](const RawFrame& frame) {
                         return !frame.is_entry() && replaced.contains(frame.executable.raw());
@@ -205,6 +221,182 @@ class StackProver {
       }
     }
   }
+
+  /// Reads stacks while whoever had the GIL last can't run: pyscope runs on that thread's CPU. As
+  /// nobody else may run Python code without the GIL, none of the threads that share it does, and
+  /// all their stacks are those of one moment. Takes what is proven out of `unproven`.
+  void prove_preempted(std::vector<std::size_t>& unproven) {
+    if (living_ == nullptr || native_ != nullptr || holds_.holds_any()) return;
+    std::map<std::uint64_t, std::vector<std::size_t>> by_gil;
+    for (const std::size_t i : unproven) {
+      const RemoteAddr gil = threads_[i].interpreter->gil;
+      if (gil && tid(i) != 0) by_gil[gil.raw()].push_back(i);
+    }
+    for (const auto& [gil, indices] : by_gil)
+      PreemptedRead(*this, RemoteAddr{gil}, indices).try_until_proven();
+    std::erase_if(unproven, [&](std::size_t i) { return reading(i).proof != Proof::None; });
+  }
+
+  /// The reading of the threads that share one GIL.
+  class PreemptedRead {
+   public:
+    PreemptedRead(StackProver& prover, RemoteAddr gil, const std::vector<std::size_t>& unproven)
+        : prover_(prover), draft_(prover.draft_), gil_(gil), unproven_(unproven) {
+      for (std::size_t i = 0; i < prover.threads_.size(); ++i) {
+        if (prover.threads_[i].interpreter->gil == gil && prover.tid(i) != 0) sharing_.push_back(i);
+      }
+    }
+
+    void try_until_proven() {
+      // A try takes as long as the read, and now and then a time slice of others.
+      constexpr int kMostTries = 50;
+      constexpr auto kMostTime = std::chrono::milliseconds(100);
+      const auto deadline = draft_.deadline.or_earlier(Clock::now() + kMostTime);
+      int tries = 0;
+      Outcome outcome = Outcome::TryAgain;
+      while (outcome == Outcome::TryAgain && tries < kMostTries &&
+             (tries == 0 || Clock::now() < deadline)) {
+        ++tries;
+        outcome = try_once();
+      }
+      for (const auto& [tid, preemption] : preemptions_) {
+        if (preemption) draft_.snapshot.capture.preempted_us += preemption->microseconds();
+      }
+      prover_.log_("the GIL at {:#x}: {} threads read while its last holder {} run, try {}",
+                   gil_.raw(), reads_.size(), outcome == Outcome::Proven ? "could not" : "may have",
+                   tries);
+      if (outcome == Outcome::Proven) {
+        take(tries);
+      } else {
+        prover_.doubt_codes(replaced_, {});
+      }
+    }
+
+   private:
+    using Clock = std::chrono::steady_clock;
+    enum class Outcome : std::uint8_t { Proven, TryAgain, Impossible };
+    struct Read {
+      std::size_t index = 0;
+      FrameWalk walk;
+      std::optional<Task> task;  // what the kernel said at that moment
+    };
+
+    [[nodiscard]] std::optional<GilMoment> moment() const {
+      const Gils gils = read_gils(prover_.memory_, prover_.offsets_, draft_.raw);
+      const auto found = gils.find(gil_.raw());
+      return found == gils.end() ? std::nullopt : std::optional(found->second);
+    }
+
+    Outcome try_once() {
+      const auto at_first = moment();
+      if (!at_first) return Outcome::Impossible;
+      const auto holder = draft_.tid_of_state.find(at_first->last_holder.raw());
+      if (holder == draft_.tid_of_state.end() || holder->second == 0) {
+        prover_.log_("who had the GIL at {:#x} last is not among the threads that were listed",
+                     gil_.raw());
+        return Outcome::Impossible;
+      }
+      const pid_t tid = holder->second;
+      auto& preemption = preemptions_[tid];
+      if (!preemption) {
+        auto made = prover_.living_->preempt(tid);
+        if (!made) return tell(tid, made.error());
+        preemption = *std::move(made);
+      }
+      std::optional<GilMoment> before;
+      std::optional<GilMoment> after;
+      const auto stood_still = preemption->during([&] {
+        before = moment();
+        // Another thread took the GIL before this one was kept from running.
+        if (!before || before->last_holder != at_first->last_holder) return;
+        read(*before);
+        after = moment();
+      });
+      if (!stood_still) return tell(tid, stood_still.error());
+      if (!*stood_still || !after || before != after) return Outcome::TryAgain;
+      moment_ = *after;
+      return Outcome::Proven;
+    }
+
+    Outcome tell(pid_t tid, const Error& error) const {
+      prover_.log_("thread {} can't be kept from running: {}", tid, error.message);
+      return Outcome::Impossible;
+    }
+
+    /// All that is wanted of this moment. Little: after some milliseconds another CPU takes over
+    /// the thread that waits for this one.
+    void read(const GilMoment& moment) {
+      constexpr std::size_t kMostAtOnce = 64;
+      // Others are proven for another moment of the GIL. Few enough are read again for this one, so
+      // that all are told as they were together.
+      const auto first = draft_.gils.find(gil_.raw());
+      const bool moved_on = first == draft_.gils.end() || first->second != moment;
+      const auto& indices = moved_on && sharing_.size() <= kMostAtOnce ? sharing_ : unproven_;
+      reads_.clear();
+      auto walks = prover_.read_again(indices);
+      for (std::size_t n = 0; n < indices.size(); ++n) {
+        Read& read = reads_.emplace_back();
+        read.index = indices[n];
+        read.walk = std::move(walks[n]);
+        if (indices.size() <= kMostAtOnce) {
+          read.task = prover_.living_->thread(prover_.tid(read.index));
+        }
+      }
+      std::vector<RemoteAddr> codes;
+      for (const Read& read : reads_) {
+        for (const RawFrame& frame : read.walk.frames) {
+          if (!frame.is_entry()) codes.push_back(frame.executable);
+        }
+      }
+      std::sort(codes.begin(), codes.end());
+      codes.erase(std::unique(codes.begin(), codes.end()), codes.end());
+      // What isn't known yet is read here, and of what is known whether it is still the same.
+      std::vector<RemoteAddr> known;
+      std::copy_if(codes.begin(), codes.end(), std::back_inserter(known),
+                   [&](RemoteAddr code) { return prover_.codes_.knows(code); });
+      const auto replaced = prover_.codes_.replaced(known);
+      if (!replaced.empty()) {
+        prover_.codes_.reload(replaced);
+        replaced_.insert(replaced.begin(), replaced.end());
+      }
+      prover_.codes_.load(std::move(codes));
+    }
+
+    void take(int tries) {
+      draft_.told_gils[gil_.raw()] = moment_;
+      for (Read& read : reads_) {
+        // A thread that had ended by then keeps what was read of it before.
+        if (!read.walk.error.empty()) continue;
+        ThreadDraft& thread = prover_.threads_[read.index];
+        StackReading& reading = thread.stack;
+        reading.walk = std::move(read.walk);
+        reading.attempts = tries;
+        reading.moving = 0;
+        reading.proof = Proof::Preempted;
+        reading.code_proven = true;
+        if (read.task) describe_again(draft_, thread, *read.task);
+      }
+      prover_.doubt_codes(replaced_, reads_of());
+    }
+
+    [[nodiscard]] std::unordered_set<std::size_t> reads_of() const {
+      std::unordered_set<std::size_t> indices;
+      for (const Read& read : reads_) {
+        if (read.walk.error.empty()) indices.insert(read.index);
+      }
+      return indices;
+    }
+
+    StackProver& prover_;
+    Draft& draft_;
+    RemoteAddr gil_;
+    const std::vector<std::size_t>& unproven_;
+    std::vector<std::size_t> sharing_;  // all threads that this GIL is for
+    std::unordered_map<pid_t, std::unique_ptr<Preemption>> preemptions_;
+    std::vector<Read> reads_;                     // of the last try
+    GilMoment moment_;                            // at which they were proven
+    std::unordered_set<std::uint64_t> replaced_;  // code that was read anew
+  };
 
   void prove_running(const std::vector<std::size_t>& indices) {
     // A thread that never stands still for a few microseconds costs some milliseconds. All such
@@ -247,10 +439,12 @@ class StackProver {
     const auto before = living_->switches_at_rest(tid(index));
     if (!before) return;
     FrameWalk walk = read_again({index}).front();
+    const auto task = living_->thread(tid(index));
     if (!walk.error.empty() || living_->switches_at_rest(tid(index)) != before) return;
     reading(index).walk = std::move(walk);
     reading(index).proof = Proof::AtRest;
     reading(index).moving = 0;
+    if (task) describe_again(draft_, threads_[index], *task);
   }
 
   /// Reads the stacks of threads that stand still, from the frames that are current now.
@@ -350,9 +544,15 @@ class StackProver {
     std::sort(tids.begin(), tids.end());
     tids.erase(std::unique(tids.begin(), tids.end()), tids.end());
     // Nothing moves in a recording, so nothing needs to be held.
-    if (living_ != nullptr || native_ == nullptr) holds_.hold(tids, native_ != nullptr, log_);
+    if (living_ != nullptr || native_ == nullptr) holds_.hold(tids, log_);
     std::erase_if(indices, [&](std::size_t i) { return !holds_.holds(tid(i)); });
     auto walks = read_again(indices);
+    const Gils gils = read_gils(memory_, offsets_, draft_.raw);
+    std::vector<std::optional<Task>> tasks;
+    for (const std::size_t i : indices) {
+      const Task* task = find_task(draft_, threads_[i].raw->native_id);
+      tasks.push_back(task == nullptr ? std::nullopt : std::optional(as_held(draft_, *task)));
+    }
     std::vector<std::size_t> walked;
     for (std::size_t n = 0; n < indices.size(); ++n) {
       if (!walks[n].error.empty()) continue;
@@ -378,6 +578,11 @@ class StackProver {
         reading.code_proven = true;
         reading.moving = 0;
         reading.doubt.clear();
+        const std::uint64_t gil = threads_[indices[n]].interpreter->gil.raw();
+        if (const auto moment = gils.find(gil); moment != gils.end()) {
+          draft_.told_gils[gil] = moment->second;
+        }
+        if (tasks[n]) describe_again(draft_, threads_[indices[n]], *tasks[n]);
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "passes/proofs.hpp"
+#include "passes/threads.hpp"
 
 namespace pyscope {
 namespace {
@@ -106,6 +107,7 @@ void read_stacks(Draft& draft) {
     options.max_frames.reset();
   }
   prove_stacks(draft, threads, options);
+  drop_unproven_states(draft, threads);
   take_proofs(threads);
   for (ThreadDraft& thread : threads) {
     draft.snapshot.capture.attempts =
@@ -118,6 +120,7 @@ void read_other_stacks(Draft& draft) {
   const std::span<ThreadDraft> others = std::span(draft.threads).subspan(draft.wanted);
   if (others.empty()) return;
   prove_stacks(draft, others, {});
+  drop_unproven_states(draft, others);
   take_proofs(others);
 }
 

@@ -54,6 +54,13 @@ Result<void> read_lists(Draft& draft) {
   }
 }
 
+/// What the kernel says of each thread now.
+void list_tasks(Draft& draft) {
+  draft.tasks = draft.target.threads(ThreadDetail::SystemCalls);
+  for (const Task& task : draft.tasks)
+    draft.task_of.emplace(task.namespace_tid, task);
+}
+
 /// Holds all Python threads, and lists them again now that they can't come and go.
 Result<void> hold_all_threads(Draft& draft) {
   Result<void> read = read_lists(draft);
@@ -79,7 +86,11 @@ Result<void> hold_all_threads(Draft& draft) {
         first = false;
         return tids;
       },
-      draft.native.has_value(), draft.log);
+      draft.log);
+  for (Task& task : draft.tasks) {
+    task = as_held(draft, task);
+    draft.task_of[task.namespace_tid] = task;
+  }
   return read;
 }
 
@@ -90,7 +101,7 @@ void copy_task(const Task& task, Thread& thread) {
   thread.os_state = task.state;
   thread.cpu_time_us = task.cpu_time_us;
   thread.run_delay_us = task.run_delay_us;
-  if (task.system_call) thread.system_call = task.system_call->number;
+  thread.system_call = task.system_call ? std::optional(task.system_call->number) : std::nullopt;
 }
 
 bool is_asleep(char os_state) {
@@ -113,15 +124,16 @@ std::optional<bool> sleeps_on_gil(const Draft& draft, const RawInterpreter& inte
          gil_place(draft, interpreter).contains(RemoteAddr{task->system_call->arguments[0]});
 }
 
-void describe_gil(const Draft& draft, const RawThread& raw, const RawInterpreter& interpreter,
-                  const Task* task, Thread& thread) {
+void describe_gil(const Draft& draft, const ThreadDraft& entry, const Task* task, Thread& thread) {
+  const RawThread& raw = *entry.raw;
+  const RawInterpreter& interpreter = *entry.interpreter;
   if (thread.runs_in) {
     thread.holds_gil = false;
     thread.waits_for_gil = false;
     return;
   }
-  const auto gil = draft.gils.find(interpreter.gil.raw());
-  if (gil == draft.gils.end()) return;
+  const auto gil = draft.told_gils.find(interpreter.gil.raw());
+  if (gil == draft.told_gils.end()) return;
   const GilMoment& moment = gil->second;
   thread.holds_gil = moment.locked == 1 && moment.last_holder == raw.at;
   const auto slept_on_gil = sleeps_on_gil(draft, interpreter, task);
@@ -130,7 +142,7 @@ void describe_gil(const Draft& draft, const RawThread& raw, const RawInterpreter
   } else if (slept_on_gil.value_or(false)) {
     // Only a thread that waits for the GIL sleeps there, whatever the GIL's state is by now.
     thread.waits_for_gil = true;
-  } else if (raw.gil_requested) {
+  } else if (raw.gil_requested && !entry.described_again) {
     thread.waits_for_gil = *raw.gil_requested;
   } else {
     // While nobody has the GIL, only a thread that sleeps can wait for it.
@@ -159,7 +171,7 @@ void describe_thread(Draft& draft, ThreadDraft& entry) {
     thread.main = interpreter.threads_main ? raw.at == interpreter.threads_main
                                            : thread.namespace_tid == draft.facts.namespace_pid;
   }
-  describe_gil(draft, raw, interpreter, task, thread);
+  describe_gil(draft, entry, task, thread);
   const char os_state = thread.os_state.value_or('?');
   const bool asleep = is_asleep(os_state);
   if (os_state != 'R' && !asleep) {
@@ -276,11 +288,55 @@ std::optional<FutexWait> futex_of(Draft& draft, const ThreadDraft& thread) {
   return wait;
 }
 
+Task as_held(const Draft& draft, Task task) {
+  const Registers* registers = draft.holds.registers(task.tid);
+  // One that a signal had stopped before stays so.
+  if (registers == nullptr || task.state == 'T') return task;
+  const auto interrupted = registers->interrupted_call();
+  task.system_call.reset();
+  task.state = interrupted ? 'S' : 'R';
+  if (interrupted) {
+    task.system_call = SystemCall{interrupted->number, interrupted->arguments};
+  }
+  return task;
+}
+
+void describe_again(Draft& draft, ThreadDraft& entry, const Task& task) {
+  draft.task_of[task.namespace_tid] = task;
+  entry.described_again = true;
+  describe_thread(draft, entry);
+}
+
+void drop_unproven_states(Draft& draft, std::span<ThreadDraft> threads) {
+  const LivingProcess* living = draft.target.living();
+  if (living == nullptr) return;
+  for (ThreadDraft& entry : threads) {
+    Thread& thread = entry.thread;
+    const bool waits =
+        thread.state == ThreadState::Blocked || thread.state == ThreadState::WaitingForGil;
+    // By the GIL: the first look at which was before the kernel was asked.
+    if (!waits || entry.described_again || entry.stack.proof == Proof::Gil || thread.tid == 0 ||
+        draft.holds.holds(thread.tid)) {
+      continue;
+    }
+    const Task* task = find_task(draft, entry.raw->native_id);
+    if (task == nullptr || !task->times_scheduled) continue;
+    if (living->times_scheduled(thread.tid) == task->times_scheduled) continue;
+    thread.state = ThreadState::Unknown;
+    thread.waits_for_gil.reset();
+    thread.system_call.reset();
+  }
+}
+
 Result<void> list_threads(Draft& draft) {
-  for (const Task& task : draft.tasks)
-    draft.task_of.emplace(task.namespace_tid, task);
-  auto read = draft.options.pause == Pause::All ? hold_all_threads(draft) : read_lists(draft);
+  const bool hold = draft.options.pause == Pause::All;
+  if (hold) list_tasks(draft);
+  auto read = hold ? hold_all_threads(draft) : read_lists(draft);
   if (!read) return read;
+  draft.told_gils = draft.gils;
+  // After the first look at the GILs: what the kernel says then is of the time in which a thread
+  // provably didn't run Python code.
+  if (!hold) list_tasks(draft);
   draft.snapshot.finalizing = draft.raw.finalizing;
   draft.snapshot.warnings = draft.raw.warnings;
   draft.snapshot.capture.complete = draft.raw.warnings.empty();
@@ -371,8 +427,8 @@ std::vector<Interpreter> describe_interpreters(const Draft& draft) {
     Interpreter& interpreter = interpreters.emplace_back();
     interpreter.id = raw.id;
     interpreter.collecting_garbage = raw.collecting_garbage;
-    const auto gil = draft.gils.find(raw.gil.raw());
-    if (gil == draft.gils.end() || gil->second.locked != 1) continue;
+    const auto gil = draft.told_gils.find(raw.gil.raw());
+    if (gil == draft.told_gils.end() || gil->second.locked != 1) continue;
     const auto holder = draft.tid_of_state.find(gil->second.last_holder.raw());
     if (holder != draft.tid_of_state.end() && holder->second != 0)
       interpreter.gil_held_by = holder->second;

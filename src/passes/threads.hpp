@@ -2,6 +2,8 @@
 // each; their names; and which of them are wanted.
 #pragma once
 
+#include <span>
+
 #include "passes/draft.hpp"
 #include "pyscope/error.hpp"
 
@@ -10,6 +12,15 @@ namespace pyscope {
 /// Lists interpreters and threads, and holds all threads first if that is asked for. Fails if not
 /// even one interpreter can be read.
 [[nodiscard]] Result<void> list_threads(Draft& draft);
+/// What a thread was in when it was held, by its registers; what the kernel said before if it isn't
+/// held, or its registers don't tell.
+[[nodiscard]] Task as_held(const Draft& draft, Task before);
+/// Describes a thread by what the kernel said of it at the moment of its stack; `draft.told_gils`
+/// are those of that moment.
+void describe_again(Draft& draft, ThreadDraft& thread, const Task& task);
+/// Forgets that a thread waits, and for what, where the kernel said so at another moment than that
+/// of its stack, and the thread has run in between.
+void drop_unproven_states(Draft& draft, std::span<ThreadDraft> threads);
 /// Python's names of the threads, and whether this is a debug build.
 void name_threads(Draft& draft);
 /// Puts the threads that the options name before the others. Fails with Usage if there is no such

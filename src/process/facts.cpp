@@ -64,11 +64,32 @@ std::uint64_t cpu_time_us(const ProcStat& stat) {
   return stat.cpu_ticks * microseconds_per_tick;
 }
 
-std::optional<std::uint64_t> parse_run_delay_us(std::string_view text) {
-  const auto words = split_words(text);  // time on a processor, time without one, in nanoseconds
+std::optional<SchedulerStats> parse_schedstat(std::string_view text) {
+  // Nanoseconds on a CPU, nanoseconds without one, and how often the thread was given one.
+  const auto words = split_words(text);
+  SchedulerStats stats;
   std::uint64_t nanoseconds = 0;
-  if (words.size() < 2 || !parse_number(words[1], nanoseconds)) return std::nullopt;
-  return nanoseconds / 1000;
+  if (words.size() < 3 || !parse_number(words[1], nanoseconds) ||
+      !parse_number(words[2], stats.times_scheduled)) {
+    return std::nullopt;
+  }
+  stats.run_delay_us = nanoseconds / 1000;
+  return stats;
+}
+
+std::optional<SchedulingFacts> parse_scheduling(std::string_view stat) {
+  constexpr std::size_t kFirstField = 3;  // of proc(5), the first one after the name
+  constexpr std::size_t kCpu = 39 - kFirstField;
+  constexpr std::size_t kPolicy = 41 - kFirstField;
+  const std::size_t close = stat.rfind(')');
+  if (close == std::string_view::npos) return std::nullopt;
+  const auto words = split_words(stat.substr(close + 1));
+  SchedulingFacts facts;
+  if (words.size() <= kPolicy || !parse_number(words[kCpu], facts.cpu) ||
+      !parse_number(words[kPolicy], facts.policy)) {
+    return std::nullopt;
+  }
+  return facts;
 }
 
 std::optional<SystemCall> parse_system_call(std::string_view text) {

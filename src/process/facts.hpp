@@ -25,8 +25,10 @@ struct Task {
   std::string os_name;      // comm; at most 15 bytes, any bytes
   char state = '?';
   std::uint64_t cpu_time_us = 0;
-  /// For how long the thread could have run but had no processor. Asked for running threads only.
+  /// For how long the thread could have run but had no processor, and how often it was given one.
+  /// Known where the kernel counts (CONFIG_SCHED_INFO).
   std::optional<std::uint64_t> run_delay_us = {};
+  std::optional<std::uint64_t> times_scheduled = {};
   std::optional<SystemCall> system_call;  // empty: running, or not read
 };
 
@@ -54,8 +56,20 @@ struct ProcStat {
 [[nodiscard]] std::optional<ProcStat> parse_stat(std::string_view text);
 /// User and system time.
 [[nodiscard]] std::uint64_t cpu_time_us(const ProcStat& stat);
-/// The run delay in /proc/PID/task/TID/schedstat, which some kernels are built without.
-[[nodiscard]] std::optional<std::uint64_t> parse_run_delay_us(std::string_view text);
+/// /proc/PID/task/TID/schedstat. Kernels without CONFIG_SCHED_INFO have no such file, or zeros.
+struct SchedulerStats {
+  std::uint64_t run_delay_us = 0;     // could have run, and had no CPU
+  std::uint64_t times_scheduled = 0;  // was given a CPU
+};
+[[nodiscard]] std::optional<SchedulerStats> parse_schedstat(std::string_view text);
+
+/// Where a thread is, and how it is scheduled.
+struct SchedulingFacts {
+  unsigned cpu = 0;     // that it runs on, or ran on last
+  unsigned policy = 0;  // SCHED_OTHER, …
+};
+/// Fields 39 and 41 of /proc/PID/task/TID/stat.
+[[nodiscard]] std::optional<SchedulingFacts> parse_scheduling(std::string_view stat);
 
 /// Parses /proc/PID/task/TID/syscall. Empty for "running" and for text that can't be parsed.
 [[nodiscard]] std::optional<SystemCall> parse_system_call(std::string_view text);

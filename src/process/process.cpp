@@ -265,19 +265,21 @@ std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) c
     *fmt::format_to_n(path.data(), path.size() - 1, "{}/{}", tid, file).out = '\0';
     return path.data();
   };
+  Task task;
+  // Before all else: if the number is the same later, then all of this was so in between.
+  if (const SmallFile file(list, name("schedstat")); file) {
+    if (const auto stats = parse_schedstat(file.text())) {
+      task.run_delay_us = stats->run_delay_us;
+      task.times_scheduled = stats->times_scheduled;
+    }
+  }
   const auto stat = parse_stat(SmallFile(list, name("stat")).text());
   if (!stat) return std::nullopt;  // ended since it was listed
-  Task task;
   task.tid = tid;
   task.namespace_tid = tid;
   task.os_name = stat->comm;
   task.state = stat->state;
   task.cpu_time_us = cpu_time_us(*stat);
-  if (task.state == 'R') {
-    if (const SmallFile delays(list, name("schedstat")); delays) {
-      task.run_delay_us = parse_run_delay_us(delays.text());
-    }
-  }
   if (other_pid_namespace_) {
     if (const SmallFile status(list, name("status")); status) {
       const auto ids = status_words(status.text(), "NSpid");
@@ -295,6 +297,11 @@ std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) c
     }
   }
   return task;
+}
+
+std::optional<Task> Process::task(pid_t tid) const {
+  const UniqueFd list{::openat(directory(), "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  return list ? read_task(list.get(), tid, true) : std::nullopt;
 }
 
 std::vector<Task> Process::tasks(bool system_calls) const {
@@ -346,6 +353,12 @@ std::vector<Task> Process::tasks(bool system_calls) const {
   for (std::size_t part = 1; part < readers; ++part)
     std::move(parts[part].begin(), parts[part].end(), std::back_inserter(tasks));
   return tasks;
+}
+
+std::optional<std::uint64_t> Process::times_scheduled(pid_t tid) const {
+  const std::string path = fmt::format("task/{}/schedstat", tid);
+  const auto stats = parse_schedstat(SmallFile(directory(), path.c_str()).text());
+  return stats ? std::optional(stats->times_scheduled) : std::nullopt;
 }
 
 std::optional<SystemCall> Process::system_call(pid_t tid) const {

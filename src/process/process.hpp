@@ -66,6 +66,10 @@ class Process {
   /// `system_calls` is set, since they cost as much again.
   [[nodiscard]] std::vector<Task> tasks(bool system_calls) const;
 
+  /// One thread, with its system call; nothing if it has ended.
+  [[nodiscard]] std::optional<Task> task(pid_t tid) const;
+  /// How often a thread was given a CPU; nothing where the kernel doesn't count.
+  [[nodiscard]] std::optional<std::uint64_t> times_scheduled(pid_t tid) const;
   /// The system call that a thread is in; empty if the thread runs, has ended or can't be looked
   /// at.
   [[nodiscard]] std::optional<SystemCall> system_call(pid_t tid) const;

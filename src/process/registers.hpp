@@ -3,12 +3,20 @@
 #include <sys/user.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "pyscope/address.hpp"
 
 namespace pyscope {
+
+/// A system call that a thread was blocked in when it was made to stand still.
+struct InterruptedCall {
+  std::int64_t number = -1;
+  std::array<std::uint64_t, 6> arguments{};
+};
 
 /// The general registers of a thread that stood still, as PTRACE_GETREGSET gives them
 /// (NT_PRSTATUS).
@@ -26,6 +34,13 @@ struct Registers {
   }
   [[nodiscard]] RemoteAddr sp() const {
     return RemoteAddr{raw.rsp};
+  }
+  /// Nothing if the thread was running, or its system call had an answer already: a call that was
+  /// blocked has one that says how to go on with it (include/linux/errno.h), or EINTR.
+  [[nodiscard]] std::optional<InterruptedCall> interrupted_call() const {
+    if (static_cast<std::int64_t>(raw.orig_rax) < 0 || !says_go_on(raw.rax)) return std::nullopt;
+    return InterruptedCall{static_cast<std::int64_t>(raw.orig_rax),
+                           {raw.rdi, raw.rsi, raw.rdx, raw.r10, raw.r8, raw.r9}};
   }
   void set(RemoteAddr pc, RemoteAddr sp) {
     raw.rip = pc.raw();
@@ -62,9 +77,29 @@ struct Registers {
             RemoteAddr{raw.regs[21]}, RemoteAddr{raw.regs[22]}, RemoteAddr{raw.regs[23]}};
   }
   static constexpr std::uint64_t kRedZone = 0;
+  /// As on x86-64. The first argument is not known any more: the answer is in its register.
+  [[nodiscard]] std::optional<InterruptedCall> interrupted_call() const {
+    if (!says_go_on(raw.regs[0])) return std::nullopt;
+    return InterruptedCall{static_cast<std::int64_t>(raw.regs[8]),
+                           {0, raw.regs[1], raw.regs[2], raw.regs[3], raw.regs[4], raw.regs[5]}};
+  }
 #else
 #error "the registers of this machine are needed"
 #endif
+
+ private:
+  static bool says_go_on(std::uint64_t answer) {
+    switch (-static_cast<std::int64_t>(answer)) {
+      case EINTR:
+      case 512:  // ERESTARTSYS
+      case 513:  // ERESTARTNOINTR
+      case 514:  // ERESTARTNOHAND
+      case 516:  // ERESTART_RESTARTBLOCK
+        return true;
+      default:
+        return false;
+    }
+  }
 };
 
 }  // namespace pyscope

@@ -201,7 +201,7 @@ Result<ThreadHold> ThreadHold::stop(std::span<const pid_t> tids, const HoldLimit
     ask_all_to_stand(threads);
     wait_until_all_stand(
         threads, [&](pid_t tid) { return board.find(tid); }, begin + limits.until_stopped.count());
-    if (limits.registers) take_registers(threads);
+    take_registers(threads);
     constexpr char kReady = 'r';
     pollfd order{.fd = ends[1], .events = POLLIN, .revents = 0};
     if (::write(ends[1], &kReady, 1) == 1) {

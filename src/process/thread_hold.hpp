@@ -28,8 +28,6 @@ struct HoldLimits {
   std::chrono::microseconds until_stopped{20'000};
   /// How long any thread may stand.
   std::chrono::microseconds until_released{250'000};
-  /// Whether to take the threads' registers as well.
-  bool registers = false;
 };
 
 class ThreadHold {
@@ -54,7 +52,7 @@ class ThreadHold {
   /// Whether the thread was asked to stand and didn't in time.
   [[nodiscard]] bool is_late(pid_t tid) const;
 
-  /// The thread's registers, if they were to be taken and the thread stands; else null.
+  /// The thread's registers if the thread stands, else null; null also for a 32-bit program.
   [[nodiscard]] const Registers* registers(pid_t tid) const;
 
   struct Release {

@@ -42,8 +42,10 @@ Result<Snapshot> record(const AttachedProcess& attached, const CaptureOptions& o
   (void)recorder.memory().read(attached.runtime.at, table);
   auto snapshot = read_snapshot(recorder, attached.runtime, options, log);
   auto waits = snapshot ? waits_of(*snapshot) : std::vector<RecordedWait>{};
-  auto ok = write_recording(options.record_path,
-                            recorder.recording(attached.runtime.at, std::move(waits)));
+  Recording recording = recorder.recording(attached.runtime.at, std::move(waits));
+  // Native stacks can be replayed only where their memory was read.
+  if (options.native == Native::Off) recording.registers.clear();
+  auto ok = write_recording(options.record_path, recording);
   if (!ok) return fail(std::move(ok).error());
   return snapshot;
 }

@@ -43,7 +43,7 @@ Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const 
         tids.push_back(task.tid);
       return tids;
     };
-    holds.hold_all(list, false, state_->session.log());
+    holds.hold_all(list, state_->session.log());
   }
   const bool all_held = holds.holds_all();
   auto values = read_inspection(state_->session, paths, options, all_held);

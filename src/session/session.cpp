@@ -46,8 +46,6 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
   const auto begin = Clock::now();
   memory_.set_deadline(Deadline::after(options.timeout));
   codes_.begin_snapshot();
-  // The kernel is asked about the threads before anything is read, so that nothing that pyscope
-  // does shows in the answer.
   if (!facts_) {
     facts_ = target_.facts();
   } else if (target_.living() != nullptr) {
@@ -61,7 +59,6 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
               .log = log_,
               .deadline = memory_.deadline(),
               .codes = codes_,
-              .tasks = target_.threads(ThreadDetail::SystemCalls),
               .holds = ThreadHolds(target_.living())};
   copy_facts(draft);
   if (options.native != Native::Off) {

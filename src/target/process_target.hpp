@@ -36,6 +36,11 @@ class ProcessTarget final : public Target, public LivingProcess {
   [[nodiscard]] std::optional<std::uint64_t> switches_at_rest(pid_t tid) const override {
     return process_.switches_at_rest(tid);
   }
+  [[nodiscard]] Result<std::unique_ptr<Preemption>> preempt(pid_t tid) const override;
+  [[nodiscard]] std::optional<Task> thread(pid_t tid) const override { return process_.task(tid); }
+  [[nodiscard]] std::optional<std::uint64_t> times_scheduled(pid_t tid) const override {
+    return process_.times_scheduled(tid);
+  }
   [[nodiscard]] Result<ThreadHold> hold(std::span<const pid_t> tids,
                                         const HoldLimits& limits) const override {
     return ThreadHold::stop(tids, limits);

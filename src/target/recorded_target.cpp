@@ -26,7 +26,7 @@ std::vector<Task> TargetRecorder::threads(ThreadDetail detail) const {
 Result<ThreadHold> TargetRecorder::hold(std::span<const pid_t> tids,
                                         const HoldLimits& limits) const {
   auto hold = living_.hold(tids, limits);
-  if (!hold || !limits.registers) return hold;
+  if (!hold) return hold;
   for (const pid_t tid : tids) {
     if (const Registers* of_thread = hold->registers(tid)) registers_[tid] = *of_thread;
   }

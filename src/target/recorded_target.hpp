@@ -68,6 +68,13 @@ class TargetRecorder final : public Target, public LivingProcess {
   [[nodiscard]] std::optional<std::uint64_t> switches_at_rest(pid_t tid) const override {
     return living_.switches_at_rest(tid);
   }
+  [[nodiscard]] Result<std::unique_ptr<Preemption>> preempt(pid_t tid) const override {
+    return living_.preempt(tid);
+  }
+  [[nodiscard]] std::optional<Task> thread(pid_t tid) const override { return living_.thread(tid); }
+  [[nodiscard]] std::optional<std::uint64_t> times_scheduled(pid_t tid) const override {
+    return living_.times_scheduled(tid);
+  }
   [[nodiscard]] Result<ThreadHold> hold(std::span<const pid_t> tids,
                                         const HoldLimits& limits) const override;
   [[nodiscard]] const Process* process() const override { return living_.process(); }

@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,6 +26,21 @@
 namespace pyscope {
 
 class LivingProcess;
+
+/// As ThreadPreemption, or what a test puts in its place.
+class Preemption {
+ public:
+  virtual ~Preemption() = default;
+  [[nodiscard]] virtual Result<bool> during(const std::function<void()>& read) = 0;
+  [[nodiscard]] virtual std::int64_t microseconds() const = 0;
+
+ protected:
+  Preemption() = default;
+  Preemption(const Preemption&) = default;
+  Preemption(Preemption&&) = default;
+  Preemption& operator=(const Preemption&) = default;
+  Preemption& operator=(Preemption&&) = default;
+};
 
 /// How much is asked of the kernel about each thread.
 enum class ThreadDetail : std::uint8_t {
@@ -72,6 +89,12 @@ class LivingProcess {
 
   /// As Process::switches_at_rest.
   [[nodiscard]] virtual std::optional<std::uint64_t> switches_at_rest(pid_t tid) const = 0;
+  /// As ThreadPreemption::of. The result must not outlive this.
+  [[nodiscard]] virtual Result<std::unique_ptr<Preemption>> preempt(pid_t tid) const = 0;
+  /// One thread as it is now, with its system call; nothing if it has ended.
+  [[nodiscard]] virtual std::optional<Task> thread(pid_t tid) const = 0;
+  /// As Task::times_scheduled, as it is now.
+  [[nodiscard]] virtual std::optional<std::uint64_t> times_scheduled(pid_t tid) const = 0;
   /// As ThreadHold::stop.
   [[nodiscard]] virtual Result<ThreadHold> hold(std::span<const pid_t> tids,
                                                 const HoldLimits& limits) const = 0;

@@ -1,6 +1,9 @@
 // Threads that never hold still: what is said to be verified must be possible.
+#include <exception>
+#include <functional>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "pyscope/capture.hpp"
@@ -49,6 +52,19 @@ Counts watch_restless_threads(const test::Interpreter& interpreter, const Captur
   return counts;
 }
 
+/// Runs something that may throw in a thread that isn't the program's first one.
+void in_another_thread(const std::function<void()>& run) {
+  std::exception_ptr thrown;
+  std::thread([&] {
+    try {
+      run();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  }).join();
+  if (thrown) std::rethrow_exception(thrown);
+}
+
 }  // namespace
 
 TEST_CASE("a stack that is said to be verified is never an impossible one", "[live]") {
@@ -56,8 +72,24 @@ TEST_CASE("a stack that is said to be verified is never an impossible one", "[li
   CAPTURE(interpreter);
   CaptureOptions options;
   options.source = false;
-  Counts counts = watch_restless_threads(interpreter, options, 200);
+  const Counts counts = watch_restless_threads(interpreter, options, 200);
+  int all = 0;
+  for (const auto& [proof, count] : counts)
+    all += count;
   // Else nothing was tried.
+  CHECK(all > 200);
+  CHECK(counts.at(Proof::Preempted) > 100);
+}
+
+TEST_CASE("a stack that is verified by two copies is never an impossible one", "[live]") {
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  CaptureOptions options;
+  options.source = false;
+  // A thread of pyscope that isn't its first one can't be pinned to another thread's CPU.
+  Counts counts;
+  in_another_thread([&] { counts = watch_restless_threads(interpreter, options, 200); });
+  CHECK(counts[Proof::Preempted] == 0);
   CHECK(counts[Proof::Gil] > 100);
   CHECK(counts[Proof::TwoCopies] > 100);
 }
@@ -73,6 +105,8 @@ TEST_CASE("a stack of what CPython has compiled is never an impossible one", "[l
   TargetOptions compiled;
   compiled.environment = {"PYTHON_JIT=1"};
   Counts counts = watch_restless_threads(interpreter, options, 100, compiled);
+  CHECK(counts[Proof::Preempted] > 50);
+  in_another_thread([&] { counts = watch_restless_threads(interpreter, options, 100, compiled); });
   CHECK(counts[Proof::Gil] > 50);
   CHECK(counts[Proof::TwoCopies] > 50);
 }
@@ -84,7 +118,8 @@ TEST_CASE("what can not be verified is exact when it is paused", "[live]") {
   options.source = false;
   SECTION("only that") {
     options.pause = Pause::Unverified;
-    Counts counts = watch_restless_threads(interpreter, options, 100);
+    Counts counts;
+    in_another_thread([&] { counts = watch_restless_threads(interpreter, options, 100); });
     CHECK(counts[Proof::Gil] > 50);
   }
   SECTION("with all others") {

@@ -104,8 +104,7 @@ TEST_CASE("why judges each of the stacks that a thread has in several interprete
     ++stacks;
     const auto& inside = told.at("interpreter");
     for (const json& other : truth.at("threads")) {
-      if (other.at("tid") == told.at("tid") && inside != 0 &&
-          other.at("interpreter") == 0)
+      if (other.at("tid") == told.at("tid") && inside != 0 && other.at("interpreter") == 0)
         calls_into[told.at("tid")] = inside;
     }
   }

@@ -23,6 +23,9 @@ class ActedTarget final : public Target, public LivingProcess {
   std::function<Result<ThreadHold>(std::span<const pid_t>)> on_hold = [](std::span<const pid_t>) {
     return fail(ErrorKind::Failed, "nothing can be held here");
   };
+  std::function<Result<std::unique_ptr<Preemption>>(pid_t)> on_preempt = [](pid_t) {
+    return fail(ErrorKind::Unsupported, "nothing can be preempted here");
+  };
   const Process* descriptors = nullptr;
 
   [[nodiscard]] const Memory& memory() const override { return memory_; }
@@ -42,6 +45,19 @@ class ActedTarget final : public Target, public LivingProcess {
 
   [[nodiscard]] std::optional<std::uint64_t> switches_at_rest(pid_t tid) const override {
     return switches(tid);
+  }
+  [[nodiscard]] Result<std::unique_ptr<Preemption>> preempt(pid_t tid) const override {
+    return on_preempt(tid);
+  }
+  [[nodiscard]] std::optional<Task> thread(pid_t tid) const override {
+    for (const Task& task : list()) {
+      if (task.tid == tid) return task;
+    }
+    return std::nullopt;
+  }
+  [[nodiscard]] std::optional<std::uint64_t> times_scheduled(pid_t tid) const override {
+    const auto task = thread(tid);
+    return task ? task->times_scheduled : std::nullopt;
   }
   [[nodiscard]] Result<ThreadHold> hold(std::span<const pid_t> tids,
                                         const HoldLimits&) const override {

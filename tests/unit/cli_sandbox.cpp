@@ -1,4 +1,5 @@
 // What the program denies itself, tried from inside: in a child, since there is no way back.
+#include <sched.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
@@ -131,6 +132,10 @@ TEST_CASE("in the sandbox nothing can be changed", "[cli]") {
     r.denied("mapping over constants",
              reinterpret_cast<long>(::mmap(constants, 4096, PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)));
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(0, &cpus);
+    r.denied("another process's affinity", ::sched_setaffinity(parent, sizeof cpus, &cpus));
     r.denied("setuid", ::setuid(::getuid()));
     const rlimit limit{1000, 1000};
     r.denied("setrlimit", ::setrlimit(RLIMIT_CORE, &limit));
@@ -164,6 +169,11 @@ TEST_CASE("in the sandbox everything that reading takes is possible", "[cli]") {
     r.allowed("a thread", ran == 1);
     r.allowed("much memory", !std::string(std::size_t{64} << 20U, 'x').empty());
     r.allowed("whether a process is there", ::kill(::getppid(), 0) == 0);
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    r.allowed("one's own affinity", ::sched_getaffinity(0, sizeof cpus, &cpus) == 0 &&
+                                        ::sched_setaffinity(0, sizeof cpus, &cpus) == 0 &&
+                                        ::sched_setaffinity(::getpid(), sizeof cpus, &cpus) == 0);
     r.allowed("netlink", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 4) >= 0);
     bool caught = false;
     try {

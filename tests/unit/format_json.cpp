@@ -67,7 +67,7 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
     "python": {"version": "3.14.8", "free_threaded": false, "debug_build": false},
     "finalizing": false,
     "capture": {"mode": "running", "consistent": true, "complete": true, "attempts": 1,
-                "duration_us": 812, "paused_us": 0, "paused_threads": 0},
+                "duration_us": 812, "advice": null, "preempted_us": 0, "paused_us": 0, "paused_threads": 0},
     "interpreters": [{"id": 0, "gil_held_by": 4711, "collecting_garbage": false}],
     "threads": [{
       "tid": 4711, "ident": 140245551234880, "name": "MainThread", "os_name": "python3",
@@ -378,11 +378,9 @@ TEST_CASE("frames that moved are marked and what was proven is said", "[format]"
   const json moved = parsed(snapshot)["threads"][0];
   CHECK(moved["frames"][0]["moving"] == true);
   CHECK_FALSE(moved["frames"][1].contains("moving"));
-  const std::vector<std::pair<Proof, json>> names{{Proof::None, nullptr},
-                                                  {Proof::Gil, "gil"},
-                                                  {Proof::TwoCopies, "two_copies"},
-                                                  {Proof::AtRest, "at_rest"},
-                                                  {Proof::Paused, "paused"}};
+  const std::vector<std::pair<Proof, json>> names{
+      {Proof::None, nullptr},          {Proof::Gil, "gil"},        {Proof::TwoCopies, "two_copies"},
+      {Proof::Preempted, "preempted"}, {Proof::AtRest, "at_rest"}, {Proof::Paused, "paused"}};
   for (const auto& [proof, name] : names) {
     thread.proof = proof;
     CHECK(parsed(snapshot)["threads"][0]["proof"] == name);

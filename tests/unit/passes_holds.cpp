@@ -20,7 +20,7 @@ TEST_CASE("threads that turn up while others are being held are held, too", "[ho
   const std::vector<std::vector<pid_t>> listings = {{1, 2}, {1, 2, 3}, {1, 2, 3}};
   std::size_t next = 0;
   ThreadHolds holds(&target);
-  holds.hold_all([&] { return listings.at(next++); }, false, Log{});
+  holds.hold_all([&] { return listings.at(next++); }, Log{});
   CHECK(held == std::vector<std::vector<pid_t>>{{1, 2}, {3}});
   CHECK(next == 3);
   CHECK_FALSE(holds.holds_all());
@@ -37,14 +37,14 @@ TEST_CASE("a process that starts threads all the time is not listed for ever", "
         all.push_back(static_cast<pid_t>(all.size()) + 1);
         return all;
       },
-      false, Log{});
+      Log{});
   CHECK(all.size() < 20);
   CHECK_FALSE(holds.holds_all());
 }
 
 TEST_CASE("where there is no process nothing is held", "[holds]") {
   ThreadHolds holds(nullptr);
-  holds.hold_all([] { return std::vector<pid_t>{1}; }, false, Log{});
+  holds.hold_all([] { return std::vector<pid_t>{1}; }, Log{});
   CHECK_FALSE(holds.holds(1));
   CHECK_FALSE(holds.holds_all());
   CHECK(holds.refusal(1) == "there is no process to hold");

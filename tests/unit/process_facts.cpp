@@ -59,10 +59,14 @@ TEST_CASE("a stat without numbers or parentheses is none", "[process]") {
 }
 
 TEST_CASE("the time without a processor is read from schedstat") {
-  CHECK(parse_run_delay_us("486973 2001999 2\n") == 2001);
-  CHECK_FALSE(parse_run_delay_us("486973"));
-  CHECK_FALSE(parse_run_delay_us("486973 many 2"));
-  CHECK_FALSE(parse_run_delay_us("1 99999999999999999999 2"));
+  const auto stats = parse_schedstat("486973 2001999 7\n");
+  REQUIRE(stats);
+  CHECK(stats->run_delay_us == 2001);
+  CHECK(stats->times_scheduled == 7);
+  CHECK_FALSE(parse_schedstat("486973"));
+  CHECK_FALSE(parse_schedstat("486973 2001999"));
+  CHECK_FALSE(parse_schedstat("486973 many 2"));
+  CHECK_FALSE(parse_schedstat("1 99999999999999999999 2"));
 }
 
 TEST_CASE("a blocked thread's system call has a number and six arguments", "[process]") {

@@ -1,0 +1,202 @@
+// Hot threads are read exactly without stopping them; and each case in which that can't be.
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/dump.hpp"
+#include "support/target.hpp"
+
+using namespace pyscope::test;
+using nlohmann::json;
+
+namespace {
+
+constexpr int kNotPossible = 99;
+
+void run_on(unsigned cpu) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  if (::sched_setaffinity(0, sizeof one, &one) != 0) ::_exit(kNotPossible);
+}
+
+void refuse_to_be_pinned() {
+  std::array<sock_filter, 4> filter{{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setaffinity, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  const sock_fprog program{.len = filter.size(), .filter = filter.data()};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    ::_exit(kNotPossible);
+  }
+}
+
+/// A thread that resumes generators, the kind of which two copies hardly ever agree.
+Target hot_target(const Interpreter& interpreter, const TargetOptions& options = {}) {
+  Target target(interpreter, "torn.py", {"generators"}, options);
+  (void)target.read();
+  return target;
+}
+
+struct Tries {
+  int verified = 0;
+  int preempted = 0;  // threads
+  std::string log;
+};
+
+/// Several dumps of a process. Each ends with 0, or 6 where something isn't verified.
+Tries dump_often(pid_t pid, int times, const PyscopeOptions& options = {}) {
+  Tries tries;
+  for (int i = 0; i < times; ++i) {
+    const Dump dumped = dump(pid, {"-v"}, options);
+    CAPTURE(dumped.err);
+    REQUIRE((dumped.status == 0 || dumped.status == 6));
+    tries.verified += dumped.status == 0 ? 1 : 0;
+    tries.log += dumped.err;
+    const json& capture = dumped.json.at("capture");
+    CHECK(capture.at("mode") == "running");
+    bool preempted = false;
+    for (const json& thread : dumped.json.at("threads"))
+      preempted = preempted || thread.at("proof") == "preempted";
+    tries.preempted += preempted ? 1 : 0;
+    if (preempted) CHECK(capture.at("preempted_us") > 0);
+  }
+  return tries;
+}
+
+bool says(const Tries& tries, const std::string& words) {
+  return tries.log.find(words) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("hot threads are verified without being stopped", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  const Target target = hot_target(interpreter);
+  const Tries tries = dump_often(target.pid(), 20);
+  CAPTURE(tries.log);
+  // On a machine where others want every CPU, now and then one doesn't succeed.
+  CHECK(tries.verified >= 18);
+  CHECK(tries.preempted >= 15);
+}
+
+TEST_CASE("a thread's state is told of the moment of its stack", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const auto arguments =
+      GENERATE(values<std::vector<std::string>>({{}, {"--pause"}, {"--pause=all"}, {"--native"}}));
+  CAPTURE(interpreter, arguments);
+  Target target(interpreter, "states.py");
+  REQUIRE(target.read().at("ready") == true);
+  int computing = 0;
+  int known = 0;
+  int threads = 0;
+  // Until enough of them were seen to compute.
+  for (int i = 0; i < 200 && (i < 10 || computing < 5); ++i) {
+    const Dump dumped = dump(target.pid(), arguments);
+    CAPTURE(dumped.err);
+    REQUIRE((dumped.status == 0 || dumped.status == 6));
+    for (const json& thread : dumped.json.at("threads")) {
+      CAPTURE(thread.dump(1));
+      const auto frames = python_frames(thread);
+      if (frames.empty() || thread.at("consistent") == false) continue;
+      ++threads;
+      known += thread.at("state") != "unknown" ? 1 : 0;
+      if (frames.front().at("function") != "compute") continue;
+      ++computing;
+      CHECK(thread.at("state") != "blocked");
+      CHECK(thread.at("wait").is_null());
+      CHECK(thread.at("lock").is_null());
+    }
+  }
+  CHECK(computing >= 5);
+  CHECK(known > threads / 2);
+}
+
+TEST_CASE("on a machine of one CPU hot threads are verified, too", "[live]") {
+  TargetOptions on_first;
+  on_first.before_exec = [] { run_on(0); };
+  const Target target = hot_target(any_interpreter(), on_first);
+  const Tries tries =
+      dump_often(target.pid(), 10, {.environment = {}, .before_exec = [] { run_on(0); }});
+  CAPTURE(tries.log);
+  CHECK(tries.verified >= 8);
+}
+
+TEST_CASE("a CPU that pyscope may not use is told, and hot threads are read otherwise", "[live]") {
+  if (std::thread::hardware_concurrency() < 2) {
+    WARN("not tested: it takes two CPUs");
+    return;
+  }
+  TargetOptions on_first;
+  on_first.before_exec = [] { run_on(0); };
+  const Target target = hot_target(any_interpreter(), on_first);
+  const Tries tries =
+      dump_often(target.pid(), 5, {.environment = {}, .before_exec = [] { run_on(1); }});
+  CAPTURE(tries.log);
+  CHECK(tries.preempted == 0);
+  CHECK(says(tries, "it runs on CPU 0, which pyscope may not use"));
+}
+
+TEST_CASE("where pyscope may not be pinned, hot threads are read otherwise", "[live]") {
+  const Target target = hot_target(any_interpreter());
+  const Tries tries =
+      dump_often(target.pid(), 5, {.environment = {}, .before_exec = refuse_to_be_pinned});
+  CAPTURE(tries.log);
+  CHECK(tries.preempted == 0);
+  CHECK(says(tries, "sched_setaffinity to CPU "));
+  CHECK(says(tries, "Operation not permitted"));
+}
+
+TEST_CASE("a thread with a real-time policy keeps its CPU", "[live]") {
+  TargetOptions real_time;
+  real_time.before_exec = [] {
+    const sched_param lowest{.sched_priority = 1};
+    // Where it isn't permitted, the thread has the usual policy.
+    (void)::sched_setscheduler(0, SCHED_FIFO, &lowest);
+  };
+  const Target target = hot_target(any_interpreter(), real_time);
+  if (::sched_getscheduler(target.pid()) != SCHED_FIFO) {
+    WARN("not tested: no real-time policy can be had here");
+    return;
+  }
+  const Tries tries = dump_often(target.pid(), 5);
+  CAPTURE(tries.log);
+  CHECK(tries.preempted == 0);
+  CHECK(says(tries, "its scheduling policy (SCHED_FIFO)"));
+}
+
+TEST_CASE("a thread that is moved from CPU to CPU all the time costs no more than its proof",
+          "[live]") {
+  const Target target = hot_target(any_interpreter());
+  std::atomic<bool> ended = false;
+  std::thread mover([&] {
+    for (unsigned i = 0; !ended; ++i) {
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(i % std::max(1U, std::thread::hardware_concurrency()), &one);
+      for (const TaskActivity& task : task_activity(target.pid()))
+        (void)::sched_setaffinity(task.tid, sizeof one, &one);
+    }
+  });
+  const Tries tries = dump_often(target.pid(), 10);
+  ended = true;
+  mover.join();
+  SUCCEED(tries.verified);
+}
