@@ -43,9 +43,8 @@ std::string advice(const Snapshot& snapshot) {
            "exactly";
   }
   const bool variable_moves =
-      std::any_of(snapshot.locals.begin(), snapshot.locals.end(), [](const Locals& locals) {
-        return !locals.consistent && locals.error.empty();
-      });
+      std::any_of(snapshot.locals.begin(), snapshot.locals.end(),
+                  [](const Locals& locals) { return !locals.consistent && locals.error.empty(); });
   if (variable_moves) {
     return "--pause=all holds all threads while their variables are read, which takes some "
            "milliseconds";

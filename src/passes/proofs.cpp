@@ -232,14 +232,22 @@ class StackProver {
       const RemoteAddr gil = threads_[i].interpreter->gil;
       if (gil && tid(i) != 0) by_gil[gil.raw()].push_back(i);
     }
-    for (const auto& [gil, indices] : by_gil)
-      PreemptedRead(*this, RemoteAddr{gil}, indices).try_until_proven();
+    // A GIL whose threads can't be proven costs a tenth of a second; all of them no more than this.
+    constexpr auto kTimeForAll = std::chrono::milliseconds(500);
+    const auto deadline =
+        draft_.deadline.or_earlier(std::chrono::steady_clock::now() + kTimeForAll);
+    for (const auto& [gil, indices] : by_gil) {
+      if (std::chrono::steady_clock::now() >= deadline) break;
+      PreemptedRead(*this, RemoteAddr{gil}, indices).try_until_proven(deadline);
+    }
     std::erase_if(unproven, [&](std::size_t i) { return reading(i).proof != Proof::None; });
   }
 
   /// The reading of the threads that share one GIL.
   class PreemptedRead {
    public:
+    using Clock = std::chrono::steady_clock;
+
     PreemptedRead(StackProver& prover, RemoteAddr gil, const std::vector<std::size_t>& unproven)
         : prover_(prover), draft_(prover.draft_), gil_(gil), unproven_(unproven) {
       for (std::size_t i = 0; i < prover.threads_.size(); ++i) {
@@ -247,11 +255,11 @@ class StackProver {
       }
     }
 
-    void try_until_proven() {
+    void try_until_proven(Clock::time_point latest) {
       // A try takes as long as the read, and now and then a time slice of others.
       constexpr int kMostTries = 50;
       constexpr auto kMostTime = std::chrono::milliseconds(100);
-      const auto deadline = draft_.deadline.or_earlier(Clock::now() + kMostTime);
+      const auto deadline = std::min(latest, Clock::now() + kMostTime);
       int tries = 0;
       Outcome outcome = Outcome::TryAgain;
       while (outcome == Outcome::TryAgain && tries < kMostTries &&
@@ -273,7 +281,6 @@ class StackProver {
     }
 
    private:
-    using Clock = std::chrono::steady_clock;
     enum class Outcome : std::uint8_t { Proven, TryAgain, Impossible };
     struct Read {
       std::size_t index = 0;

@@ -82,11 +82,11 @@ std::string name_capabilities(std::uint64_t set) {
   return names;
 }
 
-constexpr std::size_t kMostBytes = std::size_t{1} << 20U;  // of one file
+constexpr std::size_t kMostOfOneFile = std::size_t{1} << 20U;
 
 /// As much of the file as can be read; empty if that is nothing.
 std::string read_text(const std::string& path) {
-  return read_file_start(AT_FDCWD, path.c_str(), kMostBytes).value_or("");
+  return read_file_start(AT_FDCWD, path.c_str(), kMostOfOneFile).value_or("");
 }
 
 std::string first_line(std::string text) {

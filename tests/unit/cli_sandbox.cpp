@@ -1,8 +1,8 @@
 // What the program denies itself, tried from inside: in a child, since there is no way back.
-#include <sched.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
