@@ -34,6 +34,6 @@ for number in range(4):
     threading.Thread(target=work, name=f"worker-{number}", daemon=True).start()
 print(json.dumps({"ready": True}), flush=True)
 while True:
-    for _ in range(4):
-        jobs.put(2000)
+    if jobs.qsize() < 4:
+        jobs.put(20_000)
     rest()
