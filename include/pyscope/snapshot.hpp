@@ -220,13 +220,12 @@ struct Thread {
 /// process.
 struct StackId {
   pid_t tid = 0;
-  std::uint64_t ident = 0;
   std::uint64_t thread_state = 0;
   friend auto operator<=>(const StackId&, const StackId&) = default;
 };
 
 [[nodiscard]] inline StackId stack_id(const Thread& thread) {
-  return {thread.tid, thread.ident, thread.thread_state};
+  return {thread.tid, thread.thread_state};
 }
 
 /// What a stack that is no thread's belongs to.

@@ -715,7 +715,7 @@ ThreadDiagnosis DiagnosisBuilder::ThreadHistory::judge(const Snapshot& last,
 const Thread* find_thread(const Snapshot& snapshot, const ThreadDiagnosis& judged) {
   const auto found =
       std::find_if(snapshot.threads.begin(), snapshot.threads.end(), [&](const Thread& thread) {
-        return thread.tid == judged.tid && thread.thread_state == judged.thread_state;
+        return stack_id(thread) == StackId{judged.tid, judged.thread_state};
       });
   return found == snapshot.threads.end() ? nullptr : &*found;
 }
@@ -772,16 +772,22 @@ Diagnosis DiagnosisBuilder::finish() {
   std::map<StackId, const Thread*> of_last;
   for (const Thread& thread : last_.threads)
     of_last.emplace(stack_id(thread), &thread);
+  const auto find = [&](const StackId& id) {
+    const auto found = of_last.find(id);
+    return found == of_last.end() ? nullptr : found->second;
+  };
+  const auto thread_of = [&](const ThreadDiagnosis& judged) {
+    return find({judged.tid, judged.thread_state});
+  };
   const auto is_alive = [&](pid_t tid) {
-    return std::any_of(last_.threads.begin(), last_.threads.end(),
-                       [&](const Thread& thread) { return thread.tid == tid; });
+    const auto first = of_last.lower_bound({tid, 0});
+    return first != of_last.end() && first->first.tid == tid;
   };
   for (const auto& [id, history] : stacks_) {
-    const auto thread = of_last.find(id);
+    const Thread* thread = find(id);
     // A call into another interpreter has ended, and the thread's other stack tells more.
-    if (thread == of_last.end() && is_alive(id.tid)) continue;
-    ThreadDiagnosis judged =
-        history->judge(last_, thread == of_last.end() ? nullptr : thread->second);
+    if (thread == nullptr && is_alive(id.tid)) continue;
+    ThreadDiagnosis judged = history->judge(last_, thread);
     judged.tid = id.tid;
     judged.thread_state = id.thread_state;
     diagnosis.threads.push_back(std::move(judged));
@@ -789,7 +795,7 @@ Diagnosis DiagnosisBuilder::finish() {
   for (const Deadlock& deadlock : last_.deadlocks) {
     for (const Deadlock::Member& member : deadlock.cycle) {
       for (ThreadDiagnosis& judged : diagnosis.threads) {
-        const auto thread = find_thread(last_, judged);
+        const Thread* thread = thread_of(judged);
         if (thread == nullptr || !member.is(*thread) || thread->runs_in) continue;
         judged.verdict = Verdict::Deadlocked;
         judged.summary = "deadlocked: " + judged.summary;
@@ -799,12 +805,12 @@ Diagnosis DiagnosisBuilder::finish() {
   // What a lock's holder is doing is why one waits for it.
   for (ThreadDiagnosis& judged : diagnosis.threads) {
     if (judged.verdict != Verdict::WaitingForLock) continue;
-    const Thread* thread = find_thread(last_, judged);
+    const Thread* thread = thread_of(judged);
     if (thread == nullptr || !thread->lock || thread->lock->held_by == 0) continue;
     for (const ThreadDiagnosis& holder : diagnosis.threads) {
-      // What its OS thread does in another interpreter keeps the lock as well.
-      const Thread* other = find_thread(last_, holder);
       if (holder.tid != thread->lock->held_by || holder.summary.empty()) continue;
+      // Of several stacks of the holder, the one that its thread executes tells why it goes on.
+      const Thread* other = thread_of(holder);
       if (other == nullptr || other->runs_in) continue;
       judged.evidence.push_back(fmt::format(
           "thread {}{} is {}", holder.tid,
