@@ -22,6 +22,24 @@ std::vector<std::string_view> split_words(std::string_view text) {
   }
 }
 
+/// The fields of /proc/PID/stat from the third on (the state), by their numbers in proc(5).
+class StatFields {
+ public:
+  /// The name before them may hold spaces and parentheses of its own: the last closing one ends it.
+  explicit StatFields(std::string_view text) {
+    const std::size_t close = text.rfind(')');
+    if (close != std::string_view::npos) words_ = split_words(text.substr(close + 1));
+  }
+  [[nodiscard]] bool has(std::size_t number) const { return number < words_.size() + kFirst; }
+  [[nodiscard]] std::string_view operator[](std::size_t number) const {
+    return words_[number - kFirst];
+  }
+
+ private:
+  static constexpr std::size_t kFirst = 3;
+  std::vector<std::string_view> words_;
+};
+
 template <class T>
 bool parse_number(std::string_view word, T& value, int base = 10) {
   if (base == 16 && word.starts_with("0x")) word.remove_prefix(2);
@@ -32,26 +50,22 @@ bool parse_number(std::string_view word, T& value, int base = 10) {
 }  // namespace
 
 std::optional<ProcStat> parse_stat(std::string_view text) {
-  // The name may hold spaces and parentheses of its own: the last closing one ends it.
   const std::size_t open = text.find('(');
   const std::size_t close = text.rfind(')');
   if (open == std::string_view::npos || close == std::string_view::npos || close < open) {
     return std::nullopt;
   }
-  const auto words = split_words(text.substr(close + 1));
-  // words[0] is field 3 of proc(5), the state.
-  constexpr std::size_t kFirstField = 3;
-  const auto field = [&](std::size_t number) { return words[number - kFirstField]; };
+  const StatFields fields(text);
   constexpr std::size_t kStartTime = 22;
-  if (words.size() <= kStartTime - kFirstField) return std::nullopt;
+  if (!fields.has(kStartTime)) return std::nullopt;
   ProcStat stat;
   stat.comm = text.substr(open + 1, close - open - 1);
-  stat.state = field(3).front();
+  stat.state = fields[3].front();
   std::uint64_t user = 0;
   std::uint64_t system = 0;
-  if (!parse_number(field(4), stat.parent) || !parse_number(field(9), stat.flags) ||
-      !parse_number(field(14), user) || !parse_number(field(15), system) ||
-      !parse_number(field(kStartTime), stat.start_ticks)) {
+  if (!parse_number(fields[4], stat.parent) || !parse_number(fields[9], stat.flags) ||
+      !parse_number(fields[14], user) || !parse_number(fields[15], system) ||
+      !parse_number(fields[kStartTime], stat.start_ticks)) {
     return std::nullopt;
   }
   stat.cpu_ticks = user + system;
@@ -78,15 +92,12 @@ std::optional<SchedulerStats> parse_schedstat(std::string_view text) {
 }
 
 std::optional<SchedulingFacts> parse_scheduling(std::string_view stat) {
-  constexpr std::size_t kFirstField = 3;  // of proc(5), the first one after the name
-  constexpr std::size_t kCpu = 39 - kFirstField;
-  constexpr std::size_t kPolicy = 41 - kFirstField;
-  const std::size_t close = stat.rfind(')');
-  if (close == std::string_view::npos) return std::nullopt;
-  const auto words = split_words(stat.substr(close + 1));
+  constexpr std::size_t kCpu = 39;
+  constexpr std::size_t kPolicy = 41;
+  const StatFields fields(stat);
   SchedulingFacts facts;
-  if (words.size() <= kPolicy || !parse_number(words[kCpu], facts.cpu) ||
-      !parse_number(words[kPolicy], facts.policy)) {
+  if (!fields.has(kPolicy) || !parse_number(fields[kCpu], facts.cpu) ||
+      !parse_number(fields[kPolicy], facts.policy)) {
     return std::nullopt;
   }
   return facts;

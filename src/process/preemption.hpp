@@ -18,6 +18,29 @@ namespace pyscope {
 
 class Process;
 
+/// A thread of the target that can be kept from running.
+class Preemption {
+ public:
+  virtual ~Preemption() = default;
+
+  /// Calls `read` with pyscope pinned to the thread's CPU. True: the thread did not run during that
+  /// call. False: it may have run, or was moved to another CPU before `read` was called at all; a
+  /// later try may do. Fails where pyscope can't be pinned to that CPU. pyscope's affinity is as
+  /// before afterwards. Where the CPU isn't given to pyscope within 20 ms, pyscope gives up
+  /// waiting.
+  [[nodiscard]] virtual Result<bool> during(const std::function<void()>& read) = 0;
+
+  /// For how long the thread was kept from running, in all calls of during(), at the most.
+  [[nodiscard]] virtual std::int64_t microseconds() const = 0;
+
+ protected:
+  Preemption() = default;
+  Preemption(const Preemption&) = default;
+  Preemption(Preemption&&) = default;
+  Preemption& operator=(const Preemption&) = default;
+  Preemption& operator=(Preemption&&) = default;
+};
+
 /// A thread can't run on a CPU on which pyscope runs. So pyscope pins itself to the CPU of a thread
 /// of the target, and reads there. The thread is preempted, as it is by every other program of the
 /// machine; nothing stops, signals or traces it.
@@ -29,7 +52,7 @@ class Process;
 /// thread doesn't run at that moment.
 /// 3. It is read.
 /// 4. schedstat still says n. So the thread was not given a CPU since step 1.
-class ThreadPreemption {
+class ThreadPreemption final : public Preemption {
  public:
   /// Fails where the proof can't be had, with the reason: the thread has a real-time policy and
   /// would keep pyscope off its CPU, the kernel doesn't count, or pyscope runs several threads.
@@ -37,15 +60,8 @@ class ThreadPreemption {
   /// The same of any two files in place of the thread's `stat` and `schedstat`.
   [[nodiscard]] static Result<ThreadPreemption> of(UniqueFd stat, UniqueFd schedstat);
 
-  /// Calls `read` with pyscope pinned to the thread's CPU. True: the thread did not run during that
-  /// call. False: it may have run, or was moved to another CPU before `read` was called at all; a
-  /// later try may do. Fails where pyscope can't be pinned to that CPU. pyscope's affinity is as
-  /// before afterwards. Where the CPU isn't given to pyscope within 20 ms, pyscope gives up
-  /// waiting.
-  [[nodiscard]] Result<bool> during(const std::function<void()>& read);
-
-  /// For how long the thread was kept from running, in all calls of during(), at the most.
-  [[nodiscard]] std::int64_t microseconds() const { return microseconds_; }
+  [[nodiscard]] Result<bool> during(const std::function<void()>& read) override;
+  [[nodiscard]] std::int64_t microseconds() const override { return microseconds_; }
 
  private:
   ThreadPreemption(UniqueFd stat, UniqueFd schedstat, const cpu_set_t& allowed)

@@ -266,9 +266,9 @@ std::optional<Task> Process::read_task(int list, pid_t tid, bool system_calls) c
     return path.data();
   };
   Task task;
-  // Before all else: if the number is the same later, then all of this was so in between.
-  if (const SmallFile file(list, name("schedstat")); file) {
-    if (const auto stats = parse_schedstat(file.text())) {
+  // The count is read before all else: if it is the same later, then all of this was so in between.
+  if (system_calls) {
+    if (const auto stats = parse_schedstat(SmallFile(list, name("schedstat")).text())) {
       task.run_delay_us = stats->run_delay_us;
       task.times_scheduled = stats->times_scheduled;
     }

@@ -2,29 +2,12 @@
 
 #include <utility>
 
-#include "process/preemption.hpp"
 #include "process/rooted_open.hpp"
 
 namespace pyscope {
-namespace {
-
-class LivePreemption final : public Preemption {
- public:
-  explicit LivePreemption(ThreadPreemption thread) : thread_(std::move(thread)) {}
-  [[nodiscard]] Result<bool> during(const std::function<void()>& read) override {
-    return thread_.during(read);
-  }
-  [[nodiscard]] std::int64_t microseconds() const override { return thread_.microseconds(); }
-
- private:
-  ThreadPreemption thread_;
-};
-
-}  // namespace
-
 Result<std::unique_ptr<Preemption>> ProcessTarget::preempt(pid_t tid) const {
   return ThreadPreemption::of(process_, tid).map([](ThreadPreemption thread) {
-    return std::unique_ptr<Preemption>(std::make_unique<LivePreemption>(std::move(thread)));
+    return std::unique_ptr<Preemption>(std::make_unique<ThreadPreemption>(std::move(thread)));
   });
 }
 

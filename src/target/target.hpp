@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,6 +16,7 @@
 #include "base/unique_fd.hpp"
 #include "process/facts.hpp"
 #include "process/maps.hpp"
+#include "process/preemption.hpp"
 #include "process/process.hpp"
 #include "process/registers.hpp"
 #include "process/thread_hold.hpp"
@@ -26,21 +26,6 @@
 namespace pyscope {
 
 class LivingProcess;
-
-/// As ThreadPreemption, or what a test puts in its place.
-class Preemption {
- public:
-  virtual ~Preemption() = default;
-  [[nodiscard]] virtual Result<bool> during(const std::function<void()>& read) = 0;
-  [[nodiscard]] virtual std::int64_t microseconds() const = 0;
-
- protected:
-  Preemption() = default;
-  Preemption(const Preemption&) = default;
-  Preemption(Preemption&&) = default;
-  Preemption& operator=(const Preemption&) = default;
-  Preemption& operator=(Preemption&&) = default;
-};
 
 /// How much is asked of the kernel about each thread.
 enum class ThreadDetail : std::uint8_t {
