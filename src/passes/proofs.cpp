@@ -139,16 +139,39 @@ class StackProver {
 
   /// Reads the code that the stacks run as far as it isn't known.
   void load_code() {
+    std::vector<const FrameWalk*> walks;
+    for (const ThreadDraft& thread : threads_)
+      walks.push_back(&thread.stack.walk);
+    codes_.load(codes_of(walks));
+  }
+
+  /// The code objects that these stacks run, each once.
+  [[nodiscard]] static std::vector<RemoteAddr> codes_of(
+      const std::vector<const FrameWalk*>& walks) {
     std::vector<RemoteAddr> codes;
     tsl::robin_set<std::uint64_t> seen;
-    for (const ThreadDraft& thread : threads_) {
-      for (const RawFrame& frame : thread.stack.walk.frames) {
+    for (const FrameWalk* walk : walks) {
+      for (const RawFrame& frame : walk->frames) {
         if (!frame.is_entry() && seen.insert(frame.executable.raw()).second) {
           codes.push_back(frame.executable);
         }
       }
     }
+    return codes;
+  }
+
+  /// Reads the code of these stacks, whose threads stand: what isn't known yet, and what has been
+  /// replaced since it was read. Returns the latter.
+  [[nodiscard]] std::unordered_set<std::uint64_t> renew_code(
+      const std::vector<const FrameWalk*>& walks) {
+    std::vector<RemoteAddr> codes = codes_of(walks);
+    std::vector<RemoteAddr> known;
+    std::copy_if(codes.begin(), codes.end(), std::back_inserter(known),
+                 [&](RemoteAddr code) { return codes_.knows(code); });
+    auto replaced = codes_.replaced(known);
+    if (!replaced.empty()) codes_.reload(replaced);
     codes_.load(std::move(codes));
+    return replaced;
   }
 
   /// Takes the proof from stacks whose code may have been another one when they were proven.
@@ -191,28 +214,13 @@ class StackProver {
     reading.doubt = "code that it ran was gone before its name was read";
   }
 
-  /// Reads the code again that was replaced before these stacks were read. Their threads stand.
-  void reload_code(const std::vector<std::size_t>& indices) {
-    std::vector<RemoteAddr> codes;
-    for (const std::size_t i : indices) {
-      for (const RawFrame& frame : reading(i).walk.frames) {
-        if (!frame.is_entry() && codes_.knows(frame.executable)) codes.push_back(frame.executable);
-      }
-    }
-    const auto replaced = codes_.replaced(codes);
+  /// There is room for one code at an address: stacks that ran what lay there before it was
+  /// replaced lose their proof.
+  void doubt_codes(const std::unordered_set<std::uint64_t>& replaced) {
     if (replaced.empty()) return;
-    codes_.reload(replaced);
-    doubt_codes(replaced, {indices.begin(), indices.end()});
-  }
-
-  /// There is room for one code at an address: stacks that ran what lay there before lose their
-  /// proof, but for those that were read since.
-  void doubt_codes(const std::unordered_set<std::uint64_t>& replaced,
-                   const std::unordered_set<std::size_t>& but_for) {
-    if (replaced.empty()) return;
-    for (std::size_t i = 0; i < threads_.size(); ++i) {
-      StackReading& reading = threads_[i].stack;
-      if (but_for.contains(i) || reading.proof == Proof::None) continue;
+    for (ThreadDraft& thread : threads_) {
+      StackReading& reading = thread.stack;
+      if (reading.proof == Proof::None) continue;
       if (std::any_of(reading.walk.frames.begin(), reading.walk.frames.end(),
                       [&](const RawFrame& frame) {
                         return !frame.is_entry() && replaced.contains(frame.executable.raw());
@@ -273,11 +281,8 @@ class StackProver {
       prover_.log_("the GIL at {:#x}: {} threads read while its last holder {} run, try {}",
                    gil_.raw(), reads_.size(), outcome == Outcome::Proven ? "could not" : "may have",
                    tries);
-      if (outcome == Outcome::Proven) {
-        take(tries);
-      } else {
-        prover_.doubt_codes(replaced_, {});
-      }
+      prover_.doubt_codes(replaced_);
+      if (outcome == Outcome::Proven) take(tries);
     }
 
    private:
@@ -349,24 +354,10 @@ class StackProver {
           read.task = prover_.living_->thread(prover_.tid(read.index));
         }
       }
-      std::vector<RemoteAddr> codes;
-      for (const Read& read : reads_) {
-        for (const RawFrame& frame : read.walk.frames) {
-          if (!frame.is_entry()) codes.push_back(frame.executable);
-        }
-      }
-      std::sort(codes.begin(), codes.end());
-      codes.erase(std::unique(codes.begin(), codes.end()), codes.end());
-      // What isn't known yet is read here, and of what is known whether it is still the same.
-      std::vector<RemoteAddr> known;
-      std::copy_if(codes.begin(), codes.end(), std::back_inserter(known),
-                   [&](RemoteAddr code) { return prover_.codes_.knows(code); });
-      const auto replaced = prover_.codes_.replaced(known);
-      if (!replaced.empty()) {
-        prover_.codes_.reload(replaced);
-        replaced_.insert(replaced.begin(), replaced.end());
-      }
-      prover_.codes_.load(std::move(codes));
+      std::vector<const FrameWalk*> read_walks;
+      for (const Read& read : reads_)
+        read_walks.push_back(&read.walk);
+      replaced_.merge(prover_.renew_code(read_walks));
     }
 
     void take(int tries) {
@@ -383,15 +374,6 @@ class StackProver {
         reading.code_proven = true;
         if (read.task) describe_again(draft_, thread, *read.task);
       }
-      prover_.doubt_codes(replaced_, reads_of());
-    }
-
-    [[nodiscard]] std::unordered_set<std::size_t> reads_of() const {
-      std::unordered_set<std::size_t> indices;
-      for (const Read& read : reads_) {
-        if (read.walk.error.empty()) indices.insert(read.index);
-      }
-      return indices;
     }
 
     StackProver& prover_;
@@ -568,8 +550,11 @@ class StackProver {
       walked.push_back(indices[n]);
     }
     if (native_ != nullptr) take_native_states(wanted, others);
-    load_code();
-    reload_code(walked);
+    std::vector<const FrameWalk*> standing;
+    for (const std::size_t i : walked)
+      standing.push_back(&reading(i).walk);
+    // The stacks of these have no proof yet, and so lose none.
+    doubt_codes(renew_code(standing));
     const bool in_time = holds_.release();
     if (!in_time && native_ != nullptr) drop_native_states(tids);
     for (std::size_t n = 0; n < indices.size(); ++n) {
