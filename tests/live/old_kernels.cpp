@@ -3,7 +3,6 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/confinement.hpp"
 #include "support/oracle.hpp"
 
 using namespace pyscope::test;
@@ -31,10 +31,7 @@ void go_back_to_linux_3_10() {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   }};
-  const sock_fprog program{.len = filter.size(), .filter = filter.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0 ||
-      ::syscall(SYS_getrandom, nullptr, 0, 0) != -1 || errno != ENOSYS) {
+  if (!enter_filter(filter) || ::syscall(SYS_getrandom, nullptr, 0, 0) != -1 || errno != ENOSYS) {
     ::_exit(99);
   }
 }

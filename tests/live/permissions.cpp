@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/confinement.hpp"
 #include "support/dump.hpp"
 #include "support/target.hpp"
 
@@ -164,11 +165,7 @@ void refuse_to_read_memory() {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   }};
-  const sock_fprog program{.len = filter.size(), .filter = filter.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-    ::_exit(kNotPossible);
-  }
+  if (!enter_filter(filter)) ::_exit(kNotPossible);
 }
 
 void drop_ptrace_capability() {

@@ -1,21 +1,16 @@
 // Hot threads are read exactly without stopping them; and each case in which that can't be.
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/confinement.hpp"
 #include "support/dump.hpp"
 #include "support/target.hpp"
 
@@ -23,29 +18,6 @@ using namespace pyscope::test;
 using nlohmann::json;
 
 namespace {
-
-constexpr int kNotPossible = 99;
-
-void run_on(unsigned cpu) {
-  cpu_set_t one;
-  CPU_ZERO(&one);
-  CPU_SET(cpu, &one);
-  if (::sched_setaffinity(0, sizeof one, &one) != 0) ::_exit(kNotPossible);
-}
-
-void refuse_to_be_pinned() {
-  std::array<sock_filter, 4> filter{{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setaffinity, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  const sock_fprog program{.len = filter.size(), .filter = filter.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-    ::_exit(kNotPossible);
-  }
-}
 
 /// A thread that resumes generators, the kind of which two copies hardly ever agree.
 Target hot_target(const Interpreter& interpreter, const TargetOptions& options = {}) {
@@ -131,10 +103,10 @@ TEST_CASE("a thread's state is told of the moment of its stack", "[live]") {
 
 TEST_CASE("on a machine of one CPU hot threads are verified, too", "[live]") {
   TargetOptions on_first;
-  on_first.before_exec = [] { run_on(0); };
+  on_first.before_exec = [] { run_on_cpu(0); };
   const Target target = hot_target(any_interpreter(), on_first);
   const Tries tries =
-      dump_often(target.pid(), 10, {.environment = {}, .before_exec = [] { run_on(0); }});
+      dump_often(target.pid(), 10, {.environment = {}, .before_exec = [] { run_on_cpu(0); }});
   CAPTURE(tries.log);
   CHECK(tries.verified >= 8);
 }
@@ -145,10 +117,10 @@ TEST_CASE("a CPU that pyscope may not use is told, and hot threads are read othe
     return;
   }
   TargetOptions on_first;
-  on_first.before_exec = [] { run_on(0); };
+  on_first.before_exec = [] { run_on_cpu(0); };
   const Target target = hot_target(any_interpreter(), on_first);
   const Tries tries =
-      dump_often(target.pid(), 5, {.environment = {}, .before_exec = [] { run_on(1); }});
+      dump_often(target.pid(), 5, {.environment = {}, .before_exec = [] { run_on_cpu(1); }});
   CAPTURE(tries.log);
   CHECK(tries.preempted == 0);
   CHECK(says(tries, "it runs on CPU 0, which pyscope may not use"));
@@ -156,8 +128,9 @@ TEST_CASE("a CPU that pyscope may not use is told, and hot threads are read othe
 
 TEST_CASE("where pyscope may not be pinned, hot threads are read otherwise", "[live]") {
   const Target target = hot_target(any_interpreter());
-  const Tries tries =
-      dump_often(target.pid(), 5, {.environment = {}, .before_exec = refuse_to_be_pinned});
+  const Tries tries = dump_often(
+      target.pid(), 5,
+      {.environment = {}, .before_exec = [] { refuse_system_call(SYS_sched_setaffinity, EPERM); }});
   CAPTURE(tries.log);
   CHECK(tries.preempted == 0);
   CHECK(says(tries, "sched_setaffinity to CPU "));

@@ -1,13 +1,11 @@
 // Verdicts on real situations: what the target knows itself to be in must be what why says.
-#include <sched.h>
-
 #include <csignal>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/confinement.hpp"
 #include "support/dump.hpp"
 #include "support/target.hpp"
 
@@ -157,12 +155,7 @@ TEST_CASE("why tells a loop that others leave little of the CPU to", "[live]") {
   const Interpreter interpreter = any_interpreter();
   CAPTURE(interpreter);
   TargetOptions on_one_cpu;
-  on_one_cpu.before_exec = [] {
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(0, &one);
-    if (::sched_setaffinity(0, sizeof one, &one) != 0) std::abort();
-  };
+  on_one_cpu.before_exec = [] { run_on_cpu(0); };
   Target target(interpreter, "why.py", {"loops"}, on_one_cpu);
   const json started = target.read();
   std::vector<Target> others;
