@@ -344,10 +344,6 @@ struct Assessment {
 /// on.
 [[nodiscard]] Assessment assess(const Snapshot& snapshot);
 
-/// What its user can do to have all of a snapshot verified, in words; empty if all is, or if
-/// threads were held already.
-[[nodiscard]] std::string advice(const Snapshot& snapshot);
-
 /// The contract's exit status for a snapshot that was printed: 0 if it is verified, else 6.
 [[nodiscard]] int exit_status(const Snapshot& snapshot);
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "format/advice.hpp"
 #include "format/escape.hpp"
 #include "format/json_parts.hpp"
 #include "format/json_writer.hpp"

@@ -23,6 +23,7 @@
 
 #include "base/file_name.hpp"
 #include "base/thousands.hpp"
+#include "format/advice.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"

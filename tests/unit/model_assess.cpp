@@ -76,16 +76,3 @@ TEST_CASE("whatever is not proven costs the word verified and the exit status al
   CHECK_FALSE(assess(snapshot).verified());
   CHECK(exit_status(snapshot) == 6);
 }
-
-TEST_CASE("where something is not verified there is advice, unless it was tried", "[assess]") {
-  Snapshot snapshot = whole();
-  CHECK(advice(snapshot).empty());
-  snapshot.locals[0].consistent = false;
-  CHECK(advice(snapshot).starts_with("--pause=all "));
-  snapshot.threads[0].consistent = false;
-  CHECK(advice(snapshot).starts_with("--pause "));
-  snapshot.threads[0].error = "it can't be read";
-  CHECK(advice(snapshot).starts_with("--pause=all "));
-  snapshot.capture.paused_threads = 1;
-  CHECK(advice(snapshot).empty());
-}
