@@ -68,7 +68,7 @@ step 'building and testing: tsan'
 cmake --preset tsan >/dev/null
 cmake --build --preset tsan -j "$jobs"
 # Address space that is laid out too randomly is more than it can cope with.
-PYSCOPE_TEST_BINARY=$PWD/build/tsan/pyscope setarch -R build/ci/tests/pyscope_live_tests \
+PYSCOPE_TEST_INTERPRETERS=$release_interpreters PYSCOPE_TEST_BINARY=$PWD/build/tsan/pyscope setarch -R build/ci/tests/pyscope_live_tests \
   'a hundred processes are dumped in one go,a thousand threads are dumped whole,ps lists a process*,children that end*'
 
 step 'done'

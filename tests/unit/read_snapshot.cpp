@@ -856,21 +856,30 @@ TEST_CASE("a session looks at code that it knows only to see that it is still th
           "[snapshot]") {
   TinyProcess process(GENERATE(13, 14, 15));
   const ActedTarget target = process.target();
-  Session session(target, process.runtime(), Log{});
-  REQUIRE(session.snapshot(process.options));
-  std::size_t tables = 0;
+  // The function's line table has a page of its own, so that nothing else is read there.
   const auto table = read_as<std::uint64_t>(process.heap.memory, process.load_code,
                                             process.heap.offsets()[Field::CodeLinetable]);
   REQUIRE(table);
+  std::vector<std::byte> bytes(128);
+  REQUIRE(process.heap.memory.read(RemoteAddr{*table}, bytes));
+  process.heap.start_new_page();
+  const RemoteAddr alone = process.heap.allocate(bytes.size());
+  process.heap.start_new_page();
+  process.heap.memory.write(alone, bytes);
+  process.heap.set(process.load_code, Field::CodeLinetable, alone);
+
+  Session session(target, process.runtime(), Log{});
+  REQUIRE(session.snapshot(process.options));
+  std::size_t tables = 0;
   process.heap.memory.before_read = [&](RemoteAddr at) {
-    if (at.raw() / PagedMemory::kPageSize == *table / PagedMemory::kPageSize) ++tables;
+    if (at.raw() / PagedMemory::kPageSize == alone.raw() / PagedMemory::kPageSize) ++tables;
   };
   const auto second = session.snapshot(process.options);
   REQUIRE(second);
   CHECK(functions(second->snapshot, second->snapshot.threads[1]) ==
         std::vector<std::string>{"wait", "load", "#"});
   CHECK(second->snapshot.codes.size() == 3);
-  const std::size_t confirmed = tables;
+  CHECK(tables == 0);
 
   // Another function lies there by now.
   process.heap.set(process.load_code, Field::CodeName, process.heap.str("another"));
@@ -880,5 +889,5 @@ TEST_CASE("a session looks at code that it knows only to see that it is still th
         std::vector<std::string>{"wait", "another", "#"});
   CHECK(third->snapshot.codes.size() == 3);
   CHECK(exit_status(third->snapshot) == 0);
-  CHECK(tables - confirmed > confirmed);
+  CHECK(tables > 0);
 }
