@@ -18,11 +18,12 @@ namespace pyscope {
 enum class Verdict : std::uint8_t {
   Deadlocked,      // one of several that wait for each other for ever, or it waits for itself
   WaitingForLock,  // for a lock, or for another thread to end
-  InNativeCode,    // one line of Python, unchanged, with CPU time used
-  Looping,         // on the CPU, and again and again at the same places
-  WaitingForGil,   // most of the time
-  WaitingForIo,    // for what comes from outside: a peer, a pipe, a child
-  Progressing,     // doing one thing after the other
+  Waiting,        // for what another thread has to bring about: a result, an event, room in a queue
+  InNativeCode,   // one line of Python, unchanged, with CPU time used
+  Looping,        // on the CPU, and again and again at the same places
+  WaitingForGil,  // most of the time
+  WaitingForIo,   // for what comes from outside: a peer, a pipe, a child
+  Progressing,    // doing one thing after the other
   Sleeping,
   Idle,  // waiting for work
 };

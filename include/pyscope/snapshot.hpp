@@ -152,6 +152,19 @@ struct LockWait {
   std::optional<std::uint32_t> waits_in;
   std::optional<std::int32_t> waits_at;
   bool timed = false;  // the wait ends by itself
+  /// How things stand with the object: "2 of 2 items", "queued behind 3 others in a
+  /// ThreadPoolExecutor of 2 threads"; empty: not known.
+  std::string detail = {};
+  /// Of what isn't held (NotALock): the threads of which one must go on for it to happen, as far as
+  /// they are known. Nobody else is known to bring it about.
+  struct Server {
+    pid_t tid = 0;
+    std::optional<std::string> name = {};
+    friend bool operator==(const Server&, const Server&) = default;
+  };
+  std::vector<Server> served_by = {};
+  /// The function that called what waits is in a `with` statement of a lock.
+  bool waits_in_with = false;
   friend bool operator==(const LockWait&, const LockWait&) = default;
 };
 
@@ -208,8 +221,11 @@ struct Thread {
   /// was none (mark_unchanged).
   std::optional<bool> unchanged = {};
   std::vector<Frame> frames;  // innermost first
-  std::string error;          // why frames or facts are missing; empty if all was read
-  bool python = true;         // Python knows it; of others there are native frames only
+  /// The next ones, some of which tell what the thread is doing, where they were left out of
+  /// `frames` by request.
+  std::vector<Frame> outer_frames = {};
+  std::string error;   // why frames or facts are missing; empty if all was read
+  bool python = true;  // Python knows it; of others there are native frames only
   /// Native frames whose places between the Python frames couldn't be found, innermost first.
   std::vector<Frame> native_frames;
   std::string native_note;   // why they couldn't

@@ -234,6 +234,8 @@ void DumpJson::write_lock(const LockWait& lock) {
   json_.word_field("kind", lock.held == Held::NotALock ? "event" : "lock");
   json_.id_field("held_by", lock.held_by);
   json_.word_or_null("holder", name_of(lock.held));
+  json_.text_unless_empty("detail", lock.detail);
+  write_servers(json_, lock);
   if (lock.taken_in && *lock.taken_in < codes_.size()) {
     json_.object_field("taken_in", [&] {
       write_code(lock.taken_in);

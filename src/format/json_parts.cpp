@@ -27,12 +27,21 @@ void write_lock_identity(JsonWriter& json, const LockWait& lock) {
   json.address_field("address", lock.address);
 }
 
+void write_servers(JsonWriter& json, const LockWait& lock) {
+  if (lock.served_by.empty()) return;
+  json.objects_field("served_by", lock.served_by, [&](const LockWait::Server& server) {
+    json.id_field("tid", server.tid);
+    json.text_or_null("name", server.name);
+  });
+}
+
 void write_deadlocks(JsonWriter& json, const std::vector<Deadlock>& deadlocks) {
   json.objects_field("deadlocks", deadlocks, [&](const Deadlock& deadlock) {
     json.objects_field("cycle", deadlock.cycle, [&](const Deadlock::Member& member) {
       json.id_field("tid", member.tid);
       json.object_field("waits_for", [&] { write_lock_identity(json, member.lock); });
       json.id_field("held_by", member.lock.held_by);
+      write_servers(json, member.lock);
       if (member.pid != 0) {
         json.id_field("pid", member.pid);
         json.text_field("process", member.process);

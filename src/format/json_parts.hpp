@@ -36,6 +36,8 @@ void write_start_time(JsonWriter& json,
 void write_build(JsonWriter& json, const PythonBuild& build);
 /// Writes the type and the address of the lock.
 void write_lock_identity(JsonWriter& json, const LockWait& lock);
+/// Writes the threads that can bring about what is waited for; nothing if none is known.
+void write_servers(JsonWriter& json, const LockWait& lock);
 void write_deadlocks(JsonWriter& json, const std::vector<Deadlock>& deadlocks);
 void write_warnings(JsonWriter& json, const std::vector<std::string>& warnings);
 /// Writes an error of a part of a document, whose other parts are there.

@@ -45,6 +45,7 @@ std::string describe_object(const LockWait& lock) {
   if (!lock.owner_object.empty()) {
     fmt::format_to(to, " of {}", clip(escape(lock.owner_object), kMaxNameColumns));
   }
+  if (!lock.detail.empty()) fmt::format_to(to, " ({})", lock.detail);
   return text;
 }
 
@@ -59,6 +60,19 @@ std::string describe_place(const Snapshot& snapshot, std::optional<std::uint32_t
   return text + ")";
 }
 
+/// 4712 "work_0" or 4713 "work_1"
+std::string list_servers(const LockWait& lock) {
+  constexpr std::size_t kMost = 4;
+  const std::size_t count = lock.served_by.size();
+  std::string text;
+  for (std::size_t i = 0; i < std::min(count, kMost); ++i) {
+    if (i > 0) text += i + 1 == count ? " or " : ", ";
+    text += label_of(lock.served_by[i].tid, lock.served_by[i].name);
+  }
+  if (count > kMost) text += fmt::format(" or {} others", count - kMost);
+  return text;
+}
+
 std::string describe_holder(const Thread& waiter, const LockWait& lock) {
   switch (lock.held) {
     case Held::ByThread:
@@ -68,8 +82,9 @@ std::string describe_holder(const Thread& waiter, const LockWait& lock) {
       return ", last seen in " + label_of_holder(lock);
     case Held::ByNobodyFound:
       return ", which no thread is seen to hold";
-    case Held::Unknown:
     case Held::NotALock:
+      return lock.served_by.empty() ? std::string{} : ", to come from " + list_servers(lock);
+    case Held::Unknown:
       return {};
   }
   return {};
@@ -121,11 +136,12 @@ std::string thread_label(const Thread& thread) {
   return name.empty() ? fmt::format("with ident {}", thread.ident) : name;
 }
 
-std::string describe_wait(const Thread& thread) {
+std::string describe_wait(const Thread& thread, std::string_view chain) {
   if (!thread.lock) return {};
   const LockWait& lock = *thread.lock;
   std::string text = is_join(lock) ? fmt::format("thread {} to end", label_of_holder(lock))
                                    : describe_object(lock) + describe_holder(thread, lock);
+  text += chain;
   if (lock.timed) text += ", with a timeout";
   return text;
 }
@@ -151,6 +167,11 @@ std::vector<std::string> describe_deadlock(const Snapshot& snapshot, const Deadl
       continue;
     }
     lines.push_back(fmt::format("    for {},", describe_object(lock)));
+    if (lock.held == Held::NotALock) {
+      lines.push_back(
+          fmt::format("    to come from {}", alone ? std::string("itself") : list_servers(lock)));
+      continue;
+    }
     const std::string place = describe_place(snapshot, lock.taken_in, lock.taken_at);
     const std::string who = alone ? std::string("itself") : label_of_holder(lock);
     lines.push_back(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pyscope/snapshot.hpp"
@@ -13,8 +14,9 @@ namespace pyscope {
 [[nodiscard]] std::string thread_label(const Thread& thread);
 
 /// The object that a thread waits for: threading.Lock 0x7f… "self.lock" of <Inventory at 0x7f…>,
-/// held by 4712 "worker-1". Escaped; empty for a thread that waits for no object.
-[[nodiscard]] std::string describe_wait(const Thread& thread);
+/// held by 4712 "worker-1". Escaped; empty for a thread that waits for no object. `chain` is what
+/// to say of that other thread: ", which is …".
+[[nodiscard]] std::string describe_wait(const Thread& thread, std::string_view chain = {});
 
 /// The same without the object's address and owner: threads with the same stack may wait for
 /// different objects.

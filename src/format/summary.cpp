@@ -13,6 +13,7 @@
 #include <tuple>
 #include <vector>
 
+#include "format/chain_text.hpp"
 #include "format/escape.hpp"
 #include "verdict/activity.hpp"
 
@@ -21,17 +22,19 @@ namespace {
 
 constexpr std::size_t kMaxGroups = 8;
 constexpr std::size_t kMaxColumns = 220;
-constexpr std::size_t kMaxSummaryNameColumns = 48;
+constexpr std::size_t kMaxChainColumns = 400;  // what a process hangs on is worth a long line
 
 /// Threads that do the same.
 struct Group {
   Activity activity;
   std::size_t count = 0;
+  std::string behind;  // the thread that all of them wait for, and what that one waits for
 };
 
 /// How exactly the places of threads that don't run are given. Places of running threads are always
 /// given in full.
 enum class Detail : std::uint8_t {
+  Chains,     // as Lines, with what the thread is doing that they wait for in the end
   Lines,      // "in Store.save (app/store.py:31)"
   Functions,  // "in Store.save"
   Nothing,
@@ -46,6 +49,7 @@ bool is_told_apart_by_place(ActivityKind kind, Detail detail) {
     case ActivityKind::Unknown:
       return true;
     case ActivityKind::WaitingForLock:
+    case ActivityKind::WaitingForEvent:
     case ActivityKind::WaitingOutside:
     case ActivityKind::Blocked:
     case ActivityKind::Stopped:
@@ -102,6 +106,7 @@ std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
   };
   std::vector<Group> groups;
   std::map<GroupKey, std::size_t> index;
+  ChainTexts chains(snapshot);
   for (const Thread& thread : snapshot.threads) {
     Activity activity = finder.find(thread);
     if (activity.kind == ActivityKind::Elsewhere) continue;
@@ -111,9 +116,11 @@ std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
       if (activity.frame == nullptr) activity.frame = innermost_function(thread);
     }
     const auto [entry, is_new] = index.try_emplace(key_of(activity, detail), groups.size());
-    if (is_new) groups.push_back({activity, 0});
+    std::string behind = chains.follow(thread);
+    if (is_new) groups.push_back({activity, 0, behind});
     Group& group = groups[entry->second];
     ++group.count;
+    if (group.behind != behind) group.behind.clear();
     if (!is_same_place(group.activity.frame, activity.frame)) group.activity.frame = nullptr;
   }
   std::stable_sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) {
@@ -123,35 +130,12 @@ std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
   return groups;
 }
 
-/// The file and its folder: enough to tell one `models.py` from another.
-std::string_view short_path(std::string_view path) {
-  const std::size_t file = path.rfind('/');
-  if (file == std::string_view::npos || file == 0) return path;
-  const std::size_t folder = path.rfind('/', file - 1);
-  return folder == std::string_view::npos ? path : path.substr(folder + 1);
-}
-
-/// The function's name alone.
-std::string function_of(const Snapshot& snapshot, const Frame* frame) {
-  if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
-  return clip(escape(snapshot.codes[*frame->code].qualified_name), kMaxSummaryNameColumns);
-}
-
-/// "get_user (app/views.py:88)"; empty if the frame doesn't tell.
-std::string place_of(const Snapshot& snapshot, const Frame* frame) {
-  if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
-  const Code& code = snapshot.codes[*frame->code];
-  const std::string name = function_of(snapshot, frame);
-  const std::string path = clip(escape(short_path(code.file)), kMaxSummaryNameColumns);
-  if (!frame->position.line) return fmt::format("{} ({})", name, path);
-  return fmt::format("{} ({}:{})", name, path, *frame->position.line);
-}
-
 std::string describe(const Snapshot& snapshot, const Activity& activity, Detail detail) {
   const bool always = is_told_apart_by_place(activity.kind, Detail::Nothing);
   std::string place;
-  if (always || detail == Detail::Lines) place = place_of(snapshot, activity.frame);
-  if (!always && detail == Detail::Functions) place = function_of(snapshot, activity.frame);
+  if (always || detail == Detail::Lines || detail == Detail::Chains)
+    place = short_place(snapshot, activity.frame);
+  if (!always && detail == Detail::Functions) place = short_function(snapshot, activity.frame);
   switch (activity.kind) {
     case ActivityKind::Running:
     case ActivityKind::Unknown:
@@ -223,12 +207,13 @@ std::string describe_groups(const Snapshot& snapshot, const std::vector<Group>& 
   const std::size_t count = count_threads(snapshot);
   std::size_t left = count;
   for (const Group* group : picked) {
-    if (!text.empty()) text += ", ";
+    if (!text.empty()) text += detail == Detail::Chains ? "; " : ", ";
     if (count > 1) {
       // "3 threads: all idle" has one number less to compare than "3 threads: 3 idle".
       text += groups.size() == 1 ? std::string("all ") : fmt::format("{} ", group->count);
     }
     text += describe(snapshot, group->activity, detail);
+    if (detail == Detail::Chains && !group->behind.empty()) text += " behind " + group->behind;
     left -= group->count;
   }
   if (left > 0) fmt::format_to(std::back_inserter(text), ", and {} more", left);
@@ -241,16 +226,21 @@ std::string summarize(const Snapshot& snapshot) {
   const std::string process = describe_process(snapshot);
   const std::string doubts = describe_doubts(snapshot);
   std::string line;
-  for (const Detail detail : {Detail::Lines, Detail::Functions, Detail::Nothing}) {
+  for (const Detail detail : {Detail::Chains, Detail::Lines, Detail::Functions, Detail::Nothing}) {
     const std::vector<Group> groups = make_groups(snapshot, detail);
     if (groups.empty()) return process + doubts;
+    const bool chains = std::any_of(groups.begin(), groups.end(),
+                                    [](const Group& group) { return !group.behind.empty(); });
+    if (detail == Detail::Chains && !chains) continue;
     // Places give way before groups do.
     const std::size_t most = std::min(kMaxGroups, groups.size());
     const std::size_t fewest = detail == Detail::Nothing ? 1 : groups.size();
     for (std::size_t shown = most; shown >= fewest; --shown) {
       line = fmt::format("{}: {}{}", process, describe_groups(snapshot, groups, shown, detail),
                          doubts);
-      if (display_width(line) <= kMaxColumns) return line;
+      if (display_width(line) <= (detail == Detail::Chains ? kMaxChainColumns : kMaxColumns)) {
+        return line;
+      }
     }
   }
   return line;

@@ -24,6 +24,7 @@
 #include "base/file_name.hpp"
 #include "base/thousands.hpp"
 #include "format/advice.hpp"
+#include "format/chain_text.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"
@@ -91,7 +92,8 @@ class TextRenderer {
         options_(options),
         painter_(options.color),
         frame_texts_(snapshot, painter_, options.columns),
-        activities_(snapshot) {
+        activities_(snapshot),
+        chains_(snapshot) {
     const auto leader =
         std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
                      [&](const Thread& thread) { return thread.tid == snapshot.pid; });
@@ -144,6 +146,7 @@ class TextRenderer {
   Painter painter_;
   FrameTexts frame_texts_;
   ActivityFinder activities_;
+  ChainTexts chains_;
   std::optional<std::string> process_os_name_;  // that of its first thread
   std::string out_;
 };
@@ -299,17 +302,23 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
         break;
       case ThreadState::Blocked:
         // The object says more than the fact that the thread waits.
-        if (thread.lock && (thread.lock->held != Held::NotALock ||
-                            activity.kind == ActivityKind::WaitingForLock)) {
+        if (thread.lock && activity.kind != ActivityKind::Idle &&
+            (thread.lock->held != Held::NotALock ||
+             activity.kind == ActivityKind::WaitingForLock)) {
           add("blocked");
           add(fmt::format("waiting for {}", lock));
         } else if (activity.kind == ActivityKind::Idle ||
+                   activity.kind == ActivityKind::WaitingForEvent ||
                    activity.kind == ActivityKind::WaitingForLock ||
                    activity.kind == ActivityKind::WaitingOutside) {
           add("blocked");
           add(activity.words);
           words += wait;
-          if (thread.lock && !thread.lock->name.empty()) add(fmt::format("on {}", lock));
+          // A worker at rest may wait for the lock of the queue that another worker reads.
+          const bool is_told =
+              thread.lock && thread.lock->held == Held::NotALock &&
+              (activity.kind == ActivityKind::WaitingForEvent || !thread.lock->name.empty());
+          if (is_told) add(fmt::format("on {}", lock));
         } else if (thread.wait && thread.wait->kind != "futex") {
           add(fmt::format("blocked in {}{}", escape(thread.wait->system_call), wait));
         } else {
@@ -356,7 +365,7 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
     const Activity activity = activities_.find(thread);
     std::string lock = !thread.lock ? std::string()
                        : grouped    ? summarize_wait(*thread.lock)
-                                    : describe_wait(thread);
+                                    : describe_wait(thread, chains_.follow_from_holder(thread));
     std::string words = state_words(thread, activity, {}, lock);
     ThreadGroup group{{&thread}, std::move(words), std::move(lock), {}, {}, 0, activity};
     group.frames.reserve(thread.frames.size());
@@ -411,7 +420,7 @@ void TextRenderer::name_one_lock(ThreadGroup& group) {
                thread->lock->held_by == first.lock->held_by;
       });
   if (!one && group.members.size() > 1) return;
-  group.lock = describe_wait(first);
+  group.lock = describe_wait(first, chains_.follow_from_holder(first));
   group.words = state_words(first, group.activity, {}, group.lock);
 }
 

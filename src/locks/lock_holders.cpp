@@ -51,6 +51,11 @@ FoundLock LockHolders::find(std::size_t waiter) {
   return found;
 }
 
+bool LockHolders::waits_in_with(std::size_t waiter) {
+  const auto frame = waits_[waiter]->lock.waiting_frame;
+  return frame && with_statements_.is_in_one(waiter, *frame);
+}
+
 /// By the ident that is recorded in the lock; 0: it was just given back.
 void LockHolders::hold_by_ident(std::size_t waiter, std::uint64_t ident, FoundLock& found) const {
   if (ident == 0) return;

@@ -29,6 +29,8 @@ class LockHolders {
 
   /// The lock that this thread waits for, with its holder.
   [[nodiscard]] FoundLock find(std::size_t waiter);
+  /// Whether the function of the program that waits is in a `with` statement of a lock.
+  [[nodiscard]] bool waits_in_with(std::size_t waiter);
 
  private:
   void hold_by_ident(std::size_t waiter, std::uint64_t ident, FoundLock& found) const;

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "locks/futures.hpp"
 #include "locks/lock_holders.hpp"
 #include "locks/lock_names.hpp"
 #include "locks/namespaces.hpp"
 #include "locks/parking_lot.hpp"
 #include "locks/thread_frames.hpp"
+#include "locks/waited_objects.hpp"
 
 namespace pyscope {
 namespace {
@@ -51,6 +53,7 @@ std::vector<std::optional<FoundLock>> find_locks(const Memory& memory, const Rea
     if (sleeps[i]) named[i] = names.name(i, *sleeps[i]);
   }
   LockHolders holders(frames, namespaces, named);
+  Futures futures(frames, namespaces);
   std::vector<std::optional<FoundLock>> found(threads.size());
   for (std::size_t i = 0; i < threads.size(); ++i) {
     if (!named[i]) continue;
@@ -58,6 +61,11 @@ std::vector<std::optional<FoundLock>> find_locks(const Memory& memory, const Rea
     // No thread waits for a lock that records the thread as its owner: the thread has got the lock
     // meanwhile.
     if (lock.holder == i && named[i]->kind != SleepKind::Lock) continue;
+    if (lock.held == Held::NotALock) {
+      lock.detail = describe_object(reader, lock);
+      lock.waits_in_with = holders.waits_in_with(i);
+      if (lock.type == kFutureType) futures.find_servers(lock);
+    }
     found[i] = std::move(lock);
   }
   drop_moved(memory, frames, sleeps, found);

@@ -51,8 +51,17 @@ struct FoundLock {
   std::optional<std::uint64_t> taken_at_unit;  // in that frame's code: of the `with` statement
   std::optional<std::size_t> waiting_frame;    // index into the waiting thread's walk
   bool timed = false;
-  /// The wait can end only if the holder goes on: an edge of the wait-for graph.
+  std::string detail;                // as LockWait::detail
+  std::vector<std::size_t> servers;  // as LockWait::served_by, by their indices
+  bool waits_in_with = false;
+  /// The wait can end only if the holder, or one of the servers, goes on.
   bool binding = false;
+
+  /// The threads of which one must go on: the edges of the wait-for graph.
+  [[nodiscard]] std::vector<std::size_t> wakers() const {
+    if (!binding) return {};
+    return holder ? std::vector{*holder} : servers;
+  }
 };
 
 /// One answer for each thread; none for a thread that doesn't sleep on a futex, or whose futex

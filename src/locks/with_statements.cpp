@@ -41,6 +41,20 @@ const std::vector<ContextManager>& WithStatements::of_lock(RemoteAddr lock) {
   return (*by_lock_)[lock.raw()];
 }
 
+bool WithStatements::is_in_one(std::size_t thread, std::size_t frame) {
+  const RawFrame& raw = frames_.of(thread)[frame];
+  const CodeFacts* facts = frames_.facts_of(raw.executable);
+  if (facts == nullptr || !facts->has_with) return false;
+  for (const auto& [object, handler] : entered_by(raw.at, raw.executable, *facts)) {
+    ContextManager manager{thread, frame, handler, object, object, false};
+    find_lock(manager);
+    if (manager.lock != manager.at || manager.certain) {
+      if (!is_given_back(manager)) return true;
+    }
+  }
+  return false;
+}
+
 std::vector<ContextManager> WithStatements::find_all() {
   struct Place {
     std::size_t thread;

@@ -30,6 +30,9 @@ class WithStatements {
   /// Those that have taken a lock, in the order of the threads and from the inside outwards. The
   /// first call looks at all frames.
   [[nodiscard]] const std::vector<ContextManager>& of_lock(RemoteAddr lock);
+  /// Whether a thread's frame is in a `with` statement that has taken a lock. Looks at that frame
+  /// only.
+  [[nodiscard]] bool is_in_one(std::size_t thread, std::size_t frame);
 
  private:
   /// A context manager, and the code unit of the clean-up of the statement that it is of.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace pyscope {
 namespace {
@@ -18,25 +19,29 @@ constexpr WaitedObject of_callee() {
   return {WaitedObject::Role::OfCallee};
 }
 
+constexpr std::string_view kPooled = "waiting for a connection of a pool";
+
 // Names are those of CPython 3.13 to 3.15. The outermost entry of an unbroken run of frames says
 // what the thread is doing, so each level has the words that fit if its own caller isn't here.
 // Of several entries that fit a function, the first one counts.
 constexpr auto kStandardWaits = std::to_array<StandardWait>({
-    {"threading.py", "Condition.wait", Innermost, Idle, "idle in Condition.wait",
+    {"threading.py", "Condition.wait", Innermost, Event, "waiting for a condition",
      of_self("threading.Condition", "waiter")},
-    {"threading.py", "Condition.wait_for", Caller, Idle, "idle in Condition.wait_for",
+    {"threading.py", "Condition.wait_for", Caller, Event, "waiting for a condition",
      of_self("threading.Condition")},
-    {"threading.py", "Event.wait", Caller, Idle, "idle in Event.wait", of_self("threading.Event")},
+    {"threading.py", "Event.wait", Caller, Event, "waiting for an event",
+     of_self("threading.Event")},
     {"threading.py", "Timer.run", Caller, Idle, "idle in Timer.run", of_callee()},
-    {"threading.py", "Barrier._wait", Caller, Idle, "idle in Barrier.wait",
+    {"threading.py", "Barrier._wait", Caller, Event, "waiting at a barrier",
      of_self("threading.Barrier")},
-    {"threading.py", "Barrier.wait", Caller, Idle, "idle in Barrier.wait",
+    {"threading.py", "Barrier.wait", Caller, Event, "waiting at a barrier",
      of_self("threading.Barrier")},
-    {"threading.py", "Thread.join", Innermost, Idle, "idle in Thread.join",
+    {"threading.py", "Thread.join", Innermost, Event, "waiting for a thread to end",
      of_self("threading.Thread")},
-    {"threading.py", "_DummyThread.join", Innermost, Idle, "idle in Thread.join"},
-    {"threading.py", "Thread.start", Caller, Idle, "idle in Thread.start", of_callee()},
-    {"threading.py", "_shutdown", Innermost, Idle, "waiting for other threads to end", of_callee()},
+    {"threading.py", "_DummyThread.join", Innermost, Event, "waiting for a thread to end"},
+    {"threading.py", "Thread.start", Caller, Event, "waiting for a thread to start", of_callee()},
+    {"threading.py", "_shutdown", Innermost, Event, "waiting for other threads to end",
+     of_callee()},
     {"threading.py", "Semaphore.acquire", Caller, Lock, "waiting for a semaphore",
      of_self("threading.Semaphore")},
     {"threading.py", "Condition.__enter__", Alone, Lock, "waiting for a lock",
@@ -66,11 +71,13 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
     {"<frozen importlib._bootstrap>", "_find_and_load", Caller, Lock, "waiting for an import lock",
      of_callee()},
 
-    {"queue.py", "Queue.get", Caller, Idle, "idle in Queue.get", of_self("queue.Queue")},
-    {"queue.py", "Queue.put", Caller, Idle, "idle in Queue.put", of_self("queue.Queue")},
-    {"queue.py", "Queue.join", Caller, Idle, "idle in Queue.join", of_self("queue.Queue")},
-    {"queue.py", "_PySimpleQueue.get", Caller, Idle, "idle in SimpleQueue.get",
-     of_self("queue.SimpleQueue")},
+    {"queue.py", "Queue.get", Caller, Intake, "waiting for an item of a queue",
+     of_self("queue.Queue"), "idle in Queue.get"},
+    {"queue.py", "Queue.put", Caller, Event, "waiting for room in a queue", of_self("queue.Queue")},
+    {"queue.py", "Queue.join", Caller, Event, "waiting for the items of a queue to be done",
+     of_self("queue.Queue")},
+    {"queue.py", "_PySimpleQueue.get", Caller, Intake, "waiting for an item of a queue",
+     of_self("queue.SimpleQueue"), "idle in SimpleQueue.get"},
     {"queue.py", "Queue.task_done", Caller, Lock, {}, of_self("queue.Queue")},
     {"queue.py", "Queue.qsize", Caller, Lock, {}, of_self("queue.Queue")},
     {"queue.py", "Queue.empty", Caller, Lock, {}, of_self("queue.Queue")},
@@ -81,9 +88,11 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
 
     {"sched.py", "scheduler.run", Innermost, Idle, "idle in scheduler.run"},
 
+    {"concurrent/futures/thread.py", "_python_exit", Caller, Event,
+     "waiting for other threads to end", of_callee()},
     {"concurrent/futures/thread.py", "_worker", Innermost, Idle, "idle in ThreadPoolExecutor"},
-    {"concurrent/futures/thread.py", "ThreadPoolExecutor.shutdown", Caller, Idle,
-     "idle in ThreadPoolExecutor.shutdown", of_callee()},
+    {"concurrent/futures/thread.py", "ThreadPoolExecutor.shutdown", Caller, Event,
+     "waiting for an executor to shut down", of_callee()},
 
     {"concurrent/futures/process.py", "_process_worker", Caller, Idle,
      "idle in ProcessPoolExecutor"},
@@ -91,25 +100,24 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
      Idle, "idle in ProcessPoolExecutor"},
     {"concurrent/futures/process.py", "_ExecutorManagerThread.run", Caller, Idle,
      "idle in ProcessPoolExecutor"},
-    {"concurrent/futures/process.py", "ProcessPoolExecutor.shutdown", Caller, Idle,
-     "idle in ProcessPoolExecutor.shutdown"},
+    {"concurrent/futures/process.py", "ProcessPoolExecutor.shutdown", Caller, Event,
+     "waiting for an executor to shut down"},
 
-    {"concurrent/futures/_base.py", "Future.result", Caller, Idle, "idle in Future.result",
+    {"concurrent/futures/_base.py", "Future.result", Caller, Event, "waiting for a result",
      of_self("concurrent.futures.Future")},
-    {"concurrent/futures/_base.py", "Future.exception", Caller, Idle, "idle in Future.exception",
+    {"concurrent/futures/_base.py", "Future.exception", Caller, Event, "waiting for a result",
      of_self("concurrent.futures.Future")},
-    {"concurrent/futures/_base.py", "wait", Caller, Idle, "idle in concurrent.futures.wait",
+    {"concurrent/futures/_base.py", "wait", Caller, Event, "waiting for futures", of_callee()},
+    {"concurrent/futures/_base.py", "as_completed", Caller, Event, "waiting for futures",
      of_callee()},
-    {"concurrent/futures/_base.py", "as_completed", Caller, Idle, "idle in as_completed",
+    {"concurrent/futures/_base.py", "_result_or_cancel", Caller, Event, "waiting for a result",
      of_callee()},
-    {"concurrent/futures/_base.py", "_result_or_cancel", Caller, Idle, "idle in Executor.map",
-     of_callee()},
-    {"concurrent/futures/_base.py", "Executor.map.<locals>.result_iterator", Caller, Idle,
-     "idle in Executor.map", of_callee()},
-    {"concurrent/futures/_base.py", "Executor.__exit__", Caller, Idle, "idle in Executor.shutdown",
-     of_callee()},
+    {"concurrent/futures/_base.py", "Executor.map.<locals>.result_iterator", Caller, Event,
+     "waiting for a result", of_callee()},
+    {"concurrent/futures/_base.py", "Executor.__exit__", Caller, Event,
+     "waiting for an executor to shut down", of_callee()},
 
-    {"selectors.py", "*.select", Innermost, Idle, "idle in select"},
+    {"selectors.py", "*.select", Innermost, Intake, "waiting in select", {}, "idle in select"},
 
     {"asyncio/base_events.py", "BaseEventLoop._run_once", Caller, Idle,
      "idle in the asyncio event loop"},
@@ -125,13 +133,25 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
     {"socketserver.py", "BaseServer.serve_forever", Caller, Idle, "idle in serve_forever"},
     {"socketserver.py", "BaseServer.handle_request", Caller, Idle, "idle in handle_request"},
 
-    {"socket.py", "socket.accept", Innermost, Idle, "idle in socket.accept"},
+    {"socket.py",
+     "socket.accept",
+     Innermost,
+     Intake,
+     "waiting for a connection",
+     {},
+     "idle in socket.accept"},
     {"socket.py", "SocketIO.readinto", Innermost, Outside, "waiting for a socket"},
     {"socket.py", "SocketIO.write", Innermost, Outside, "waiting for a socket"},
     {"socket.py", "create_connection", Innermost, Outside, "waiting for a connection"},
     {"socket.py", "getaddrinfo", Innermost, Outside, "waiting for a name look-up"},
 
-    {"ssl.py", "SSLSocket.accept", Caller, Idle, "idle in SSLSocket.accept"},
+    {"ssl.py",
+     "SSLSocket.accept",
+     Caller,
+     Intake,
+     "waiting for a connection",
+     {},
+     "idle in SSLSocket.accept"},
     {"ssl.py", "SSLSocket.*", Innermost, Outside, "waiting for a socket"},
 
     {"http/client.py", "*", Caller, Outside, "waiting for an HTTP response"},
@@ -147,17 +167,17 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
     {"subprocess.py", "Popen.*", Innermost, Outside, "waiting for a child process"},
     {"subprocess.py", "*", Caller, Outside, "waiting for a child process"},
 
-    {"multiprocessing/connection.py", "Connection._recv", Innermost, Idle,
-     "idle in Connection.recv"},
-    {"multiprocessing/connection.py", "Connection._recv_bytes", Caller, Idle,
-     "idle in Connection.recv"},
-    {"multiprocessing/connection.py", "_ConnectionBase.recv_bytes", Caller, Idle,
-     "idle in Connection.recv"},
-    {"multiprocessing/connection.py", "_ConnectionBase.recv", Caller, Idle,
-     "idle in Connection.recv"},
-    {"multiprocessing/connection.py", "Connection._poll", Caller, Idle, "idle in Connection.poll"},
-    {"multiprocessing/connection.py", "_ConnectionBase.poll", Caller, Idle,
-     "idle in Connection.poll"},
+    {"multiprocessing/connection.py", "Connection._recv", Innermost, Outside,
+     "waiting for a message"},
+    {"multiprocessing/connection.py", "Connection._recv_bytes", Caller, Outside,
+     "waiting for a message"},
+    {"multiprocessing/connection.py", "_ConnectionBase.recv_bytes", Caller, Outside,
+     "waiting for a message"},
+    {"multiprocessing/connection.py", "_ConnectionBase.recv", Caller, Outside,
+     "waiting for a message"},
+    {"multiprocessing/connection.py", "Connection._poll", Caller, Outside, "waiting for a message"},
+    {"multiprocessing/connection.py", "_ConnectionBase.poll", Caller, Outside,
+     "waiting for a message"},
     {"multiprocessing/connection.py", "Connection._send", Innermost, Outside, "waiting for a pipe"},
     {"multiprocessing/connection.py", "Connection._send_bytes", Caller, Outside,
      "waiting for a pipe"},
@@ -165,30 +185,42 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
      "waiting for a pipe"},
     {"multiprocessing/connection.py", "_ConnectionBase.send", Caller, Outside,
      "waiting for a pipe"},
-    {"multiprocessing/connection.py", "wait", Caller, Idle,
-     "idle in multiprocessing.connection.wait"},
-    {"multiprocessing/connection.py", "SocketListener.accept", Caller, Idle,
+    {"multiprocessing/connection.py", "wait", Caller, Outside,
+     "waiting for one of several connections"},
+    {"multiprocessing/connection.py",
+     "SocketListener.accept",
+     Caller,
+     Intake,
+     "waiting for a connection",
+     {},
      "idle in Listener.accept"},
-    {"multiprocessing/connection.py", "Listener.accept", Caller, Idle, "idle in Listener.accept"},
+    {"multiprocessing/connection.py",
+     "Listener.accept",
+     Caller,
+     Intake,
+     "waiting for a connection",
+     {},
+     "idle in Listener.accept"},
 
     {"multiprocessing/synchronize.py", "SemLock.__enter__", Innermost, Lock, "waiting for a lock",
      of_self("multiprocessing.Lock")},
     {"multiprocessing/synchronize.py", "Condition.__enter__", Innermost, Lock, "waiting for a lock",
      of_self("multiprocessing.Condition")},
-    {"multiprocessing/synchronize.py", "Condition.wait", Innermost, Idle, "idle in Condition.wait",
-     of_self("multiprocessing.Condition")},
-    {"multiprocessing/synchronize.py", "Condition.wait_for", Caller, Idle,
-     "idle in Condition.wait_for", of_self("multiprocessing.Condition")},
-    {"multiprocessing/synchronize.py", "Event.wait", Caller, Idle, "idle in Event.wait",
+    {"multiprocessing/synchronize.py", "Condition.wait", Innermost, Event,
+     "waiting for a condition", of_self("multiprocessing.Condition")},
+    {"multiprocessing/synchronize.py", "Condition.wait_for", Caller, Event,
+     "waiting for a condition", of_self("multiprocessing.Condition")},
+    {"multiprocessing/synchronize.py", "Event.wait", Caller, Event, "waiting for an event",
      of_self("multiprocessing.Event")},
 
-    {"multiprocessing/queues.py", "Queue.get", Innermost, Idle, "idle in Queue.get",
-     of_self("multiprocessing.Queue")},
-    {"multiprocessing/queues.py", "Queue.put", Innermost, Idle, "idle in Queue.put",
+    {"multiprocessing/queues.py", "Queue.get", Innermost, Intake, "waiting for an item of a queue",
+     of_self("multiprocessing.Queue"), "idle in Queue.get"},
+    {"multiprocessing/queues.py", "Queue.put", Innermost, Event, "waiting for room in a queue",
      of_self("multiprocessing.Queue")},
     {"multiprocessing/queues.py", "Queue._feed", Caller, Idle, "idle in a multiprocessing.Queue"},
-    {"multiprocessing/queues.py", "SimpleQueue.get", Caller, Idle, "idle in SimpleQueue.get",
-     of_self("multiprocessing.SimpleQueue")},
+    {"multiprocessing/queues.py", "SimpleQueue.get", Caller, Intake,
+     "waiting for an item of a queue", of_self("multiprocessing.SimpleQueue"),
+     "idle in SimpleQueue.get"},
     {"multiprocessing/queues.py",
      "JoinableQueue.put",
      Caller,
@@ -217,13 +249,15 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
      "idle in multiprocessing.Pool"},
     {"multiprocessing/pool.py", "*._wait_for_updates", Innermost, Idle,
      "idle in multiprocessing.Pool"},
-    {"multiprocessing/pool.py", "ApplyResult.wait", Caller, Idle, "idle in AsyncResult.wait"},
-    {"multiprocessing/pool.py", "ApplyResult.get", Caller, Idle, "idle in AsyncResult.get"},
-    {"multiprocessing/pool.py", "IMapIterator.next", Caller, Idle, "idle in Pool.imap"},
-    {"multiprocessing/pool.py", "Pool.apply", Caller, Idle, "idle in Pool.apply"},
-    {"multiprocessing/pool.py", "Pool.map", Caller, Idle, "idle in Pool.map"},
-    {"multiprocessing/pool.py", "Pool.starmap", Caller, Idle, "idle in Pool.starmap"},
-    {"multiprocessing/pool.py", "Pool.join", Caller, Idle, "idle in Pool.join"},
+    {"multiprocessing/pool.py", "ApplyResult.wait", Caller, Event,
+     "waiting for a result of a pool"},
+    {"multiprocessing/pool.py", "ApplyResult.get", Caller, Event, "waiting for a result of a pool"},
+    {"multiprocessing/pool.py", "IMapIterator.next", Caller, Event,
+     "waiting for a result of a pool"},
+    {"multiprocessing/pool.py", "Pool.apply", Caller, Event, "waiting for a result of a pool"},
+    {"multiprocessing/pool.py", "Pool.map", Caller, Event, "waiting for a result of a pool"},
+    {"multiprocessing/pool.py", "Pool.starmap", Caller, Event, "waiting for a result of a pool"},
+    {"multiprocessing/pool.py", "Pool.join", Caller, Event, "waiting for a pool to end"},
 
     {"multiprocessing/popen_fork.py", "Popen.poll", Innermost, Outside,
      "waiting for a child process"},
@@ -238,12 +272,51 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
     {"multiprocessing/forkserver.py", "main", Caller, Idle, "idle in the fork server"},
 });
 
-bool is_file(std::string_view path, std::string_view file) {
+// The same for packages that are installed: files of theirs, or all files in a folder.
+constexpr auto kPackageWaits = std::to_array<StandardWait>({
+    {"sqlalchemy/util/queue.py", "Queue.get", Caller, Event, kPooled, of_callee()},
+    {"sqlalchemy/pool/impl.py", "QueuePool._do_get", Caller, Event, kPooled,
+     of_self("sqlalchemy.pool.QueuePool")},
+    {"sqlalchemy/", "*", Caller, Event, kPooled, of_callee()},
+
+    {"psycopg_pool/pool.py", "ConnectionPool.worker", Caller, Idle, "idle in psycopg_pool"},
+    {"psycopg_pool/sched.py", "Scheduler.run", Caller, Idle, "idle in psycopg_pool"},
+    {"psycopg_pool/pool.py", "ConnectionPool.getconn", Caller, Event, kPooled,
+     of_self("psycopg_pool.ConnectionPool")},
+    {"psycopg_pool/", "*", Caller, Event, kPooled, of_callee()},
+
+    {"gunicorn/arbiter.py", "Arbiter.sleep", Innermost, Idle, "idle in gunicorn's arbiter"},
+    {"gunicorn/arbiter.py", "Arbiter.run", Caller, Idle, "idle in gunicorn's arbiter"},
+    {"gunicorn/workers/sync.py", "SyncWorker.wait", Innermost, Idle, "idle in a gunicorn worker"},
+    {"gunicorn/workers/sync.py", "SyncWorker.accept", Caller, Idle, "idle in a gunicorn worker"},
+    {"gunicorn/workers/gthread.py", "ThreadWorker.run", Caller, Idle, "idle in a gunicorn worker"},
+
+    {"kombu/asynchronous/hub.py", "Hub.create_loop", Caller, Idle, "idle in kombu's event loop"},
+    {"kombu/utils/eventio.py", "_epoll.poll", Innermost, Event, "waiting in epoll"},
+});
+
+/// A file of the standard library lies in the library's folder, which has the version in its name
+/// ("/usr/lib/python3.14"), or in an archive. Other packages have files with the same names.
+bool is_library_file(std::string_view path, std::string_view file) {
   if (!path.ends_with(file)) return false;
-  return path.size() == file.size() || path[path.size() - file.size() - 1] == '/';
+  if (path.size() == file.size()) return true;
+  std::string_view folder = path.substr(0, path.size() - file.size());
+  if (!folder.ends_with('/')) return false;
+  folder.remove_suffix(1);
+  folder.remove_prefix(folder.rfind('/') + 1);
+  return folder.starts_with("python") || folder.ends_with(".zip") || folder == "Lib";
+}
+
+/// Whether a path is this file of an installed package, or lies in this folder of one.
+bool is_package_file(std::string_view path, std::string_view file) {
+  constexpr std::string_view kPackages = "-packages/";  // site-packages, dist-packages
+  const std::size_t at = path.rfind(kPackages);
+  if (at != std::string_view::npos) path.remove_prefix(at + kPackages.size());
+  return file.ends_with('/') ? path.starts_with(file) : path == file;
 }
 
 bool matches(std::string_view qualified_name, std::string_view pattern) {
+  if (pattern == "*") return true;
   if (pattern.starts_with('*')) return qualified_name.ends_with(pattern.substr(1));
   if (pattern.ends_with('*')) {
     return qualified_name.starts_with(pattern.substr(0, pattern.size() - 1));
@@ -254,11 +327,31 @@ bool matches(std::string_view qualified_name, std::string_view pattern) {
 }  // namespace
 
 const StandardWait* find_standard_wait(const Code& code) {
-  const auto* found =
-      std::find_if(kStandardWaits.begin(), kStandardWaits.end(), [&](const StandardWait& wait) {
-        return matches(code.qualified_name, wait.qualified_name) && is_file(code.file, wait.file);
-      });
-  return found == kStandardWaits.end() ? nullptr : found;
+  const auto find = [&](const auto& waits, const auto& lies_in) -> const StandardWait* {
+    const auto found = std::find_if(waits.begin(), waits.end(), [&](const StandardWait& wait) {
+      return matches(code.qualified_name, wait.qualified_name) && lies_in(code.file, wait.file);
+    });
+    return found == waits.end() ? nullptr : &*found;
+  };
+  if (const StandardWait* wait = find(kStandardWaits, is_library_file)) return wait;
+  return find(kPackageWaits, is_package_file);
+}
+
+bool is_function(const Code& code, std::string_view file, std::string_view qualified_name) {
+  return code.qualified_name == qualified_name && is_library_file(code.file, file);
+}
+
+bool begins_thread(const Code& code) {
+  static constexpr auto kBegins = std::to_array<std::pair<std::string_view, std::string_view>>({
+      {"threading.py", "Thread.run"},
+      {"threading.py", "Thread._bootstrap_inner"},
+      {"threading.py", "Thread._bootstrap"},
+      {"multiprocessing/process.py", "BaseProcess.run"},
+      {"multiprocessing/process.py", "BaseProcess._bootstrap"},
+  });
+  return std::any_of(kBegins.begin(), kBegins.end(), [&](const auto& begin) {
+    return is_function(code, begin.first, begin.second);
+  });
 }
 
 }  // namespace pyscope

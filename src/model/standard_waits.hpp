@@ -1,5 +1,5 @@
-// The places where Python's standard library waits: one table, from which it is known whether a
-// thread there is idle or stuck, and which object of the program it waits for.
+// The places where Python's standard library, and some packages, wait: one table, from which it is
+// known whether a thread there is idle or stuck, and which object of the program it waits for.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,10 @@
 namespace pyscope {
 
 enum class WaitKind : std::uint8_t {
-  Idle,     // it was asked to wait until there is something to do
+  Idle,     // a worker at its place of rest: its work comes by itself
+  Intake,   // for the next piece of work, if the function that waits is all that its thread does;
+            // or for an answer
+  Event,    // for something that another thread or process has to do
   Lock,     // somebody else has what it needs
   Outside,  // for something outside of the process: a socket, a child
 };
@@ -42,12 +45,19 @@ struct StandardWait {
       qualified_name;  // or "*" for all of the file; or "*.name" for a method of any class
   WaitPlace place;
   WaitKind kind;
-  std::string_view words;  // what a thread is doing there: "idle in Queue.get"; empty: a function
-                           // that says nothing of what its thread is doing
+  std::string_view words;  // what a thread is doing there: "waiting for a result"; empty: a
+                           // function that says nothing of what its thread is doing
   WaitedObject object = {};
+  std::string_view idle_words = {};  // of an Intake, for a thread that does nothing else
 };
 
 /// The entry for a function; nullptr if it isn't a known wait.
 [[nodiscard]] const StandardWait* find_standard_wait(const Code& code);
+/// Whether code is this function of the standard library.
+[[nodiscard]] bool is_function(const Code& code, std::string_view file,
+                               std::string_view qualified_name);
+/// Whether code is what the standard library calls a thread's, or a child process's, own function
+/// from.
+[[nodiscard]] bool begins_thread(const Code& code);
 
 }  // namespace pyscope

@@ -25,6 +25,12 @@ LockWait describe_lock(const Draft& draft, const FoundLock& found, const ThreadD
   lock.owner_object = found.owner_object;
   lock.held = found.held;
   lock.timed = found.timed;
+  lock.detail = found.detail;
+  lock.waits_in_with = found.waits_in_with;
+  for (const std::size_t server : found.servers) {
+    const Thread& thread = draft.threads[server].thread;
+    lock.served_by.push_back({thread.tid, thread.name});
+  }
   if (found.waiting_frame) {
     const RawFrame& frame = waiter.stack.walk.frames[*found.waiting_frame];
     lock.waits_in = code_of(draft, frame);
@@ -44,6 +50,27 @@ LockWait describe_lock(const Draft& draft, const FoundLock& found, const ThreadD
     lock.taken_at = draft.codes.location(frame.executable, *found.taken_at_unit).position.line;
   }
   return lock;
+}
+
+/// The wanted threads, and all that they wait for.
+std::vector<bool> reached_by_wanted(const Draft& draft) {
+  std::vector<bool> reached(draft.threads.size());
+  std::vector<std::size_t> left;
+  const auto add = [&](std::size_t index) {
+    if (index >= reached.size() || reached[index]) return;
+    reached[index] = true;
+    left.push_back(index);
+  };
+  for (std::size_t i = 0; i < draft.wanted; ++i)
+    add(i);
+  while (!left.empty()) {
+    const std::size_t index = left.back();
+    left.pop_back();
+    if (index >= draft.locks.size() || !draft.locks[index]) continue;
+    for (const std::size_t waker : draft.locks[index]->wakers())
+      add(waker);
+  }
+  return reached;
 }
 
 const char* name_of(ProcessWaitKind kind) {
@@ -94,10 +121,10 @@ void confirm_lock_waits(Draft& draft) {
     if (draft.locks[i])
       draft.threads[i].thread.lock = describe_lock(draft, *draft.locks[i], draft.threads[i]);
   }
+  const std::vector<bool> leads = reached_by_wanted(draft);
   for (const auto& cycle : cycles.deadlocks) {
-    // A deadlock is told if a wanted thread is in it.
-    if (std::all_of(cycle.begin(), cycle.end(),
-                    [&](std::size_t index) { return index >= draft.wanted; })) {
+    // A deadlock is told if a wanted thread is in it, or waits for one that is.
+    if (std::none_of(cycle.begin(), cycle.end(), [&](std::size_t index) { return leads[index]; })) {
       continue;
     }
     Deadlock& deadlock = draft.snapshot.deadlocks.emplace_back();

@@ -62,37 +62,122 @@ std::optional<FutexWait> futex_wait(const SystemCall& call) {
   return FutexWait{RemoteAddr{call.arguments[0]}, call.arguments[3] != 0};
 }
 
-std::vector<std::vector<std::size_t>> find_cycles(
-    std::span<const std::optional<std::size_t>> edges) {
-  std::vector<std::vector<std::size_t>> cycles;
-  std::vector<std::size_t> visited_from(edges.size(), kNowhere);
-  for (std::size_t start = 0; start < edges.size(); ++start) {
-    std::size_t at = start;
-    while (at < edges.size() && visited_from[at] == kNowhere) {
-      visited_from[at] = start;
-      at = edges[at].value_or(kNowhere);
+std::vector<std::vector<std::size_t>> find_cycles(std::span<const Wakers> wakers) {
+  const std::size_t count = wakers.size();
+  // Threads that can't go on: each is left only while all that could wake it are left, too.
+  std::vector<bool> stuck(count);
+  std::vector<std::vector<std::size_t>> woken(count);
+  std::vector<std::size_t> free;
+  for (std::size_t i = 0; i < count; ++i) {
+    stuck[i] = !wakers[i].empty() && std::all_of(wakers[i].begin(), wakers[i].end(),
+                                                 [&](std::size_t w) { return w < count; });
+    if (!stuck[i]) {
+      free.push_back(i);
+      continue;
     }
-    // The path has closed a cycle if it has come back to one of its own nodes, and not if it ended
-    // or met an earlier path.
-    if (at >= edges.size() || visited_from[at] != start) continue;
-    std::vector<std::size_t> cycle;
-    for (std::size_t node = at; cycle.empty() || node != at; node = *edges[node])
-      cycle.push_back(node);
-    std::rotate(cycle.begin(), std::min_element(cycle.begin(), cycle.end()), cycle.end());
-    cycles.push_back(std::move(cycle));
+    for (const std::size_t waker : wakers[i])
+      woken[waker].push_back(i);
+  }
+  while (!free.empty()) {
+    const std::size_t goes_on = free.back();
+    free.pop_back();
+    for (const std::size_t thread : woken[goes_on]) {
+      if (!stuck[thread]) continue;
+      stuck[thread] = false;
+      free.push_back(thread);
+    }
+  }
+  // Among these a cycle is a set of threads each of which leads to each other: Tarjan's strongly
+  // connected components, with a stack of its own, as chains can be long.
+  struct Visit {
+    std::size_t node;
+    std::size_t next;  // of its wakers
+  };
+  std::vector<std::size_t> order(count, kNowhere);
+  std::vector<std::size_t> low(count);
+  std::vector<bool> open(count);
+  std::vector<std::size_t> path;
+  std::vector<std::vector<std::size_t>> cycles;
+  std::size_t visited = 0;
+  for (std::size_t start = 0; start < count; ++start) {
+    if (!stuck[start] || order[start] != kNowhere) continue;
+    std::vector<Visit> visits;
+    const auto enter = [&](std::size_t node) {
+      order[node] = low[node] = visited++;
+      open[node] = true;
+      path.push_back(node);
+      visits.push_back({node, 0});
+    };
+    enter(start);
+    while (!visits.empty()) {
+      const std::size_t node = visits.back().node;
+      if (visits.back().next < wakers[node].size()) {
+        const std::size_t waker = wakers[node][visits.back().next++];
+        if (order[waker] == kNowhere) {
+          enter(waker);
+        } else if (open[waker]) {
+          low[node] = std::min(low[node], order[waker]);
+        }
+        continue;
+      }
+      visits.pop_back();
+      if (!visits.empty()) low[visits.back().node] = std::min(low[visits.back().node], low[node]);
+      if (low[node] != order[node]) continue;
+      std::vector<std::size_t> cycle;
+      do {
+        cycle.push_back(path.back());
+        open[path.back()] = false;
+        path.pop_back();
+      } while (cycle.back() != node);
+      const bool waits_for_itself =
+          std::find(wakers[node].begin(), wakers[node].end(), node) != wakers[node].end();
+      if (cycle.size() > 1 || waits_for_itself) cycles.push_back(std::move(cycle));
+    }
+  }
+  for (auto& cycle : cycles) {
+    std::sort(cycle.begin(), cycle.end());
+    // Where each thread waits for one other, the next one is that other.
+    std::vector<std::size_t> ordered;
+    for (std::size_t at = cycle.front(); ordered.size() < cycle.size(); at = wakers[at].front()) {
+      if (wakers[at].size() != 1) break;
+      ordered.push_back(at);
+    }
+    if (ordered.size() == cycle.size()) cycle = std::move(ordered);
   }
   std::sort(cycles.begin(), cycles.end());
   return cycles;
 }
 
+namespace {
+
+/// The threads of these cycles, and those that they lead to.
+std::vector<std::size_t> reached_from(const std::vector<std::vector<std::size_t>>& cycles,
+                                      std::span<const Wakers> wakers) {
+  std::vector<bool> seen(wakers.size());
+  std::vector<std::size_t> reached;
+  const auto add = [&](std::size_t thread) {
+    if (seen[thread]) return;
+    seen[thread] = true;
+    reached.push_back(thread);
+  };
+  for (const auto& cycle : cycles)
+    std::for_each(cycle.begin(), cycle.end(), add);
+  for (std::size_t i = 0; i < reached.size(); ++i) {
+    const Wakers& next = wakers[reached[i]];
+    std::for_each(next.begin(), next.end(), add);
+  }
+  return reached;
+}
+
+}  // namespace
+
 WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTable& codes,
                           const Target& target, std::span<const GraphThread> threads,
                           std::span<const std::optional<FoundLock>> found, const Log& log) {
-  std::vector<std::optional<std::size_t>> edges;
-  for (const auto& lock : found) {
-    edges.push_back(lock && lock->binding ? lock->holder : std::nullopt);
-  }
-  const auto cycles = find_cycles(edges);
+  std::vector<Wakers> wakers;
+  for (const auto& lock : found)
+    wakers.push_back(lock ? lock->wakers() : Wakers{});
+  const auto cycles = find_cycles(wakers);
   if (cycles.empty()) return {};
   const LivingProcess* living = target.living();
   if (living == nullptr) {
@@ -100,37 +185,38 @@ WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTabl
         cycles.size());
     return {};
   }
-  std::vector<std::size_t> members;
+  const std::vector<std::size_t> members = reached_from(cycles, wakers);
   std::vector<GraphThread> waiting;
-  for (const auto& cycle : cycles) {
-    for (const std::size_t index : cycle) {
-      members.push_back(index);
-      waiting.push_back(threads[index]);
-    }
-  }
+  for (const std::size_t index : members)
+    waiting.push_back(threads[index]);
   // A thread that doesn't run between its two marks waits for the same lock, and holds the same
   // ones, all the time. So all that is read between the marks was true at one moment.
   std::this_thread::sleep_for(kInterval);
-  std::unordered_map<std::size_t, std::optional<std::uint64_t>> before;
-  for (const std::size_t index : members) {
-    before[index] =
-        threads[index].tid == 0 ? std::nullopt : living->switches_at_rest(threads[index].tid);
-  }
+  std::vector<std::optional<std::uint64_t>> before;
+  for (const GraphThread& thread : waiting)
+    before.push_back(thread.tid == 0 ? std::nullopt : living->switches_at_rest(thread.tid));
   const auto again = find_again(memory, runtime, codes, target, waiting);
-  WaitCycles result;
-  std::size_t first = 0;  // where the cycle begins in `waiting`
-  for (const auto& cycle : cycles) {
-    bool same = true;
-    for (std::size_t i = 0; i < cycle.size(); ++i) {
-      const auto& now = again[first + i];
-      const auto& mark = before[cycle[i]];
-      same = same && now && now->binding && now->lock == found[cycle[i]]->lock &&
-             now->holder == first + (i + 1) % cycle.size() && mark &&
-             living->switches_at_rest(threads[cycle[i]].tid) == mark;
+  std::vector<Wakers> confirmed(wakers.size());
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const auto& now = again[i];
+    if (!now || now->lock != found[members[i]]->lock || !before[i]) continue;
+    Wakers same = now->wakers();
+    for (std::size_t& waker : same)
+      waker = members[waker];
+    std::sort(same.begin(), same.end());
+    if (same == wakers[members[i]] && living->switches_at_rest(waiting[i].tid) == before[i]) {
+      confirmed[members[i]] = std::move(same);
     }
-    if (!same) log("threads that seemed to wait for each other have gone on");
-    (same ? result.deadlocks : result.dissolved).push_back(cycle);
-    first += cycle.size();
+  }
+  WaitCycles result;
+  result.deadlocks = find_cycles(confirmed);
+  for (const auto& cycle : cycles) {
+    if (std::find(result.deadlocks.begin(), result.deadlocks.end(), cycle) !=
+        result.deadlocks.end()) {
+      continue;
+    }
+    log("threads that seemed to wait for each other have gone on");
+    result.dissolved.push_back(cycle);
   }
   return result;
 }

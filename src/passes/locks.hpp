@@ -20,10 +20,13 @@ namespace pyscope {
 /// The futex that a system call waits for; nothing for any other call.
 [[nodiscard]] std::optional<FutexWait> futex_wait(const SystemCall& call);
 
-/// The cycles of a graph in which each node has at most one edge. Each cycle is there once, and
-/// begins with its smallest node. An edge to a node outside of the graph leads nowhere.
-[[nodiscard]] std::vector<std::vector<std::size_t>> find_cycles(
-    std::span<const std::optional<std::size_t>> edges);
+/// The threads of which one must go on for a thread's wait to end; empty: it may end by itself.
+using Wakers = std::vector<std::size_t>;
+
+/// The sets of threads that wait for each other and for nobody who could go on. Each begins with
+/// its smallest index, and is in the order of the waits where each thread waits for one other. A
+/// waker that is outside of the graph may go on.
+[[nodiscard]] std::vector<std::vector<std::size_t>> find_cycles(std::span<const Wakers> wakers);
 
 /// A thread state of the process, whether its thread waits or not.
 struct GraphThread {

@@ -150,12 +150,15 @@ void NativeFrames::add(Thread& thread, std::vector<RawFrame>& chain, const Nativ
 
 namespace {
 
-/// Keeps as many Python frames as were asked for, and the native ones above them.
+/// Keeps as many Python frames as were asked for, and the native ones above them. The others only
+/// tell what the thread is doing.
 void cut(Thread& thread, std::vector<RawFrame>& chain, std::size_t most) {
   std::size_t functions = 0;
   for (std::size_t i = 0; i < thread.frames.size(); ++i) {
     if (thread.frames[i].kind != FrameKind::Python || functions++ < most) continue;
     thread.truncated = true;
+    thread.outer_frames.assign(thread.frames.begin() + static_cast<std::ptrdiff_t>(i),
+                               thread.frames.end());
     thread.frames.resize(i);
     chain.resize(i);
     return;

@@ -12,6 +12,9 @@
 namespace pyscope {
 namespace {
 
+/// So many of the frames that aren't shown are looked at for what their thread is doing.
+constexpr std::size_t kOuterFrames = 64;
+
 std::span<ThreadDraft> wanted_threads(Draft& draft) {
   return std::span(draft.threads).first(draft.wanted);
 }
@@ -40,6 +43,15 @@ std::optional<Frame> resolve(CodeTable& codes, const RawFrame& raw) {
   return frame;
 }
 
+/// Keeps what tells what the thread is doing, however few frames are shown.
+void add_outer_frames(Draft& draft, Thread& thread, std::span<const RawFrame> frames) {
+  for (const RawFrame& raw : frames) {
+    if (thread.outer_frames.size() == kOuterFrames) return;
+    if (raw.is_entry()) continue;
+    if (auto frame = resolve(draft.codes, raw)) thread.outer_frames.push_back(*std::move(frame));
+  }
+}
+
 void resolve_frames(Draft& draft, ThreadDraft& entry) {
   constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
   Thread& thread = entry.thread;
@@ -57,6 +69,7 @@ void resolve_frames(Draft& draft, ThreadDraft& entry) {
       // What C code put between the functions, or beneath the last one, is no loss.
       if (raw.is_entry()) continue;
       thread.truncated = true;
+      add_outer_frames(draft, thread, std::span(frames).subspan(i));
       break;
     }
     std::optional<Frame> frame;
@@ -101,6 +114,10 @@ void read_stacks(Draft& draft) {
   StackOptions options{.max_frames = draft.options.max_frames,
                        .pause = draft.options.pause,
                        .native = draft.native.has_value()};
+  if (options.max_frames) {
+    const std::size_t most = std::numeric_limits<std::size_t>::max() - kOuterFrames;
+    options.max_frames = std::min(*options.max_frames, most) + kOuterFrames;
+  }
   // Any of the frames may have taken a lock, however few are shown.
   if (std::any_of(threads.begin(), threads.end(),
                   [&](const ThreadDraft& thread) { return futex_of(draft, thread).has_value(); })) {

@@ -141,6 +141,7 @@ inline constexpr auto kBuiltInWithGil = [] {
       // PyFunctionObject (Include/cpython/funcobject.h).
       {FunctionQualname, 40},
       {FunctionCode, 48},
+      {FunctionClosure, 72},
       // PyMethodObject (Include/cpython/classobject.h).
       {MethodSize, 48},
       {MethodImFunc, 16},
@@ -211,9 +212,13 @@ inline constexpr auto kBuiltInWithGil = [] {
       {RLockOwner, 24},
       {RLockCount, 32},
       // simplequeueobject (Modules/_queuemodule.c): the byte that those park on that wait for an
-      // item.
+      // item, and its RingBuf.
       {SimpleQueueSize, 72},
       {SimpleQueueHasThreadsWaiting, 16},
+      {SimpleQueueGetIdx, 32},
+      {SimpleQueueItems, 40},
+      {SimpleQueueItemsCap, 48},
+      {SimpleQueueNumItems, 56},
       // ThreadHandle (_threadmodule.c).
       {ThreadHandleSize, 72},
       {ThreadHandleIdent, 32},

@@ -12,31 +12,25 @@ bool is_stopped(const Thread& thread) {
   return state == 'T' || state == 't';
 }
 
-/// The first Python frame from `at` on; nullptr if there is none.
-const Frame* next_frame(const std::vector<Frame>& frames, std::size_t& at) {
-  while (at < frames.size() && frames[at].kind != FrameKind::Python) {
-    ++at;
+/// A thread's frames from the innermost on, with those that were left out by request.
+class Frames {
+ public:
+  explicit Frames(const Thread& thread) : thread_(thread) {}
+  /// The next Python frame; nullptr if there is none.
+  const Frame* next() {
+    const std::size_t shown = thread_.frames.size();
+    while (at_ < shown + thread_.outer_frames.size()) {
+      const Frame& frame = at_ < shown ? thread_.frames[at_] : thread_.outer_frames[at_ - shown];
+      ++at_;
+      if (frame.kind == FrameKind::Python) return &frame;
+    }
+    return nullptr;
   }
-  return at < frames.size() ? &frames[at] : nullptr;
-}
 
-/// What a blocked thread waits for where its stack doesn't say: the system call is a hint. Its
-/// numbers are those of this machine, which is the target's too.
-Activity blocked_in_system_call(const Thread& thread, const Frame* frame) {
-  switch (thread.system_call.value_or(-1)) {
-    case SYS_futex:
-      // Written in C, so there is no frame of its own.
-      if (thread.lock && thread.lock->type == "queue.SimpleQueue") {
-        return {ActivityKind::Idle, "idle in SimpleQueue.get", nullptr};
-      }
-      return {ActivityKind::WaitingForLock, "waiting for a lock", frame};
-    case SYS_nanosleep:
-    case SYS_clock_nanosleep:
-      return {ActivityKind::WaitingOutside, "sleeping", frame};
-    default:
-      return {ActivityKind::Blocked, "blocked", frame};
-  }
-}
+ private:
+  const Thread& thread_;
+  std::size_t at_ = 0;
+};
 
 /// The waits at the inner end of a stack.
 struct WaitRun {
@@ -49,6 +43,9 @@ ActivityKind kind_of(WaitKind wait) {
   switch (wait) {
     case WaitKind::Idle:
       return ActivityKind::Idle;
+    case WaitKind::Intake:
+    case WaitKind::Event:
+      return ActivityKind::WaitingForEvent;
     case WaitKind::Lock:
       return ActivityKind::WaitingForLock;
     case WaitKind::Outside:
@@ -63,6 +60,11 @@ bool has_ended(const Thread& thread) {
   return thread.tid == 0 || thread.os_state == 'Z' || thread.os_state == 'X';
 }
 
+bool ActivityFinder::is_library_wait(const Frame& frame) const {
+  const Code* code = code_of(&frame);
+  return code != nullptr && find_standard_wait(*code) != nullptr;
+}
+
 const StandardWait* ActivityFinder::known_wait(const Frame& frame) {
   if (!frame.code || *frame.code >= waits_.size()) return nullptr;
   auto& wait = waits_[*frame.code];
@@ -74,9 +76,47 @@ const StandardWait* ActivityFinder::known_wait(const Frame& frame) {
   return *wait;
 }
 
+const Code* ActivityFinder::code_of(const Frame* frame) const {
+  const bool known = frame != nullptr && frame->code && *frame->code < snapshot_.codes.size();
+  return known ? &snapshot_.codes[*frame->code] : nullptr;
+}
+
+/// Whether a function is the outermost one of its thread that belongs to the program, and holds no
+/// lock. `caller` is what called it.
+bool ActivityFinder::is_all_that_its_thread_does(const Thread& thread, const Frame* function,
+                                                 const Frame* caller) const {
+  if (thread.lock && thread.lock->waits_in_with) return false;
+  if (function == nullptr || caller == nullptr) return !thread.truncated && thread.error.empty();
+  const Code* code = code_of(function);
+  const Code* begin = code_of(caller);
+  return (code != nullptr && begins_thread(*code)) || (begin != nullptr && begins_thread(*begin));
+}
+
+/// What a blocked thread waits for where its stack doesn't say: the system call is a hint. Its
+/// numbers are those of this machine, which is the target's too.
+Activity ActivityFinder::blocked_in_system_call(const Thread& thread, const Frame* frame,
+                                                const Frame* caller) const {
+  switch (thread.system_call.value_or(-1)) {
+    case SYS_futex:
+      // Written in C, so there is no frame of its own.
+      if (thread.lock && thread.lock->type == "queue.SimpleQueue") {
+        if (is_all_that_its_thread_does(thread, frame, caller)) {
+          return {ActivityKind::Idle, "idle in SimpleQueue.get", nullptr};
+        }
+        return {ActivityKind::WaitingForEvent, "waiting for an item of a queue", frame};
+      }
+      return {ActivityKind::WaitingForLock, "waiting for a lock", frame};
+    case SYS_nanosleep:
+    case SYS_clock_nanosleep:
+      return {ActivityKind::WaitingOutside, "sleeping", frame};
+    default:
+      return {ActivityKind::Blocked, "blocked", frame};
+  }
+}
+
 Activity ActivityFinder::find(const Thread& thread) {
-  std::size_t at = 0;
-  const Frame* innermost = next_frame(thread.frames, at);
+  Frames frames(thread);
+  const Frame* innermost = frames.next();
   if (has_ended(thread)) return {ActivityKind::Ended, "ended", nullptr};
   if (thread.runs_in) return {ActivityKind::Elsewhere, "in another interpreter", nullptr};
   if (innermost == nullptr && !thread.error.empty()) {
@@ -85,19 +125,24 @@ Activity ActivityFinder::find(const Thread& thread) {
 
   WaitRun run;
   const Frame* frame = innermost;
-  for (; frame != nullptr; frame = next_frame(thread.frames, ++at)) {
+  for (; frame != nullptr; frame = frames.next()) {
     const StandardWait* wait = known_wait(*frame);
     if (wait == nullptr || (run.outermost != nullptr && wait->place == WaitPlace::Alone)) break;
     if (run.outermost == nullptr && wait->place == WaitPlace::Caller) break;
     run.outermost = wait;
     run.frame = frame;
     if (wait->place == WaitPlace::Alone) {
-      frame = next_frame(thread.frames, ++at);
+      // The function of the library that needs the lock has no say, but who called it has.
+      do {
+        frame = frames.next();
+      } while (frame != nullptr && is_library_wait(*frame));
       break;
     }
   }
   run.caller = frame;
-  const bool idle = run.outermost != nullptr && run.outermost->kind == WaitKind::Idle;
+  const bool takes_in = run.outermost != nullptr && run.outermost->kind == WaitKind::Intake &&
+                        is_all_that_its_thread_does(thread, run.caller, frames.next());
+  const bool idle = run.outermost != nullptr && (run.outermost->kind == WaitKind::Idle || takes_in);
   // For a wait that is part of something else, who waits says more than how.
   const Frame* notable = idle ? run.frame : run.outermost != nullptr ? run.caller : innermost;
 
@@ -111,7 +156,12 @@ Activity ActivityFinder::find(const Thread& thread) {
       return {ActivityKind::WaitingForGil, "waiting for the GIL", innermost};
     case ThreadState::Blocked:
       if (innermost == nullptr) break;
-      if (run.outermost == nullptr) return blocked_in_system_call(thread, innermost);
+      if (run.outermost == nullptr) {
+        Frames again(thread);
+        (void)again.next();
+        return blocked_in_system_call(thread, innermost, again.next());
+      }
+      if (takes_in) return {ActivityKind::Idle, run.outermost->idle_words, nullptr};
       return {kind_of(run.outermost->kind), run.outermost->words, idle ? nullptr : run.caller};
     case ThreadState::Unknown:
       if (innermost == nullptr) break;

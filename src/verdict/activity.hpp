@@ -17,6 +17,7 @@ enum class ActivityKind : std::uint8_t {
   Deadlocked,  // known only of the snapshot as a whole: ActivityFinder doesn't say it
   Running,
   WaitingForLock,
+  WaitingForEvent,  // that another thread or process has to bring about: a result, an item
   WaitingForGil,
   WaitingOutside,  // for a socket, a child process, a clock
   Blocked,         // in the kernel, for a reason that the stack doesn't tell
@@ -45,6 +46,12 @@ class ActivityFinder {
 
  private:
   const StandardWait* known_wait(const Frame& frame);
+  [[nodiscard]] bool is_library_wait(const Frame& frame) const;
+  [[nodiscard]] const Code* code_of(const Frame* frame) const;
+  [[nodiscard]] bool is_all_that_its_thread_does(const Thread& thread, const Frame* function,
+                                                 const Frame* caller) const;
+  [[nodiscard]] Activity blocked_in_system_call(const Thread& thread, const Frame* frame,
+                                                const Frame* caller) const;
 
   const Snapshot& snapshot_;
   std::vector<std::optional<const StandardWait*>> waits_;  // by code; empty: not looked up yet

@@ -115,6 +115,13 @@ std::optional<std::int64_t> number_of(const std::string& repr) {
   return whole ? std::optional(value) : std::nullopt;
 }
 
+/// The one thread that this thread's wait depends on; 0: none, or one of several.
+pid_t waited_thread(const Thread& thread) {
+  if (!thread.lock) return 0;
+  if (thread.lock->held_by != 0) return thread.lock->held_by;
+  return thread.lock->served_by.size() == 1 ? thread.lock->served_by.front().tid : 0;
+}
+
 bool is_io(std::string_view kind) {
   static constexpr std::string_view kOthers[] = {"futex", "sleep", "signal", "other"};
   return std::find(std::begin(kOthers), std::end(kOthers), kind) == std::end(kOthers);
@@ -128,6 +135,8 @@ std::string_view verdict_name(Verdict verdict) {
       return "deadlocked";
     case Verdict::WaitingForLock:
       return "waiting_for_lock";
+    case Verdict::Waiting:
+      return "waiting";
     case Verdict::InNativeCode:
       return "in_native_code";
     case Verdict::Looping:
@@ -218,6 +227,7 @@ class DiagnosisBuilder::ThreadHistory {
   std::size_t blocked_ = 0;
   std::size_t sleeping_ = 0;
   std::size_t idle_ = 0;
+  std::size_t waiting_ = 0;
   std::size_t stopped_ = 0;
   std::size_t unverified_ = 0;
   std::size_t at_backward_jump_ = 0;
@@ -270,6 +280,7 @@ void DiagnosisBuilder::ThreadHistory::add(const Snapshot& snapshot, const Thread
   unverified_ += thread.consistent ? 0 : 1;
   const Activity activity = activities.find(thread);
   idle_ += activity.kind == ActivityKind::Idle ? 1 : 0;
+  waiting_ += activity.kind == ActivityKind::WaitingForEvent ? 1 : 0;
   stopped_ += activity.kind == ActivityKind::Stopped ? 1 : 0;
   sleeping_ += thread.wait && thread.wait->kind == "sleep" ? 1 : 0;
   std::string what(activity.words);
@@ -503,7 +514,9 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
   };
   result.evidence.push_back(
       fmt::format("its stack was the same in all {} samples, for {}", samples_, time));
-  if (thread.lock) {
+  // A worker at rest may wait for the lock of the queue that another worker reads.
+  const bool rests = activity.kind == ActivityKind::Idle;
+  if (thread.lock && (!rests || thread.lock->held == Held::NotALock)) {
     const LockWait& lock = *thread.lock;
     std::string what = lock.name.empty() ? fmt::format("a {}", lock.type)
                                          : fmt::format("{} ({})", lock.name, lock.type);
@@ -542,15 +555,41 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
         result.summary = fmt::format("waiting{} for {}", where, what);
         return;
       case Held::NotALock:
-        result.verdict = Verdict::Idle;
-        result.summary = activity.kind == ActivityKind::Idle
-                             ? std::string(activity.words) + where
-                             : fmt::format("waiting{} on {}", where, what);
+        if (rests) {
+          result.verdict = Verdict::Idle;
+          result.summary = activity.words;
+          return;
+        }
+        result.verdict = Verdict::Waiting;
+        result.summary =
+            fmt::format("{}{}, on {}",
+                        activity.kind == ActivityKind::WaitingForEvent ? activity.words : "waiting",
+                        where, what);
+        if (!lock.detail.empty()) result.summary += fmt::format(" ({})", lock.detail);
+        for (std::size_t i = 0; i < lock.served_by.size(); ++i) {
+          constexpr std::size_t kMost = 4;
+          if (i == kMost) {
+            result.summary += fmt::format(" or {} others", lock.served_by.size() - kMost);
+            break;
+          }
+          const LockWait::Server& server = lock.served_by[i];
+          result.summary +=
+              fmt::format("{}{}{}", i == 0 ? ", to come from " : " or ", server.tid,
+                          server.name ? fmt::format(" \"{}\"", *server.name) : std::string{});
+        }
         return;
     }
   }
   if (activity.kind == ActivityKind::Idle) {
     result.verdict = Verdict::Idle;
+    result.summary = std::string(activity.words) + where;
+    if (const std::string on = waits_for(); !on.empty() && thread.wait->kind != "futex") {
+      result.evidence.push_back("blocked in " + on);
+    }
+    return;
+  }
+  if (activity.kind == ActivityKind::WaitingForEvent) {
+    result.verdict = Verdict::Waiting;
     result.summary = std::string(activity.words) + where;
     if (const std::string on = waits_for(); !on.empty() && thread.wait->kind != "futex") {
       result.evidence.push_back("blocked in " + on);
@@ -659,6 +698,9 @@ void DiagnosisBuilder::ThreadHistory::judge_mixed(ThreadDiagnosis& result) const
   if (share(idle_) >= kMostly) {
     result.verdict = Verdict::Idle;
     result.summary = "idle most of the time: " + most;
+  } else if (share(waiting_) >= kMostly) {
+    result.verdict = Verdict::Waiting;
+    result.summary = "waiting most of the time: " + most;
   } else if (share(sleeping_) >= kMostly) {
     result.verdict = Verdict::Sleeping;
     result.summary = "sleeping again and again: " + most;
@@ -792,6 +834,12 @@ Diagnosis DiagnosisBuilder::finish() {
     judged.thread_state = id.thread_state;
     diagnosis.threads.push_back(std::move(judged));
   }
+  const auto is_deadlocked = [&](pid_t tid) {
+    return std::any_of(last_.deadlocks.begin(), last_.deadlocks.end(), [&](const Deadlock& d) {
+      return std::any_of(d.cycle.begin(), d.cycle.end(),
+                         [&](const Deadlock::Member& member) { return member.tid == tid; });
+    });
+  };
   for (const Deadlock& deadlock : last_.deadlocks) {
     for (const Deadlock::Member& member : deadlock.cycle) {
       for (ThreadDiagnosis& judged : diagnosis.threads) {
@@ -802,20 +850,38 @@ Diagnosis DiagnosisBuilder::finish() {
       }
     }
   }
-  // What a lock's holder is doing is why one waits for it.
-  for (ThreadDiagnosis& judged : diagnosis.threads) {
-    if (judged.verdict != Verdict::WaitingForLock) continue;
-    const Thread* thread = thread_of(judged);
-    if (thread == nullptr || !thread->lock || thread->lock->held_by == 0) continue;
-    for (const ThreadDiagnosis& holder : diagnosis.threads) {
-      if (holder.tid != thread->lock->held_by || holder.summary.empty()) continue;
-      // Of several stacks of the holder, the one that its thread executes tells why it goes on.
-      const Thread* other = thread_of(holder);
-      if (other == nullptr || other->runs_in) continue;
-      judged.evidence.push_back(fmt::format(
-          "thread {}{} is {}", holder.tid,
-          holder.name ? fmt::format(" \"{}\"", *holder.name) : std::string{}, holder.summary));
+  // What a lock's holder is doing is why one waits for it, and so on to the end of the chain.
+  const auto judged_of = [&](pid_t tid) -> const ThreadDiagnosis* {
+    for (const ThreadDiagnosis& judged : diagnosis.threads) {
+      // Of several stacks of a thread, the one that it executes tells why it goes on.
+      const Thread* thread = judged.tid == tid ? thread_of(judged) : nullptr;
+      if (thread != nullptr && !thread->runs_in && !judged.summary.empty()) return &judged;
     }
+    return nullptr;
+  };
+  std::vector<std::vector<std::string>> followed(diagnosis.threads.size());
+  for (std::size_t i = 0; i < diagnosis.threads.size(); ++i) {
+    constexpr int kMostSteps = 8;
+    const ThreadDiagnosis* at = &diagnosis.threads[i];
+    for (int step = 0; step < kMostSteps; ++step) {
+      if (at->verdict != Verdict::WaitingForLock && at->verdict != Verdict::Waiting) break;
+      const Thread* thread = thread_of(*at);
+      const pid_t next = thread == nullptr ? 0 : waited_thread(*thread);
+      at = next == 0 ? nullptr : judged_of(next);
+      if (at == nullptr || at == &diagnosis.threads[i]) {
+        if (next != 0 && at == nullptr && is_deadlocked(next)) {
+          followed[i].push_back(fmt::format("thread {} is deadlocked", next));
+        }
+        break;
+      }
+      followed[i].push_back(
+          fmt::format("thread {}{} is {}", at->tid,
+                      at->name ? fmt::format(" \"{}\"", *at->name) : std::string{}, at->summary));
+    }
+  }
+  for (std::size_t i = 0; i < followed.size(); ++i) {
+    auto& evidence = diagnosis.threads[i].evidence;
+    evidence.insert(evidence.end(), followed[i].begin(), followed[i].end());
   }
   const auto rank = [](const ThreadDiagnosis& judged) {
     return judged.verdict ? static_cast<int>(*judged.verdict) : static_cast<int>(Verdict::Idle);

@@ -79,6 +79,7 @@ bool wants_native_code(const ThreadDiagnosis& judged, const Snapshot& last) {
       return thread != nullptr && !thread->lock;
     }
     case Verdict::Deadlocked:
+    case Verdict::Waiting:
     case Verdict::Looping:
     case Verdict::WaitingForGil:
     case Verdict::Progressing:

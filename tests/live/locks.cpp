@@ -62,7 +62,14 @@ json tids_of(const json& deadlocks) {
     const json& cycle = deadlock.at("cycle");
     for (std::size_t i = 0; i < cycle.size(); ++i) {
       tids.push_back(cycle[i].at("tid"));
-      CHECK(cycle[i].at("held_by") == cycle[(i + 1) % cycle.size()].at("tid"));
+      const json& next = cycle[(i + 1) % cycle.size()].at("tid");
+      if (cycle[i].contains("served_by")) {
+        const json& servers = cycle[i].at("served_by");
+        CHECK(std::any_of(servers.begin(), servers.end(),
+                          [&](const json& server) { return server.at("tid") == next; }));
+      } else {
+        CHECK(cycle[i].at("held_by") == next);
+      }
     }
     list.push_back(tids);
   }

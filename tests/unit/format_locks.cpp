@@ -171,7 +171,7 @@ TEST_CASE("locks and deadlocks in JSON", "[format]") {
   CHECK(lock_of() == json::parse(R"js({
     "type": "threading.Lock", "address": "0x7f5f8c025110", "name": "self.lock",
     "owner_object": "<Inventory at 0x7f5f8c4bdc50>", "kind": "lock", "held_by": 20439,
-    "holder": "proven", "timeout": false,
+    "holder": "proven", "detail": null, "timeout": false,
     "taken_in": {"function": "refresh", "qualified_name": "Inventory.refresh",
                  "file": "/srv/shop/service.py", "line": 36}
   })js"));

@@ -89,23 +89,25 @@ TEST_CASE("threads that all do the same are not counted twice", "[format]") {
   Snapshot snapshot = make_snapshot();
   for (int i = 0; i < 3; ++i)
     add_blocked(snapshot, {{"Thread.join", kLib + "threading.py"}});
-  CHECK(summarize(snapshot) == "3 threads: all idle in Thread.join");
+  CHECK(summarize(snapshot) == "3 threads: all waiting for a thread to end");
 }
 
 TEST_CASE("a wait is named after what the programmer called", "[format]") {
   const Place wait{"Condition.wait", kLib + "threading.py"};
   const Place user{"main", "/srv/app/main.py", 5};
-  CHECK(blocked_in({wait, user}) == "idle in Condition.wait");
-  CHECK(blocked_in({wait, {"Event.wait", kLib + "threading.py"}, user}) == "idle in Event.wait");
+  CHECK(blocked_in({wait, user}) == "waiting for a condition in main (app/main.py:5)");
+  CHECK(blocked_in({wait, {"Event.wait", kLib + "threading.py"}, user}) ==
+        "waiting for an event in main (app/main.py:5)");
   CHECK(blocked_in({wait, {"Queue.get", kLib + "queue.py"}, user}) == "idle in Queue.get");
-  CHECK(blocked_in({wait, {"Queue.put", kLib + "queue.py"}, user}) == "idle in Queue.put");
+  CHECK(blocked_in({wait, {"Queue.put", kLib + "queue.py"}, user}) ==
+        "waiting for room in a queue in main (app/main.py:5)");
   CHECK(blocked_in({wait, {"Future.result", kLib + "concurrent/futures/_base.py"}, user}) ==
-        "idle in Future.result");
+        "waiting for a result in main (app/main.py:5)");
   CHECK(blocked_in({wait,
                     {"Condition.wait_for", kLib + "threading.py"},
                     {"Barrier._wait", kLib + "threading.py"},
                     {"Barrier.wait", kLib + "threading.py"},
-                    user}) == "idle in Barrier.wait");
+                    user}) == "waiting at a barrier in main (app/main.py:5)");
   CHECK(blocked_in({{"_worker", kLib + "concurrent/futures/thread.py"},
                     {"Thread.run", kLib + "threading.py"}}) == "idle in ThreadPoolExecutor");
   CHECK(blocked_in({{"EpollSelector.select", kLib + "selectors.py"},
@@ -120,6 +122,66 @@ TEST_CASE("a wait is named after what the programmer called", "[format]") {
                     {"BaseServer.serve_forever", kLib + "socketserver.py"},
                     user},
                    SYS_ppoll) == "idle in serve_forever");
+}
+
+TEST_CASE("only the outermost function of a thread waits idly for work", "[format]") {
+  const Place wait{"Condition.wait", kLib + "threading.py"};
+  const Place get{"Queue.get", kLib + "queue.py"};
+  const Place take{"take", "/srv/app/jobs.py", 7};
+  const Place main{"main", "/srv/app/jobs.py", 12};
+  const Place run{"Thread.run", kLib + "threading.py"};
+  const Place begin{"Thread._bootstrap_inner", kLib + "threading.py"};
+  CHECK(blocked_in({wait, get, take, run, begin}) == "idle in Queue.get");
+  CHECK(blocked_in({wait, get, {"Taker.run", "/srv/app/jobs.py"}, begin}) == "idle in Queue.get");
+  CHECK(blocked_in({wait, get, run, begin}) == "idle in Queue.get");
+  CHECK(blocked_in({wait, get, take, main, run, begin}) ==
+        "waiting for an item of a queue in take (app/jobs.py:7)");
+  // Not with a lock.
+  Snapshot snapshot = make_snapshot();
+  Thread& thread = add_blocked(snapshot, {wait, get, take, run, begin});
+  thread.lock.emplace().type = "queue.Queue";
+  thread.lock->held = Held::NotALock;
+  thread.lock->waits_in_with = true;
+  CHECK(summarize(snapshot) == "1 thread: waiting for an item of a queue in take (app/jobs.py:7)");
+}
+
+TEST_CASE("frames that are not shown tell what a thread does all the same", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Thread& thread = add_blocked(snapshot, {{"PollSelector.select", kLib + "selectors.py"},
+                                          {"BaseServer.serve_forever", kLib + "socketserver.py"}});
+  thread.outer_frames.push_back(thread.frames.back());
+  thread.frames.pop_back();
+  thread.truncated = true;
+  CHECK(summarize(snapshot) == "1 thread: idle in serve_forever");
+}
+
+TEST_CASE("a package's queue is not the standard library's", "[format]") {
+  const std::string packages = kLib + "site-packages/";
+  const Place wait{"Condition.wait", kLib + "threading.py"};
+  const Place user{"get_user", "/srv/app/db.py", 5};
+  CHECK(blocked_in({wait,
+                    {"Queue.get", packages + "sqlalchemy/util/queue.py"},
+                    {"QueuePool._do_get", packages + "sqlalchemy/pool/impl.py"},
+                    {"Engine.connect", packages + "sqlalchemy/engine/base.py"},
+                    user}) == "waiting for a connection of a pool in get_user (app/db.py:5)");
+  CHECK(blocked_in({wait, {"Queue.get", packages + "other/queue.py"}, user}) ==
+        "waiting for a condition in Queue.get (other/queue.py:1)");
+}
+
+TEST_CASE("the summary follows a lock to what its holder does", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Thread& first = add_blocked(snapshot, {{"take", "/srv/app/a.py", 3}}, SYS_futex);
+  first.lock.emplace().type = "threading.Lock";
+  first.lock->held = Held::ByThread;
+  first.lock->held_by = 5001;
+  Thread& second = add_blocked(snapshot, {{"query", "/srv/app/db.py", 8}}, SYS_recvfrom);
+  second.tid = 5001;
+  second.wait.emplace().kind = "socket";
+  second.wait->fd = 3;
+  second.wait->target = "tcp 10.0.0.5:5432";
+  CHECK(summarize(snapshot) ==
+        "2 threads: 1 waiting for a lock in take (app/a.py:3) behind 5001, which is blocked in "
+        "query (app/db.py:8) on fd 3: tcp 10.0.0.5:5432; 1 blocked in query (app/db.py:8)");
 }
 
 TEST_CASE("for a wait that is part of something else the caller is named", "[format]") {
@@ -149,7 +211,7 @@ TEST_CASE("a queue whose own lock is taken is not idle", "[format]") {
   CHECK(blocked_in({{"Condition.__enter__", kLib + "threading.py", 314},
                     {"Queue.get", kLib + "queue.py", 190},
                     {"work", "/srv/app/worker.py"}}) ==
-        "waiting for a lock in Queue.get (python3.14/queue.py:190)");
+        "waiting for a lock in work (app/worker.py:1)");
 }
 
 TEST_CASE("where the stack does not say what a thread waits for its system call does", "[format]") {
@@ -222,7 +284,7 @@ TEST_CASE("the summary ends with what can not be relied on", "[format]") {
   snapshot.threads[1].error = "cut short";
   snapshot.threads[2].frames[0].error = "no line";
   CHECK(summarize(snapshot) ==
-        "4 threads: all idle in Thread.join; 2 read only in part, 1 not verified");
+        "4 threads: all waiting for a thread to end; 2 read only in part, 1 not verified");
 }
 
 TEST_CASE("of many different things the biggest idle group is still told", "[format]") {
@@ -230,14 +292,13 @@ TEST_CASE("of many different things the biggest idle group is still told", "[for
   for (int i = 0; i < 8; ++i) {
     add_blocked(snapshot, {{"f", "/a/b.py", i}}).state = ThreadState::Running;
   }
-  const Frame join = add_frame(snapshot, "Thread.join", kLib + "threading.py", 1);
+  const Frame join = add_frame(snapshot, "_worker", kLib + "concurrent/futures/thread.py", 1);
   for (int i = 0; i < 100; ++i)
     add_blocked(snapshot, {}).frames = {join};
   CHECK(summarize(snapshot) ==
         "108 threads: 1 running f (a/b.py:0), 1 running f (a/b.py:1), 1 running f (a/b.py:2), "
         "1 running f (a/b.py:3), 1 running f (a/b.py:4), 1 running f (a/b.py:5), "
-        "1 running f (a/b.py:6), "
-        "100 idle in Thread.join, and 1 more");
+        "100 idle in ThreadPoolExecutor, and 2 more");
 }
 
 TEST_CASE("the summary stays within a line where it can", "[format]") {

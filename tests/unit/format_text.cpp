@@ -364,16 +364,16 @@ Thread 5150 "worker-150" (running, 10 ms CPU)
   File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
   File "/srv/app/worker.py", line 17, in work
 
-197 threads (blocked, idle in Thread.join, 1.9 s CPU together)
+197 threads (blocked, waiting for a thread to end, 1.9 s CPU together)
   5000 "worker-0", 5001 "worker-1", 5002 "worker-2", 5003 "worker-3", 5004 "worker-4", and 192 more
   File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
   File "/srv/app/worker.py", line 17, in work
 
-Thread 5100 "worker-100" (blocked, idle in Thread.join, 10 ms CPU)
+Thread 5100 "worker-100" (blocked, waiting for a thread to end, 10 ms CPU)
   File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
   File "/srv/app/worker.py", line 18, in work
 
-Thread 5199 "worker-199" (blocked, idle in Thread.join, 10 ms CPU)
+Thread 5199 "worker-199" (blocked, waiting for a thread to end, 10 ms CPU)
   [not verified]
   File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
   File "/srv/app/worker.py", line 17, in work

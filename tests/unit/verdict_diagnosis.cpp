@@ -218,7 +218,7 @@ TEST_CASE("a lock's holder is part of the verdict") {
   CHECK(judged(Held::ByThread, false).verdict == Verdict::WaitingForLock);
   CHECK(says(judged(Held::ByThread, false), "for self.lock (threading.Lock), held by 9"));
   CHECK(says(judged(Held::ByNobodyFound, false), "no thread is seen to hold"));
-  CHECK(judged(Held::NotALock, false).verdict == Verdict::Idle);
+  CHECK(judged(Held::NotALock, false).verdict == Verdict::Waiting);
   CHECK(judged(Held::ByThread, true).verdict == Verdict::Deadlocked);
 }
 

@@ -565,7 +565,7 @@ def semaphore():
 
 
 def futures():
-    """The only worker of an executor waits for what it would have to do itself: a wait that never ends, and no lock."""
+    """The only worker of an executor waits for what it would have to do itself: a deadlock without a lock."""
     pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="pool")
 
     def outer():
@@ -575,7 +575,7 @@ def futures():
         future.result()
 
     pool.submit(outer)
-    return 1, []
+    return 1, [["pool_0"]]
 
 
 def processes():

@@ -1,0 +1,118 @@
+#include "format/chain_text.hpp"
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <string_view>
+
+#include "format/escape.hpp"
+#include "format/lock_text.hpp"
+#include "format/wait_text.hpp"
+
+namespace pyscope {
+namespace {
+
+constexpr std::size_t kMaxPlaceColumns = 48;
+
+/// The file and its folder: enough to tell one `models.py` from another.
+std::string_view short_path(std::string_view path) {
+  const std::size_t file = path.rfind('/');
+  if (file == std::string_view::npos || file == 0) return path;
+  const std::size_t folder = path.rfind('/', file - 1);
+  return folder == std::string_view::npos ? path : path.substr(folder + 1);
+}
+
+std::string label_of(pid_t tid, const std::optional<std::string>& name) {
+  Thread thread;
+  thread.tid = tid;
+  thread.name = name;
+  return thread_label(thread);
+}
+
+std::string label_of_next(const LockWait& lock) {
+  return lock.held_by != 0 ? label_of(lock.held_by, lock.holder_name)
+                           : label_of(lock.served_by.front().tid, lock.served_by.front().name);
+}
+
+}  // namespace
+
+std::string short_function(const Snapshot& snapshot, const Frame* frame) {
+  if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
+  return clip(escape(snapshot.codes[*frame->code].qualified_name), kMaxPlaceColumns);
+}
+
+std::string short_place(const Snapshot& snapshot, const Frame* frame) {
+  if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
+  const Code& code = snapshot.codes[*frame->code];
+  const std::string name = short_function(snapshot, frame);
+  const std::string path = clip(escape(short_path(code.file)), kMaxPlaceColumns);
+  if (!frame->position.line) return fmt::format("{} ({})", name, path);
+  return fmt::format("{} ({}:{})", name, path, *frame->position.line);
+}
+
+pid_t waits_for_thread(const Thread& thread) {
+  if (!thread.lock || thread.state != ThreadState::Blocked) return 0;
+  if (thread.lock->held_by != 0) return thread.lock->held_by;
+  return thread.lock->served_by.size() == 1 ? thread.lock->served_by.front().tid : 0;
+}
+
+ChainTexts::ChainTexts(const Snapshot& snapshot) : snapshot_(snapshot), activities_(snapshot) {
+  for (const Thread& thread : snapshot.threads) {
+    // Of several stacks of a thread, the one that it executes tells why it goes on.
+    if (!thread.runs_in && thread.tid != 0) by_tid_.emplace(thread.tid, &thread);
+  }
+  for (const Deadlock& deadlock : snapshot.deadlocks) {
+    if (deadlock.of_processes()) continue;
+    for (const Deadlock::Member& member : deadlock.cycle)
+      deadlocked_.emplace(member.tid, true);
+  }
+}
+
+const Thread* ChainTexts::find(pid_t tid) const {
+  const auto found = by_tid_.find(tid);
+  return found == by_tid_.end() ? nullptr : found->second;
+}
+
+std::string ChainTexts::follow(const Thread& thread) {
+  if (waits_for_thread(thread) == 0 || is_deadlocked(thread.tid)) return {};
+  return label_of_next(*thread.lock) + follow_from_holder(thread);
+}
+
+std::string ChainTexts::follow_from_holder(const Thread& thread) {
+  constexpr int kMostSteps = 8;
+  std::string text;
+  if (waits_for_thread(thread) == 0 || is_deadlocked(thread.tid)) return text;
+  const Thread* at = &thread;
+  for (int step = 0; step < kMostSteps; ++step) {
+    const pid_t next = waits_for_thread(*at);
+    if (step > 0 && next != 0) text += ", which waits for " + label_of_next(*at->lock);
+    if (next == 0) break;
+    if (is_deadlocked(next)) return text + ", which is deadlocked";
+    at = find(next);
+    if (at == nullptr || at == &thread) return text;
+  }
+  if (waits_for_thread(*at) != 0) return text + ", and so on";
+  const Activity activity = activities_.find(*at);
+  switch (activity.kind) {
+    case ActivityKind::Unreadable:
+    case ActivityKind::Unknown:
+    case ActivityKind::NoFrames:
+    case ActivityKind::Elsewhere:
+      return text;
+    case ActivityKind::Ended:
+      return text + ", which has ended";
+    default:
+      break;
+  }
+  const std::string place = short_place(snapshot_, activity.frame);
+  text += fmt::format(", which is {}", activity.words);
+  if (!place.empty()) {
+    text += activity.kind == ActivityKind::Running ? " " + place : " in " + place;
+  }
+  const bool outside =
+      activity.kind == ActivityKind::WaitingOutside || activity.kind == ActivityKind::Blocked;
+  if (outside && at->wait) text += wait_details(*at->wait);
+  return text;
+}
+
+}  // namespace pyscope

@@ -1,0 +1,42 @@
+// What a waiting thread waits for in the end: the thread that it waits for, what that one waits
+// for, and so on.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "pyscope/snapshot.hpp"
+#include "verdict/activity.hpp"
+
+namespace pyscope {
+
+/// "get_user (app/views.py:88)"; empty if the frame doesn't tell. Escaped.
+[[nodiscard]] std::string short_place(const Snapshot& snapshot, const Frame* frame);
+/// The function's name alone.
+[[nodiscard]] std::string short_function(const Snapshot& snapshot, const Frame* frame);
+
+/// The snapshot must outlive it.
+class ChainTexts {
+ public:
+  explicit ChainTexts(const Snapshot& snapshot);
+
+  /// `4713 "b", which waits for 4714 "c", which is blocked in recv (db.py:8) on fd 5: tcp …`; empty
+  /// if the thread waits for no thread, or for one of several, or is deadlocked itself. Escaped.
+  [[nodiscard]] std::string follow(const Thread& thread);
+  /// The same behind the name of the first thread: ", which waits for …".
+  [[nodiscard]] std::string follow_from_holder(const Thread& thread);
+
+ private:
+  [[nodiscard]] const Thread* find(pid_t tid) const;
+  [[nodiscard]] bool is_deadlocked(pid_t tid) const { return deadlocked_.contains(tid); }
+
+  const Snapshot& snapshot_;
+  ActivityFinder activities_;
+  std::unordered_map<pid_t, const Thread*> by_tid_;
+  std::unordered_map<pid_t, bool> deadlocked_;
+};
+
+/// The one thread that this thread's wait depends on; 0: none, or one of several.
+[[nodiscard]] pid_t waits_for_thread(const Thread& thread);
+
+}  // namespace pyscope
