@@ -81,7 +81,8 @@ std::string describe_holder(const Thread& waiter, const LockWait& lock) {
     case Held::LastSeen:
       return ", last seen in " + label_of_holder(lock);
     case Held::ByNobodyFound:
-      return ", which no thread is seen to hold";
+      return lock.type.starts_with("multiprocessing.") ? ", which no thread of this process holds"
+                                                       : ", which no thread is seen to hold";
     case Held::NotALock:
       return lock.served_by.empty() ? std::string{} : ", to come from " + list_servers(lock);
     case Held::Unknown:

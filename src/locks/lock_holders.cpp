@@ -155,12 +155,6 @@ void LockHolders::find_holder_of_lock(FoundLock& found) {
     hold_by(proven != nullptr ? *proven : *likely, Held::LastSeen, found);
     return;
   }
-  if (const auto use = acquire_calls_.find_only(found.lock, found.at)) {
-    found.held = Held::LastSeen;
-    found.holder = use->thread;
-    found.holder_frame = use->frame;
-    return;
-  }
   found.held = frames_.complete() ? Held::ByNobodyFound : Held::Unknown;
 }
 

@@ -6,7 +6,6 @@
 #include <optional>
 #include <span>
 
-#include "locks/acquire_calls.hpp"
 #include "locks/lock_names.hpp"
 #include "locks/locks.hpp"
 #include "locks/namespaces.hpp"
@@ -24,8 +23,7 @@ class LockHolders {
         reader_(frames.reader()),
         namespaces_(namespaces),
         waits_(waits),
-        with_statements_(frames),
-        acquire_calls_(frames, namespaces, waits) {}
+        with_statements_(frames) {}
 
   /// The lock that this thread waits for, with its holder.
   [[nodiscard]] FoundLock find(std::size_t waiter);
@@ -45,7 +43,6 @@ class LockHolders {
   Namespaces& namespaces_;
   std::span<const std::optional<NamedLock>> waits_;
   WithStatements with_statements_;
-  AcquireCalls acquire_calls_;
 };
 
 }  // namespace pyscope

@@ -1,7 +1,8 @@
 // Which locks threads wait for that sleep on a futex, and which threads hold them. docs/locks.md
 // says how sure each answer is. One file for each step: parking_lot (the lock that a thread sleeps
-// in), lock_names (what the program calls it), lock_holders (the holder, found by with_statements
-// and acquire_calls); thread_frames and namespaces are what all of them look at.
+// in), lock_names (what the program calls it), lock_holders (the holder, found by with_statements),
+// futures and waited_objects (what isn't held); thread_frames and namespaces are what all of them
+// look at.
 #pragma once
 
 #include <cstddef>

@@ -4,6 +4,7 @@
 
 #include "frames/generator.hpp"
 #include "locks/namespaces.hpp"
+#include "locks/waited_objects.hpp"
 
 namespace pyscope {
 namespace {
@@ -78,9 +79,14 @@ std::vector<ContextManager> WithStatements::find_all() {
   std::vector<RemoteAddr> objects;
   for (const Place& place : places) {
     const RawFrame& frame = frames_.of(place.thread)[place.frame];
-    for (const auto& [manager, handler] : entered_by(frame.at, frame.executable, *place.facts)) {
+    const auto add = [&](RemoteAddr manager, std::uint64_t handler) {
       all.push_back({place.thread, place.frame, handler, manager, manager, false});
       objects.push_back(manager);
+    };
+    for (const auto& [manager, handler] : entered_by(frame.at, frame.executable, *place.facts)) {
+      add(manager, handler);
+      for (const RemoteAddr inner : entered_by_exit_stack(manager))
+        add(inner, handler);
     }
   }
   prefetch_instances(reader_, objects);
@@ -121,6 +127,29 @@ std::vector<WithStatements::Entered> WithStatements::entered_by_generator(Remote
   const CodeFacts* facts = frames_.facts_of(frame->executable);
   if (facts == nullptr || !facts->has_with) return {};
   return entered_by(at, frame->executable, *facts);
+}
+
+/// The objects that were entered by contextlib.ExitStack.enter_context(), or by that of an
+/// AsyncExitStack: the stack keeps the bound __exit__ of each.
+std::vector<RemoteAddr> WithStatements::entered_by_exit_stack(RemoteAddr stack) const {
+  constexpr std::size_t kMostCallbacks = 256;
+  constexpr std::uint64_t kPairSize = 2;
+  const std::string type = type_name_of(reader_, stack);
+  if (type != "ExitStack" && type != "AsyncExitStack") return {};
+  const RemoteAddr callbacks = instance_attribute(reader_, stack, "_exit_callbacks");
+  if (c_type_name_of(reader_, callbacks) != "collections.deque") return {};
+  std::vector<RemoteAddr> entered;
+  for (const RemoteAddr pair : read_deque(reader_, callbacks, kMostCallbacks)) {
+    // (is_sync, callback)
+    if (c_type_name_of(reader_, pair) != "tuple") continue;
+    const auto size = reader_.field<std::uint64_t>(pair, Field::TupleObSize);
+    if (!size || *size != kPairSize) continue;
+    const auto exit =
+        reader_.pointer(pair, reader_.offsets()[Field::TupleObItem] + sizeof(std::uint64_t));
+    if (!exit) continue;
+    if (const RemoteAddr object = bound_self(reader_, *exit)) entered.push_back(object);
+  }
+  return entered;
 }
 
 void WithStatements::find_lock(ContextManager& manager) {

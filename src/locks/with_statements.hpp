@@ -42,6 +42,7 @@ class WithStatements {
   [[nodiscard]] std::vector<Entered> entered_by(RemoteAddr at, RemoteAddr code,
                                                 const CodeFacts& facts) const;
   [[nodiscard]] std::vector<Entered> entered_by_generator(RemoteAddr generator);
+  [[nodiscard]] std::vector<RemoteAddr> entered_by_exit_stack(RemoteAddr stack) const;
   void find_lock(ContextManager& manager);
   [[nodiscard]] bool is_given_back(const ContextManager& manager);
 

@@ -5,6 +5,9 @@
 #include <utility>
 
 #include "base/deadline.hpp"
+#include "frames/variables.hpp"
+#include "locks/namespaces.hpp"
+#include "locks/thread_frames.hpp"
 #include "memory/page_cache.hpp"
 #include "passes/variables.hpp"
 #include "pyscope/why.hpp"
@@ -49,10 +52,37 @@ ValueLimits limits_of_a_loop(ValueLimits limits) {
   return limits;
 }
 
+/// Adds the globals that a function's code names, as far as they are plain values: a loop may wait
+/// for one of them to change.
+void add_named_globals(const Reader& reader, const RawFrame& frame, ReprWriter& values,
+                       Locals& locals) {
+  constexpr std::size_t kMostGlobals = 64;
+  static constexpr std::string_view kPlain[] = {"int", "float", "bool", "str", "bytes", "NoneType"};
+  const auto found = read_variables(reader, frame);
+  const auto tuple = reader.pointer(frame.executable, Field::CodeNames);
+  if (!found || found->is_namespace || !found->globals || !tuple || !*tuple) return;
+  std::size_t added = 0;
+  for (const std::string& name : read_names(reader, *tuple)) {
+    const auto value = dict_item(reader, found->globals, name);
+    if (!value || !*value) continue;
+    const std::string type = c_type_name_of(reader, *value);
+    if (std::find(std::begin(kPlain), std::end(kPlain), type) == std::end(kPlain)) continue;
+    if (++added > kMostGlobals) {
+      ++locals.left_out;
+      continue;
+    }
+    Repr repr = values.write(*value, name);
+    locals.variables.push_back(
+        {.name = "global " + name, .type = std::move(repr.type), .repr = std::move(repr.text)});
+  }
+}
+
 void read_loop_variables(const Session& session, const LocatedSnapshot& located,
                          const ValueLimits& limits, DiagnosisBuilder& builder) {
   constexpr std::size_t kMostMemory = std::size_t{16} << 20U;
   constexpr ReprBudget kBudget{.objects = 10'000, .text = std::size_t{1} << 20U};
+  ValueLimits names = limits;  // of a module's loop, any of the module's names may change
+  names.max_items = 256;
   for (const DiagnosisBuilder::Place& place : builder.frames_to_look_into()) {
     const PageCache cache(session.memory(), kMostMemory);
     const Reader reader(cache, session.runtime().offsets);
@@ -61,7 +91,8 @@ void read_loop_variables(const Session& session, const LocatedSnapshot& located,
     ReprWriter values(objects, limits, budget);
     const RawFrame& frame = located.frames[place.thread][place.frame];
     const auto at = Clock::now();
-    const Locals locals = read_locals(reader, frame, values, limits);
+    Locals locals = read_locals(reader, frame, values, names);
+    add_named_globals(reader, frame, values, locals);
     // Of a frame that has gone meanwhile nothing is known.
     const auto now = read_frame(session.memory(), session.runtime().offsets, frame.at);
     if (!now || now->executable != frame.executable || !locals.error.empty()) continue;

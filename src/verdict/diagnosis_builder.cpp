@@ -248,6 +248,7 @@ class DiagnosisBuilder::ThreadHistory {
   std::vector<std::size_t> depths_;
   std::optional<std::uint64_t> variables_of_;  // the frame's id
   std::map<std::string, Variable> variables_;
+  bool left_out_ = false;  // some variables were not looked at
   std::string innermost_place_;
 };
 
@@ -367,12 +368,14 @@ void DiagnosisBuilder::ThreadHistory::add_stack(const Snapshot& snapshot, const 
   if (variables_of_ && (levels_.empty() || levels_.back().id != *variables_of_)) {
     variables_of_.reset();
     variables_.clear();
+    left_out_ = false;
   }
 }
 
 void DiagnosisBuilder::ThreadHistory::add_variables(const Locals& locals, Clock::time_point at) {
   if (levels_.empty()) return;
   variables_of_ = levels_.back().id;
+  left_out_ = left_out_ || locals.left_out > 0;
   for (const Local& local : locals.variables) {
     Variable& variable = variables_[local.name];
     if (variable.looks++ == 0) {
@@ -485,10 +488,10 @@ void DiagnosisBuilder::ThreadHistory::tell_variables(ThreadDiagnosis& result) co
       fmt::format("{}{}", fmt::join(unchanged, ", "),
                   more > 0 ? fmt::format(" and {} more", more) : std::string{});
   if (changed.empty()) {
-    result.evidence.push_back(
-        fmt::format("no variable of that function changed ({}): if nothing else ends the loop, it "
-                    "is endless",
-                    names));
+    result.evidence.push_back(fmt::format(
+        "no variable of that function changed ({}){}; what objects hold and what calls "
+        "return was not compared",
+        names, left_out_ ? ", of those that were looked at" : ", and no global that it names"));
   } else {
     result.evidence.push_back("unchanged: " + names);
   }
@@ -547,8 +550,11 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
         result.summary =
             fmt::format("waiting{} for {}, which no thread is seen to hold", where, what);
         result.evidence.emplace_back(
-            "it was taken and never given back, or by a thread that has ended, or by another "
-            "process");
+            lock.type.starts_with("multiprocessing.")
+                ? "another process that shares it has taken it, or has ended with it"
+                : "a lock that is taken by acquire(), and not in a with statement, doesn't tell "
+                  "who "
+                  "has it");
         return;
       case Held::Unknown:
         result.verdict = Verdict::WaitingForLock;

@@ -67,6 +67,14 @@ TEST_CASE("why tells loops from native code and from a recursion that grows", "[
   CHECK(says(slow, "changed: total: "));
   CHECK(says(slow, "unchanged: step"));
 
+  const json counts = judge("counts", "count");
+  CAPTURE(words(counts));
+  CHECK(says(counts, "changed: global turns: "));
+
+  const json module = judge("module_loop", "module");
+  CAPTURE(words(module));
+  CHECK(says(module, "changed: zz: "));
+
   const json spin = judge("spins", "spin");
   CAPTURE(words(spin));
   CHECK(spin.at("verdict") == "looping");
@@ -75,7 +83,8 @@ TEST_CASE("why tells loops from native code and from a recursion that grows", "[
   const json endless = judge("endlessly", "endless");
   CAPTURE(words(endless));
   CHECK(endless.at("verdict") == "looping");
-  CHECK(says(endless, "no variable of that function changed (limit, seen)"));
+  CHECK(says(endless, "no variable of that function changed (limit, seen), and no global"));
+  CHECK_FALSE(says(endless, "is endless"));
 
   const json growing = judge("grows", "growing");
   CAPTURE(words(growing));

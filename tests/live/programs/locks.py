@@ -419,7 +419,7 @@ def by_acquire():
 
     def waiter():
         inside.wait()
-        say("threading.Lock", A, "__main__.A", held_by="taker", holder="likely", kind="lock")
+        say("threading.Lock", A, "__main__.A", held_by=None, holder="nobody", kind="lock")
         with A:
             pass
 

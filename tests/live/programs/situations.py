@@ -13,6 +13,7 @@ for one that isn't checked. A situation is a function that starts its threads, s
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -59,13 +60,13 @@ def at(function):
     return f"{function.__qualname__} ({FILE}:{function.__code__.co_firstlineno + 1})"
 
 
-def waits(function, words, *arguments, says=(), verdict="waiting"):
+def waits(function, words, *arguments, says=(), verdict="waiting", never=()):
     """A function that waits in a thread of its own, below another function: so it isn't a worker at rest."""
     def request():
         function(*arguments)
 
     thread = start(request, name=function.__name__)
-    return expect(thread, verdict, words, *says, never=["idle"])
+    return expect(thread, verdict, words, *says, never=["idle", *never])
 
 
 def threads_of(pool):
@@ -135,6 +136,21 @@ def take_with_lock(lock, jobs):
     with lock: jobs.get()
 
 
+def take(lock):
+    with lock: pass
+
+
+def hold_by_stack(lock, inside):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lock)
+        inside.set()
+        os.read(never, 1)
+
+
+def make_and_acquire(lock, semaphore):
+    semaphore.acquire()
+
+
 def be_silent(connection):
     os.read(never, 1)
 
@@ -184,6 +200,18 @@ def waiting():
     child.start()
     theirs.close()
     waits(wait_message, "waiting for a message", ours, says=[f"(pid {child.pid})"], verdict="waiting_for_io")
+    # A lock that is held through an ExitStack, by a thread; another thread made the lock and acquires something else.
+    locked, inside = threading.Lock(), threading.Event()
+    holder = start(hold_by_stack, locked, inside)
+    inside.wait()
+    expect(start(make_and_acquire, locked, slots), "waiting", "waiting for threading.BoundedSemaphore")
+    waits(take, "waiting for threading.Lock", locked, says=['held by', '"hold_by_stack"'],
+          verdict="waiting_for_lock", never=["make_and_acquire"])
+    lost = threading.Lock()
+    lost.acquire()
+    expect(start(make_and_acquire, lost, slots), "waiting")
+    waits(take, "waiting for threading.Lock", lost, says=["which no thread is seen to hold"],
+          verdict="waiting_for_lock", never=["make_and_acquire"])
     # Of a class of the program that is called like one of the library.
     waits(Queue().get, "waiting for a condition", says=["threading.Condition", '"self.not_empty" of <Queue at '])
     return {"head": ["waiting for an event"], "never_in_head": ["idle in Queue"]}

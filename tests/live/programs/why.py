@@ -61,6 +61,15 @@ def endless(limit):
         seen = seen
 
 
+turns = 0
+
+
+def count_turns():
+    global turns
+    while True:
+        turns += 1
+
+
 def slow(step):
     total = 0
     i = 0
@@ -96,6 +105,20 @@ def add_up():
 
 def loops():
     start("slow", slow, 3)
+    say()
+    stay()
+
+
+def counts():
+    start("count", count_turns)
+    say()
+    stay()
+
+
+def module_loop():
+    """In a module of its own, with many names."""
+    code = "\n".join([f"name_{n} = 1" for n in range(40)] + ["zz = 0", "while True: zz += 1"])
+    start("module", lambda: exec(compile(code, "loop.py", "exec"), {"__name__": "loop"}))
     say()
     stay()
 
