@@ -35,9 +35,13 @@ struct InspectedValue {
   std::string detail;  // what repr() doesn't tell: "suspended at line 12"
   std::optional<PlainValue> value;  // if there is one and nothing of it was cut or masked
   std::uint64_t address = 0;        // id(); 0 for what is no object of its own, as s[0] of a str
-  bool consistent = true;           // read while nothing changed, or twice with the same result
-  bool truncated = false;           // repr leaves something out
-  bool unreadable = false;          // something of it, or of what is there, couldn't be read
+  bool consistent = true;           // read while nobody could change it
+  bool same_twice = false;          // not so, but read twice with the same result
+  /// When it was read, a thread was at an instruction that works on it, and may be in the middle of
+  /// changing it.
+  bool half_done = false;
+  bool truncated = false;   // repr leaves something out
+  bool unreadable = false;  // something of it, or of what is there, couldn't be read
 
   std::vector<InspectedItem> items;  // if they were asked for
   std::uint64_t items_left_out = 0;

@@ -71,9 +71,13 @@ struct Local {
 struct Locals {
   std::vector<Local> variables;  // arguments first, then in the order of the source
   std::size_t left_out = 0;      // so many more
-  bool consistent = true;        // read while the thread stood still, or twice with the same result
-  bool complete = true;          // nothing of them was unreadable
-  std::string error;             // why there are none, if they couldn't be read
+  bool consistent = true;        // read while nobody could change any of them
+  /// At the moment at which they were read, a thread was at an instruction that works on one of
+  /// these objects, and may be in the middle of changing the object.
+  bool half_done = false;
+  bool same_twice = false;  // not so, but read twice with the same result
+  bool complete = true;     // nothing of them was unreadable
+  std::string error;        // why there are none, if they couldn't be read
 };
 
 enum class FrameKind : std::uint8_t {
@@ -279,8 +283,10 @@ struct PythonBuild {
 };
 
 struct CaptureStats {
-  bool consistent = false;       // Assessment::verified() of the snapshot
-  bool complete = true;          // no thread, interpreter or name is missing
+  bool consistent = false;  // Assessment::verified() of the snapshot
+  bool complete = true;     // no thread, interpreter or name is missing
+  /// All that can change was read at one moment: the threads' states, stacks, variables and locks.
+  bool one_instant = false;
   int attempts = 1;              // tries for the thread that needed most
   std::int64_t duration_us = 0;  // from the first to the last read of the target's state
   std::int64_t paused_us = 0;    // for how long threads of the target stood still for us

@@ -108,9 +108,10 @@ class InspectVerb {
     }
     if (!value.consistent) {
       print_message(
-          fmt::format("pyscope: {} changed each time that it was read; --pause holds the process "
-                      "for a moment\n",
-                      value.path));
+          fmt::format("pyscope: {} {}; --pause holds the process for a moment\n", value.path,
+                      value.half_done    ? "may have been half changed each time that it was read"
+                      : value.same_twice ? "was the same twice, but threads were running"
+                                         : "changed each time that it was read"));
     }
     if (value.unreadable && !value.error) {
       print_message(fmt::format(

@@ -171,7 +171,9 @@ void FrameTexts::append_locals(std::string& out, const Frame& frame) const {
   if (!locals.error.empty()) {
     note(Style::Error, fmt::format("[variables not readable: {}]", escape(locals.error)));
   } else if (!locals.consistent) {
-    note(Style::Error, "[values changed while they were read]");
+    note(Style::Error, locals.half_done    ? "[a value may have been half changed at that moment]"
+                       : locals.same_twice ? "[read twice with the same result, which is no proof]"
+                                           : "[values changed while they were read]");
   } else if (!locals.complete) {
     note(Style::Error, "[not all of them could be read]");
   }

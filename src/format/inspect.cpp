@@ -69,6 +69,10 @@ std::string plain_json(const PlainValue& value) {
   return text;
 }
 
+std::string_view doubt_of(const InspectedValue& value) {
+  return value.half_done ? "half_changed" : value.same_twice ? "same_twice" : "changed";
+}
+
 void write_json(JsonWriter& json, pid_t pid, const InspectedValue& value) {
   write_subject(json, kInspectSchema, pid);
   json.text_field("path", value.path);
@@ -85,6 +89,7 @@ void write_json(JsonWriter& json, pid_t pid, const InspectedValue& value) {
   json.address_field("address", value.address);
   json.text_unless_empty("origin", value.origin);
   json.field("consistent", value.consistent);
+  if (!value.consistent) json.word_field("doubt", doubt_of(value));
   json.field("truncated", value.truncated);
   if (value.unreadable) json.field("unreadable", true);
   if (value.items.empty() && value.items_left_out == 0) return;
@@ -165,7 +170,12 @@ std::string render_text(const InspectedValue& value, const InspectTextOptions& o
     if (!value.detail.empty()) {
       painter.append(out, Style::Note, fmt::format("  ({})", escape(value.detail)));
     }
-    if (!value.consistent) painter.append(out, Style::Error, "  [changed while it was read]");
+    if (!value.consistent) {
+      painter.append(out, Style::Error,
+                     value.half_done    ? "  [may have been half changed at that moment]"
+                     : value.same_twice ? "  [read twice with the same result, which is no proof]"
+                                        : "  [changed while it was read]");
+    }
     if (value.unreadable) painter.append(out, Style::Error, "  [not all of it can be read]");
     out += '\n';
   }

@@ -177,6 +177,7 @@ void DumpJson::write_capture_stats(const CaptureStats& capture) {
   const std::string what_to_do = advice(snapshot_);
   json_.text_or_null("advice", what_to_do.empty() ? std::nullopt : std::optional(what_to_do));
   json_.field("preempted_us", capture.preempted_us);
+  json_.field("one_instant", snapshot_.capture.one_instant);
   json_.field("paused_us", capture.paused_us);
   json_.field("paused_threads", std::uint64_t{capture.paused_threads});
 }
@@ -316,7 +317,12 @@ void DumpJson::write_locals(const Locals& locals) {
     if (!local.detail.empty()) json_.text_field("detail", local.detail);
     json_.field("truncated", local.truncated);
   });
-  if (!locals.consistent) json_.field("locals_changed", true);
+  if (!locals.consistent) {
+    json_.word_field("locals_doubt", locals.half_done    ? "half_changed"
+                                     : locals.same_twice ? "same_twice"
+                                                         : "changed");
+    json_.field("locals_changed", true);
+  }
   if (!locals.error.empty()) {
     json_.text_field("locals_error", locals.error);
   } else if (!locals.complete) {

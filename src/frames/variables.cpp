@@ -169,4 +169,30 @@ Result<FrameVariables> read_variables(const Reader& reader, const RawFrame& fram
   return VariablesReader(reader, frame).read();
 }
 
+std::vector<RemoteAddr> objects_being_changed(const Reader& reader, const RawFrame& frame) {
+  std::vector<RemoteAddr> objects;
+  const auto opcode = read_as<std::uint8_t>(reader.memory(), frame.instruction);
+  const auto& changing = reader.layout().changing_instructions;
+  if (opcode && std::none_of(changing.begin(), changing.end(), [&](const OpcodeRange& range) {
+        return *opcode >= range.first && *opcode <= range.last;
+      })) {
+    return objects;
+  }
+  const auto variables = reader.field<std::uint32_t>(frame.executable, Field::CodeNlocalsplus);
+  const auto depth = reader.field<std::uint32_t>(frame.executable, Field::CodeStacksize);
+  if (!variables || !depth || *variables > kMostSlots || *depth > kMostSlots) return objects;
+  std::vector<std::uint64_t> slots(*depth);
+  const RemoteAddr first =
+      frame.at + (reader.offsets()[Field::FrameLocalsplus] + *variables * sizeof(std::uint64_t));
+  if (slots.empty() || !reader.memory().read(first, std::as_writable_bytes(std::span{slots}))) {
+    return objects;
+  }
+  for (const std::uint64_t slot : slots) {
+    if (reader.layout().is_tagged_number(slot)) continue;
+    const RemoteAddr object{reader.layout().untagged(slot)};
+    if (object.is_plausible_pointer()) objects.push_back(object);
+  }
+  return objects;
+}
+
 }  // namespace pyscope

@@ -26,4 +26,10 @@ struct FrameVariables {
 /// a module or a class body, its namespace without the names that Python itself puts there.
 [[nodiscard]] Result<FrameVariables> read_variables(const Reader& reader, const RawFrame& frame);
 
+/// Objects that the frame's instruction may be changing: those on its evaluation stack, if it is an
+/// instruction that changes objects. How deep the stack is at the moment isn't known of a frame
+/// that runs, so objects that were there before may be among them. What can't be read is left out.
+[[nodiscard]] std::vector<RemoteAddr> objects_being_changed(const Reader& reader,
+                                                            const RawFrame& frame);
+
 }  // namespace pyscope

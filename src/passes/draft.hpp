@@ -15,6 +15,7 @@
 #include "locks/locks.hpp"
 #include "native/unwinder.hpp"
 #include "passes/holds.hpp"
+#include "passes/instant.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/memory.hpp"
 #include "pyscope/snapshot.hpp"
@@ -70,6 +71,11 @@ struct Draft {
   const Log& log;
   Deadline deadline;
   CodeTable& codes;
+  const InstantImage& image;  // through which `memory` reads the target
+  /// Not null: `memory` is that of one moment, of which these are the tasks.
+  const InstantTasks* instant = nullptr;
+  /// All of it will be read again, at one moment, unless it proves to be of one already.
+  bool preliminary = false;
 
   // What the passes leave for each other.
   std::vector<Task> tasks = {};  // after the first look at the GILs; as they were held, if they are
@@ -87,8 +93,15 @@ struct Draft {
   std::optional<NativeStates> native = {};           // if native frames are asked for
   std::vector<std::optional<FoundLock>> locks = {};  // as many as `threads`, or none
 
+  /// Something contradicts itself, as it does in the middle of one of the interpreter's operations.
+  bool unsettled = false;
+
   Snapshot snapshot = {};
 
+  /// Whether all that was read so far is of one moment.
+  [[nodiscard]] bool at_one_instant() const { return instant != nullptr && image.missed() == 0; }
+  /// Whether what isn't proven may be left so, as it will be read again.
+  [[nodiscard]] bool is_read_again() const { return preliminary && !image.too_many(); }
   [[nodiscard]] const DebugOffsets& offsets() const { return runtime.offsets; }
 };
 

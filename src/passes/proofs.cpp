@@ -41,6 +41,10 @@ class StackProver {
   }
 
   void prove() {
+    if (draft_.instant != nullptr) {
+      read_at_instant();
+      return;
+    }
     const auto at_rest = mark_blocked_holders();
     {
       const PageCache stacks(memory_);
@@ -78,6 +82,7 @@ class StackProver {
       read_with_native_states();
       std::erase_if(unproven, [&](std::size_t i) { return reading(i).proof != Proof::None; });
     }
+    if (draft_.is_read_again() && !unproven.empty()) return;
     prove_preempted(unproven);
     prove_running(unproven);
     load_code();
@@ -98,6 +103,32 @@ class StackProver {
     constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
     const std::size_t wanted = options_.max_frames.value_or(kAll);
     return wanted > kAll - kIncomplete ? kAll : wanted + kIncomplete;
+  }
+
+  [[nodiscard]] Proof proof_at_instant(std::size_t i) const {
+    if (draft_.instant->preempted) return Proof::Preempted;
+    const auto gil = draft_.gils.find(threads_[i].interpreter->gil.raw());
+    const bool last = gil != draft_.gils.end() && gil->second.last_holder == threads_[i].raw->at;
+    return last ? Proof::AtRest : Proof::Gil;
+  }
+
+  /// All stacks are of one moment, if all that was read of them was copied then.
+  void read_at_instant() {
+    const PageCache stacks(memory_);
+    auto walks = walk_frames(stacks, offsets_, starts_);
+    for (std::size_t i = 0; i < walks.size(); ++i)
+      reading(i).walk = std::move(walks[i]);
+    load_code();
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      draft_.unsettled = draft_.unsettled || !reading(i).walk.error.empty();
+      if (draft_.at_one_instant()) {
+        reading(i).proof = proof_at_instant(i);
+        reading(i).code_proven = true;
+      } else {
+        reading(i).moving = reading(i).walk.frames.size();
+        reading(i).doubt = "not all of it could be copied at one moment";
+      }
+    }
   }
 
   /// The GIL doesn't tell whether the thread that had it last has run since. If that thread is

@@ -56,7 +56,9 @@ Result<void> read_lists(Draft& draft) {
 
 /// What the kernel says of each thread now.
 void list_tasks(Draft& draft) {
-  draft.tasks = draft.target.threads(ThreadDetail::SystemCalls);
+  draft.tasks = draft.instant != nullptr ? draft.instant->tasks
+                                         : draft.target.threads(ThreadDetail::SystemCalls);
+  draft.listed_again = draft.instant != nullptr;
   for (const Task& task : draft.tasks)
     draft.task_of.emplace(task.namespace_tid, task);
 }
@@ -216,6 +218,8 @@ void collect_threads(Draft& draft) {
   find_executing_states(draft);
   for (ThreadDraft& thread : draft.threads) {
     describe_thread(draft, thread);
+    thread.described_again =
+        draft.instant != nullptr && draft.instant->described.contains(thread.thread.tid);
     draft.tid_of_state.emplace(thread.raw->at.raw(), thread.thread.tid);
   }
   draft.wanted = draft.threads.size();

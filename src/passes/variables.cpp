@@ -1,5 +1,6 @@
 #include "passes/variables.hpp"
 
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -37,23 +38,19 @@ void read_each(const Draft& draft, const std::vector<WantedFrame>& frames, const
   ObjectReader objects(reader);
   ReprBudget budget;
   ReprWriter values(objects, draft.options.values, budget);
+  std::unordered_set<std::uint64_t> being_changed;
+  if (draft.instant != nullptr) {
+    being_changed = find_objects_being_changed(reader, draft.gils);
+    values.decoder().set_being_changed(being_changed);
+  }
   for (const WantedFrame& frame : frames) {
     const std::size_t failures = cache.failures();
     Locals locals = read_locals(reader, frame.raw(), values, draft.options.values);
     // An attribute that wasn't found may be where nothing could be read.
     locals.complete = locals.complete && cache.failures() == failures;
+    locals.half_done = values.decoder().met_one_being_changed();
     take(frame.model(), std::move(locals), is_there(reader, frame.raw()));
   }
-}
-
-/// Whether nobody can have changed an object since the threads were listed. Whoever has the GIL may
-/// change any object, and who had it last may do so without a trace.
-bool nobody_had_the_gil(const ThreadDraft& thread, const Gils& before, const Gils& after) {
-  const std::uint64_t gil = thread.interpreter->gil.raw();
-  const auto then = before.find(gil);
-  const auto now = after.find(gil);
-  return then != before.end() && now != after.end() && then->second == now->second &&
-         then->second.locked == 0;
 }
 
 }  // namespace
@@ -99,16 +96,22 @@ void read_variables(Draft& draft) {
     frame.locals = static_cast<std::uint32_t>(all.size());
     all.push_back(std::move(locals));
   });
-  // While all threads stand, nothing changes; end_hold() says whether they did.
-  if (draft.holds.holds_all()) return;
-  const Gils gils_after = read_gils(draft.memory, draft.offsets(), draft.raw);
-  std::erase_if(frames, [&](const WantedFrame& frame) {
-    return nobody_had_the_gil(*frame.thread, draft.gils, gils_after);
-  });
-  if (frames.empty()) return;
+  // While all threads stand, nothing changes; end_hold() says whether they did. And nothing changes
+  // in a recording.
+  if (draft.holds.holds_all() || draft.target.living() == nullptr) return;
+  if (draft.instant != nullptr) {
+    for (Locals& locals : all) {
+      locals.consistent = draft.at_one_instant() && !locals.half_done;
+      draft.unsettled = draft.unsettled || locals.half_done || !locals.complete;
+    }
+    return;
+  }
+  // The session will say whether any thread has run meanwhile.
+  if (draft.is_read_again() || frames.empty()) return;
   read_each(draft, frames, [&](const Frame& frame, const Locals& again, bool there) {
     Locals& locals = all[*frame.locals];
-    locals.consistent = there && locals.variables == again.variables && locals.error.empty();
+    locals.consistent = false;
+    locals.same_twice = there && locals.variables == again.variables && locals.error.empty();
   });
 }
 

@@ -77,26 +77,45 @@ void add_named_globals(const Reader& reader, const RawFrame& frame, ReprWriter& 
   }
 }
 
-void read_loop_variables(const Session& session, const LocatedSnapshot& located,
+void read_loop_variables(Session& session, const LocatedSnapshot& located,
                          const ValueLimits& limits, DiagnosisBuilder& builder) {
   constexpr std::size_t kMostMemory = std::size_t{16} << 20U;
-  constexpr ReprBudget kBudget{.objects = 10'000, .text = std::size_t{1} << 20U};
   ValueLimits names = limits;  // of a module's loop, any of the module's names may change
   names.max_items = 256;
-  for (const DiagnosisBuilder::Place& place : builder.frames_to_look_into()) {
+  const auto places = builder.frames_to_look_into();
+  if (places.empty()) return;
+  const auto at = Clock::now();
+  std::vector<Locals> found;
+  const auto read = [&] {
+    found.clear();
     const PageCache cache(session.memory(), kMostMemory);
     const Reader reader(cache, session.runtime().offsets);
     ObjectReader objects(reader);
-    ReprBudget budget = kBudget;
-    ReprWriter values(objects, limits, budget);
-    const RawFrame& frame = located.frames[place.thread][place.frame];
-    const auto at = Clock::now();
-    Locals locals = read_locals(reader, frame, values, names);
-    add_named_globals(reader, frame, values, locals);
-    // Of a frame that has gone meanwhile nothing is known.
-    const auto now = read_frame(session.memory(), session.runtime().offsets, frame.at);
-    if (!now || now->executable != frame.executable || !locals.error.empty()) continue;
-    builder.add_variables(place, locals, at);
+    for (const DiagnosisBuilder::Place& place : places) {
+      ReprBudget budget{.objects = 10'000, .text = std::size_t{1} << 20U};
+      ReprWriter values(objects, limits, budget);
+      const RawFrame& frame = located.frames[place.thread][place.frame];
+      Locals locals = read_locals(reader, frame, values, names);
+      add_named_globals(reader, frame, values, locals);
+      // Of a frame that has gone meanwhile nothing is known.
+      const auto now = read_frame(reader.memory(), session.runtime().offsets, frame.at);
+      if (!now || now->executable != frame.executable || now->previous != frame.previous)
+        locals.error = "the frame has gone";
+      found.push_back(std::move(locals));
+    }
+  };
+  if (!session.read_more(read)) {
+    // The next sample's copies will have what these lacked. Where there are no copies, variables
+    // are believed that are the same twice.
+    if (located.snapshot.capture.one_instant) return;
+    const std::vector<Locals> before = std::move(found);
+    read();
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (found[i].variables != before[i].variables) found[i].error = "they changed";
+    }
+  }
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (found[i].error.empty()) builder.add_variables(places[i], found[i], at);
   }
 }
 

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
+#include <unordered_set>
 
 #include "frames/variables.hpp"
 #include "memory/page_cache.hpp"
+#include "passes/instant.hpp"
 #include "values/contents.hpp"
 #include "values/decoder.hpp"
 #include "values/nearest_names.hpp"
@@ -66,6 +69,7 @@ class Reading {
     if (frames) {
       if (auto ok = read_stacks(requests); !ok) return fail(std::move(ok).error());
     }
+    being_changed_ = find_objects_being_changed(reader_, gils_before);
     std::vector<InspectedValue> values;
     for (const Request& request : requests) {
       const std::size_t failures = cache_.failures();
@@ -97,6 +101,8 @@ class Reading {
     }
   }
 
+  /// Whether a thread may be in the middle of changing one of the objects.
+  [[nodiscard]] bool any_half_done() const { return half_done_; }
   /// True if no thread had a GIL during the reading, so that none can have changed anything.
   [[nodiscard]] bool stood_still() const { return stood_still_; }
 
@@ -204,8 +210,10 @@ class Reading {
       value.address = found->object.raw();
       ReprBudget budget = generous_budget();
       const ValueLimits limits = options_.list ? limits_of_a_line() : options_.values;
-      const Value decoded =
-          ValueDecoder(objects_, limits, budget).decode(found->object, found->name);
+      ValueDecoder decoder(objects_, limits, budget);
+      decoder.set_being_changed(being_changed_);
+      const Value decoded = decoder.decode(found->object, found->name);
+      doubt_if_half_done(decoder, value);
       repr = render_repr(decoded, reader_.layout().unicode, budget);
       const bool secret = !options_.values.show_secrets &&
                           SecretNames(options_.values.secret_names).matches(found->name);
@@ -227,6 +235,13 @@ class Reading {
     ReprBudget budget;
     return plain_value(ValueDecoder(objects_, options_.values, budget).decode(object, ""),
                        options_.values);
+  }
+
+  void doubt_if_half_done(ValueDecoder& decoder, InspectedValue& value) {
+    if (!decoder.met_one_being_changed()) return;
+    half_done_ = true;
+    value.half_done = true;
+    value.consistent = false;
   }
 
   static ReprBudget generous_budget() {
@@ -258,7 +273,10 @@ class Reading {
   void add_item(const std::string& name, const std::string& key, const std::string& origin,
                 RemoteAddr object, InspectedValue& value) {
     const ValueLimits limits = limits_of_a_line();
-    Repr repr = ReprWriter(objects_, limits, list_budget_).write(object, key);
+    ReprWriter writer(objects_, limits, list_budget_);
+    writer.decoder().set_being_changed(being_changed_);
+    Repr repr = writer.write(object, key);
+    doubt_if_half_done(writer.decoder(), value);
     InspectedItem item;
     item.name = name;
     item.origin = origin;
@@ -470,6 +488,8 @@ class Reading {
   ReprBudget list_budget_;
   RawRuntime runtime_;
   LocatedSnapshot stacks_;
+  std::unordered_set<std::uint64_t> being_changed_;
+  bool half_done_ = false;
   bool stood_still_ = false;
 };
 
@@ -508,6 +528,25 @@ Result<std::vector<InspectedValue>> read_inspection(Session& session,
   const std::vector<Request> requests = parse(paths, options);
   constexpr int kMostReadings = 6;
   Result<std::vector<InspectedValue>> last = fail(ErrorKind::Failed, "nothing was read");
+  const auto readable = [](const std::vector<InspectedValue>& values) {
+    return std::none_of(values.begin(), values.end(),
+                        [](const InspectedValue& value) { return value.unreadable; });
+  };
+  if (!held) {
+    std::optional<Reading> reading;
+    const bool one_instant = session.read_at_one_instant([&] {
+      last = reading.emplace(session, options, deadline).read(requests);
+      if (!last) return may_settle(last.error()) ? AtInstant::Contradictory : AtInstant::Settled;
+      return !readable(*last) || reading->any_half_done() ? AtInstant::Contradictory
+                                                          : AtInstant::Settled;
+    });
+    if (one_instant) {
+      if (last) reading->point_to_frames(requests, *last);
+      return last;
+    }
+    last = fail(ErrorKind::Failed, "nothing was read");
+  }
+  const bool moves = session.target().living() != nullptr && !held;
   for (int i = 0; i < kMostReadings; ++i) {
     Reading reading(session, options, deadline);
     auto values = reading.read(requests);
@@ -517,14 +556,15 @@ Result<std::vector<InspectedValue>> read_inspection(Session& session,
       continue;
     }
     // Memory that can't be read may have been freed a moment ago, and the next reading may succeed.
-    bool settled = (held || reading.stood_still()) &&
-                   std::none_of(values->begin(), values->end(),
-                                [](const InspectedValue& value) { return value.unreadable; });
+    bool settled = (held || (!moves && reading.stood_still())) && readable(*values);
     if (!settled && last) {
       settled = true;
       for (std::size_t n = 0; n < values->size(); ++n) {
-        (*values)[n].consistent = same((*values)[n], (*last)[n]);
-        settled = settled && (*values)[n].consistent;
+        InspectedValue& value = (*values)[n];
+        value.same_twice = same(value, (*last)[n]);
+        // What a process may have changed in between and changed back was perhaps never so.
+        value.consistent = value.same_twice && !moves;
+        settled = settled && value.same_twice;
       }
     }
     last = std::move(values);

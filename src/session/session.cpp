@@ -32,25 +32,34 @@ void copy_facts(Draft& draft) {
   snapshot.python.free_threaded = draft.offsets().version().free_threaded;
 }
 
+bool have_all(const Draft& draft, bool (*wanted)(Proof)) {
+  const auto threads = std::span(draft.threads).first(draft.wanted);
+  return std::all_of(threads.begin(), threads.end(),
+                     [&](const ThreadDraft& thread) { return wanted(thread.stack.proof); });
+}
+
+bool stacks_proven(const Draft& draft) {
+  return have_all(draft, [](Proof proof) { return proof != Proof::None; });
+}
+
+bool all_held(const Draft& draft) {
+  return have_all(draft, [](Proof proof) { return proof == Proof::Paused; });
+}
+
 }  // namespace
 
 Session::Session(const Target& target, Runtime runtime, Log log)
     : target_(target),
       runtime_(std::move(runtime)),
       log_(std::move(log)),
-      memory_(target.memory()),
-      codes_(memory_, runtime_.offsets) {}
+      image_(target.memory()),
+      memory_(image_),
+      codes_(memory_, runtime_.offsets),
+      copier_(target, runtime_, image_, log_) {}
 
-Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
-                                          Surroundings surroundings) {
-  const auto begin = Clock::now();
-  memory_.set_deadline(Deadline::after(options.timeout));
+Result<Draft> Session::read(const CaptureOptions& options) {
   codes_.begin_snapshot();
-  if (!facts_) {
-    facts_ = target_.facts();
-  } else if (target_.living() != nullptr) {
-    facts_->captured_at = std::chrono::system_clock::now();
-  }
+  if (!facts_) facts_ = target_.facts();
   Draft draft{.target = target_,
               .memory = memory_,
               .runtime = runtime_,
@@ -59,6 +68,9 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
               .log = log_,
               .deadline = memory_.deadline(),
               .codes = codes_,
+              .image = image_,
+              .instant = serving_ ? &copier_.tasks() : nullptr,
+              .preliminary = within_,
               .holds = ThreadHolds(target_.living())};
   copy_facts(draft);
   if (options.native != Native::Off) {
@@ -79,16 +91,140 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
   find_lock_waits(draft);
   // Threads may stand still up to here. From here on they move.
   end_hold(draft);
+  return draft;
+}
 
-  LocatedSnapshot located = finish(std::move(draft), surroundings);
+Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
+                                          Surroundings surroundings) {
+  const auto begin = Clock::now();
+  memory_.set_deadline(Deadline::after(options.timeout));
+  if (facts_ && target_.living() != nullptr) facts_->captured_at = std::chrono::system_clock::now();
+  const std::int64_t preempted_before = copier_.microseconds();
+  std::optional<Draft> draft;
+  const auto take = [&](Result<Draft> result) -> Result<void> {
+    draft.reset();
+    if (!result) return fail(std::move(result).error());
+    draft.emplace(*std::move(result));
+    return {};
+  };
+  Result<void> ok;
+  tries_ = 0;
+  // Held threads stand anyway.
+  if (!within_ && options.native == Native::Off && options.pause != Pause::All) {
+    const bool one_instant = read_at_one_instant([&] {
+      ok = take(read(options));
+      // No moment has a thread that doesn't exist.
+      if (draft) return judge(*draft);
+      return ok.error().kind == ErrorKind::Usage ? AtInstant::Settled : AtInstant::Incomplete;
+    });
+    if (!draft && one_instant) return fail(std::move(ok).error());
+    if (draft && one_instant) {
+      draft->snapshot.capture.one_instant = true;
+    } else if (draft && (!stacks_proven(*draft) || options.locals)) {
+      draft.reset();
+    }
+  }
+  if (!draft) {
+    ok = take(read(options));
+    if (!ok) return fail(std::move(ok).error());
+  }
+  CaptureStats& capture = draft->snapshot.capture;
+  capture.preempted_us += copier_.microseconds() - preempted_before;
+  capture.attempts = std::max(capture.attempts, tries_);
+  capture.one_instant = capture.one_instant || (options.pause == Pause::All && all_held(*draft));
+  LocatedSnapshot located = finish(*std::move(draft), surroundings);
   located.snapshot.capture.duration_us =
       std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin).count();
   return located;
 }
 
+AtInstant Session::judge(const Draft& draft) {
+  // Asking the kernel about a thread takes some ten microseconds of the moment.
+  constexpr std::size_t kMostDescribed = 64;
+  std::vector<std::uint64_t> unknown;
+  described_.clear();
+  for (const ThreadDraft& thread : draft.threads) {
+    if (thread.thread.tid == 0) {
+      unknown.push_back(thread.raw->native_id);
+    } else {
+      described_.push_back(thread.thread.tid);
+    }
+  }
+  if (serving_ && !unknown.empty()) {
+    // A thread that has ended, or was started since the kernel listed the threads.
+    copier_.list_tasks();
+    if (std::any_of(unknown.begin(), unknown.end(),
+                    [&](std::uint64_t native_id) { return copier_.knows(native_id); })) {
+      return AtInstant::Incomplete;
+    }
+  }
+  if (described_.size() > kMostDescribed) described_.clear();
+  return draft.unsettled || !stacks_proven(draft) ? AtInstant::Contradictory : AtInstant::Settled;
+}
+
+bool Session::read_at_one_instant(const std::function<AtInstant()>& read) {
+  stillness_ = Stillness::Unknown;
+  const bool rests = copier_.mark();
+  if (!rests && !copier_.possible()) return false;
+  within_ = true;
+  described_.clear();
+  image_.note();
+  const AtInstant first = read();
+  image_.pass();
+  if (rests && first == AtInstant::Settled && copier_.stood_since_mark()) {
+    stillness_ = Stillness::Rests;
+  } else if (try_instants(read)) {
+    stillness_ = Stillness::Copied;
+  }
+  within_ = false;
+  return stillness_ != Stillness::Unknown;
+}
+
+bool Session::read_more(const std::function<void()>& read) {
+  if (stillness_ != Stillness::Copied) {
+    read();
+    return stillness_ == Stillness::Rests && copier_.stood_since_mark();
+  }
+  image_.serve();
+  read();
+  image_.pass();
+  log_("{} reads went beyond the pages of that moment", image_.missed());
+  return image_.missed() == 0;
+}
+
+bool Session::try_instants(const std::function<AtInstant()>& read) {
+  // A try takes as long as the copying, and now and then a time slice of others.
+  constexpr int kMostTries = 50;
+  constexpr int kMostReadings = 10;
+  constexpr int kMostContradictions = 5;
+  const auto latest = memory_.deadline().or_earlier(Clock::now() + std::chrono::milliseconds(100));
+  int readings = 0;
+  int contradictions = 0;
+  for (int i = 1; i <= kMostTries && readings < kMostReadings; ++i) {
+    tries_ = i;
+    if (i > 1 && Clock::now() >= latest) break;
+    const auto outcome = copier_.try_once(described_);
+    if (outcome == InstantCopier::Outcome::Impossible) return false;
+    if (outcome == InstantCopier::Outcome::TryAgain) continue;
+    ++readings;
+    image_.serve();
+    serving_ = true;
+    const AtInstant result = read();
+    serving_ = false;
+    image_.pass();
+    log_("{} pages copied at one moment, try {}: {} reads went beyond them", image_.pages(), i,
+         image_.missed());
+    if (image_.missed() != 0 || result == AtInstant::Incomplete) continue;
+    // What goes on contradicting itself is told as such.
+    if (result == AtInstant::Settled || ++contradictions == kMostContradictions) return true;
+  }
+  return false;
+}
+
 LocatedSnapshot Session::finish(Draft draft, Surroundings surroundings) {
   describe_waits(draft, surroundings == Surroundings::All);
-  confirm_lock_waits(draft);
+  // To confirm them, the target is looked at as it is later.
+  if (!within_) confirm_lock_waits(draft);
   if (surroundings == Surroundings::All) find_process_deadlocks(draft);
   draft.snapshot.interpreters = describe_interpreters(draft);
   draft.snapshot.codes = codes_.codes();

@@ -1,12 +1,14 @@
 // What is kept between snapshots of one target, and the passes in their order.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
 #include "base/log.hpp"
 #include "frames/walker.hpp"
 #include "memory/deadline_memory.hpp"
+#include "memory/instant_image.hpp"
 #include "passes/draft.hpp"
 #include "pyscope/capture.hpp"
 #include "pyscope/error.hpp"
@@ -32,6 +34,13 @@ enum class Surroundings : std::uint8_t {
   All,   // what descriptors are, who has their other ends, and who is stuck with whom
 };
 
+/// What is known of something that was read at one moment.
+enum class AtInstant : std::uint8_t {
+  Settled,
+  Contradictory,  // as in the middle of one of the interpreter's operations: another moment may do
+  Incomplete,     // something that was there then is not known; another moment may do
+};
+
 /// One target, of which any number of snapshots can be made. The second one costs less than the
 /// first: the code objects are known, and so are the lines of source.
 class Session {
@@ -46,6 +55,15 @@ class Session {
   [[nodiscard]] Result<LocatedSnapshot> snapshot(const CaptureOptions& options,
                                                  Surroundings surroundings = Surroundings::All);
 
+  /// Calls `read` until all that it reads is of one moment, at which no thread ran Python code; at
+  /// first with the threads running. True if the last call was of one moment; then it may still be
+  /// Contradictory. Otherwise nothing is known.
+  [[nodiscard]] bool read_at_one_instant(const std::function<AtInstant()>& read);
+
+  /// Reads more, of the same moment as the last snapshot. False if that isn't known: the threads
+  /// may have run, or what is read was not copied then. The next snapshot's copies will have it.
+  [[nodiscard]] bool read_more(const std::function<void()>& read);
+
   [[nodiscard]] const Target& target() const { return target_; }
   [[nodiscard]] const Runtime& runtime() const { return runtime_; }
   [[nodiscard]] const Log& log() const { return log_; }
@@ -55,13 +73,25 @@ class Session {
   void set_deadline(const Deadline& deadline) { memory_.set_deadline(deadline); }
 
  private:
+  [[nodiscard]] Result<Draft> read(const CaptureOptions& options);
   [[nodiscard]] LocatedSnapshot finish(Draft draft, Surroundings surroundings);
+  [[nodiscard]] bool try_instants(const std::function<AtInstant()>& read);
+  [[nodiscard]] AtInstant judge(const Draft& draft);
 
   const Target& target_;
   Runtime runtime_;
   Log log_;
+  InstantImage image_;
   DeadlineMemory memory_;
   CodeTable codes_;
+  InstantCopier copier_;
+  std::vector<pid_t> described_;  // the threads whose kernel state is wanted within a moment
+  bool within_ = false;           // read_at_one_instant()
+  bool serving_ = false;          // the copies of a moment
+  /// What the last read_at_one_instant() read.
+  enum class Stillness : std::uint8_t { Unknown, Rests, Copied };
+  Stillness stillness_ = Stillness::Unknown;
+  int tries_ = 0;  // of the last try_instants()
   std::optional<ProcessFacts> facts_;
   std::optional<SourceReader> sources_;
 };

@@ -77,6 +77,8 @@ inline constexpr auto kBuiltInWithGil = [] {
       {DictValuesUsed, 1},
       {DictValuesValid, 3},
       {DictValuesValues, 8},
+      // PyListObject (Include/cpython/listobject.h).
+      {ListAllocated, 32},
       // setentry (Include/cpython/setobject.h).
       {SetEntrySize, 16},
       {SetEntryKey, 0},

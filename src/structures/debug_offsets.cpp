@@ -284,6 +284,7 @@ constexpr auto kFieldSpecs = std::to_array<FieldSpec>({
     {Field::MemberDefOffset, "member_def.offset", Group::MemberDef, Role::Offset, 8},
     {Field::MethodDefSize, "method_def.size", Group::MethodDef, Role::Size, 8},
     {Field::MethodDefName, "method_def.ml_name", Group::MethodDef, Role::Offset, 8},
+    {Field::ListAllocated, "list_object.allocated", Group::List, Role::Offset, 8},
     {Field::DictMaUsed, "dict_object.ma_used", Group::Dict, Role::Offset, 8},
     {Field::DictKeysSize, "dict_keys.size", Group::DictKeys, Role::Size, 8},
     {Field::DictKeysLog2Size, "dict_keys.dk_log2_size", Group::DictKeys, Role::Offset, 1},

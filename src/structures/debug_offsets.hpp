@@ -168,6 +168,7 @@ enum class Field : std::uint16_t {
   MemberDefOffset,
   MethodDefSize,
   MethodDefName,
+  ListAllocated,
   DictMaUsed,
   DictKeysSize,
   DictKeysLog2Size,
@@ -373,6 +374,11 @@ struct UnicodeVersion {
 
 /// What pyscope knows of one minor version, in builds with a GIL or in free-threaded ones. Debug
 /// builds have the same structures, as far as they are read.
+struct OpcodeRange {
+  std::uint8_t first = 0;
+  std::uint8_t last = 0;
+};
+
 struct PythonLayout {
   std::uint8_t minor = 0;
   bool free_threaded = false;
@@ -403,6 +409,10 @@ struct PythonLayout {
   /// The opcodes that end a loop, in all their forms (Include/opcode_ids.h). ENTER_EXECUTOR is what
   /// a JIT puts in their place.
   std::span<const std::uint8_t> backward_jumps = {};
+  /// The opcodes whose C code may change a container that is on the evaluation stack: items that
+  /// are set, added or removed, `+=`, calls; and those that stand in place of any (instrumented
+  /// ones, and ENTER_EXECUTOR).
+  std::span<const OpcodeRange> changing_instructions = {};
 
   /// True where _thread.RLock waits on a sem_t of its own (3.13), not in the parking lot as all
   /// other locks do.

@@ -127,6 +127,19 @@ constexpr auto kBuiltIn = std::to_array<BuiltInField>({
 });
 
 constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({77, 78, 249, 70});
+constexpr auto kChangingInstructions = std::to_array<OpcodeRange>({{9, 9},
+                                                                   {38, 39},
+                                                                   {45, 45},
+                                                                   {53, 57},
+                                                                   {68, 70},
+                                                                   {80, 81},
+                                                                   {95, 95},
+                                                                   {105, 105},
+                                                                   {107, 107},
+                                                                   {162, 168},
+                                                                   {171, 181},
+                                                                   {212, 213},
+                                                                   {236, 254}});
 
 }  // namespace
 
@@ -141,6 +154,7 @@ const PythonLayout kLayout313 = {
                .finalized = 1U << 8U},
     .tagged_references = false,
     .backward_jumps = kBackwardJumps,
+    .changing_instructions = kChangingInstructions,
     .rlock_is_semaphore = true,
     .with_keeps_bound_exit = true,
     .with_except_start = 44,

@@ -138,6 +138,21 @@ constexpr auto kBuiltIn = std::to_array<BuiltInField>({
 });
 
 constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({75, 76, 175, 176, 253, 255});
+constexpr auto kChangingInstructions = std::to_array<OpcodeRange>({{4, 4},
+                                                                   {8, 8},
+                                                                   {37, 38},
+                                                                   {44, 44},
+                                                                   {52, 55},
+                                                                   {66, 67},
+                                                                   {78, 79},
+                                                                   {98, 98},
+                                                                   {107, 107},
+                                                                   {109, 109},
+                                                                   {143, 149},
+                                                                   {151, 153},
+                                                                   {155, 165},
+                                                                   {201, 202},
+                                                                   {234, 255}});
 
 }  // namespace
 
@@ -153,6 +168,7 @@ const PythonLayout kLayout314 = {
     .tagged_references = true,
     .rlock_count_missing = 1,
     .backward_jumps = kBackwardJumps,
+    .changing_instructions = kChangingInstructions,
     .with_except_start = 43,
     .unicode = {16, 0},
 };

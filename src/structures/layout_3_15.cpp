@@ -145,6 +145,21 @@ constexpr auto kBuiltIn = std::to_array<BuiltInField>({
 });
 
 constexpr auto kBackwardJumps = std::to_array<std::uint8_t>({74, 75, 181, 182, 252, 254});
+constexpr auto kChangingInstructions = std::to_array<OpcodeRange>({{4, 4},
+                                                                   {8, 8},
+                                                                   {35, 36},
+                                                                   {42, 42},
+                                                                   {50, 53},
+                                                                   {64, 65},
+                                                                   {77, 78},
+                                                                   {97, 97},
+                                                                   {106, 106},
+                                                                   {108, 108},
+                                                                   {144, 152},
+                                                                   {154, 156},
+                                                                   {158, 168},
+                                                                   {208, 209},
+                                                                   {233, 254}});
 
 }  // namespace
 
@@ -160,6 +175,7 @@ const PythonLayout kLayout315 = {
     .tagged_references = true,
     .rlock_count_missing = 1,
     .backward_jumps = kBackwardJumps,
+    .changing_instructions = kChangingInstructions,
     .with_except_start = 41,
     .generator = {.suspended = 1, .executing = 4, .completed = 5},
     .unicode = {17, 0},

@@ -31,9 +31,20 @@ Result<ValueNode> tuple(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::
   return node;
 }
 
+/// list.sort() takes the items out for as long as it runs, keys and comparisons included
+/// (list_sort_impl in Objects/listobject.c).
+bool is_being_sorted(const Reader& reader, RemoteAddr list) {
+  const auto allocated = reader.field<std::int64_t>(list, Field::ListAllocated);
+  return allocated && *allocated == -1;
+}
+
 Result<ValueNode> list(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t depth) {
   const auto items = items_of(d, at, ContainerKind::List);
   if (!items) return fail(items.error());
+  if (items->count == 0 && is_being_sorted(d.reader(), at)) {
+    d.mark_truncated();
+    return leaf(fmt::format("<list at {} that is being sorted>", address_text(at)));
+  }
   ValueNode node = between("[", "]", Kind::List);
   d.add_items(node, *items, depth);
   return node;

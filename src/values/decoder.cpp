@@ -138,6 +138,17 @@ ValueNode ValueDecoder::unreadable(std::string_view type_name, RemoteAddr object
                                         type_name, object.raw())};
 }
 
+namespace {
+
+/// Of an object that its C code changes in several steps.
+bool can_change(const ObjectType& type) {
+  const ContainerKind kind = container_kind(type);
+  return (kind != ContainerKind::None && kind != ContainerKind::Tuple) ||
+         type.builtin == "bytearray" || type.builtin == "array.array";
+}
+
+}  // namespace
+
 ValueNode ValueDecoder::decode_object(RemoteAddr object, std::size_t depth) {
   // Containers end at the limit themselves. Other objects, such as bound methods, may form a long
   // chain, which ends here.
@@ -149,6 +160,8 @@ ValueNode ValueDecoder::decode_object(RemoteAddr object, std::size_t depth) {
   const auto described = objects_.type_of(object);
   if (!described) return unreadable("", object);
   const ObjectType& type = **described;
+  if (being_changed_ != nullptr && being_changed_->contains(object.raw()) && can_change(type))
+    met_ = true;
   if (!open_.insert(object.raw()).second) {
     const TypeDecoder* decoder = find_decoder(type);
     const bool own = decoder != nullptr && !decoder->cycle.empty();

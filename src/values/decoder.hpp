@@ -33,6 +33,12 @@ class ValueDecoder {
 
   /// The object, as the value of a variable of this name.
   [[nodiscard]] Value decode(RemoteAddr object, std::string_view name);
+  /// The objects that an instruction may be changing at the moment: the change may be half done.
+  void set_being_changed(const std::unordered_set<std::uint64_t>& objects) {
+    being_changed_ = &objects;
+  }
+  /// Whether one of them was decoded since that was asked last, and can change.
+  [[nodiscard]] bool met_one_being_changed() { return std::exchange(met_, false); }
 
   // --- For the decoders of single types
 
@@ -88,6 +94,8 @@ class ValueDecoder {
   std::size_t held_ = 0;                    // bytes of text that the value holds
   bool truncated_ = false;
   bool complete_ = true;
+  const std::unordered_set<std::uint64_t>* being_changed_ = nullptr;
+  bool met_ = false;
   std::string detail_;
 };
 

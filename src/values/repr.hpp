@@ -27,6 +27,7 @@ class ReprWriter {
   ReprWriter(ObjectReader& objects, const ValueLimits& limits, ReprBudget& budget)
       : decoder_(objects, limits, budget), budget_(budget) {}
 
+  [[nodiscard]] ValueDecoder& decoder() { return decoder_; }
   /// The object, as the value of a variable of this name.
   [[nodiscard]] Repr write(RemoteAddr object, std::string_view name) {
     return render_repr(decoder_.decode(object, name), decoder_.reader().layout().unicode, budget_);

@@ -67,7 +67,7 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
     "python": {"version": "3.14.8", "free_threaded": false, "debug_build": false},
     "finalizing": false,
     "capture": {"mode": "running", "consistent": true, "complete": true, "attempts": 1,
-                "duration_us": 812, "advice": null, "preempted_us": 0, "paused_us": 0, "paused_threads": 0},
+                "duration_us": 812, "advice": null, "preempted_us": 0, "one_instant": false, "paused_us": 0, "paused_threads": 0},
     "interpreters": [{"id": 0, "gil_held_by": 4711, "collecting_garbage": false}],
     "threads": [{
       "tid": 4711, "ident": 140245551234880, "name": "MainThread", "os_name": "python3",
