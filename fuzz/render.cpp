@@ -185,7 +185,9 @@ Snapshot snapshot_from(Parts& parts) {
   snapshot.finalizing = parts.flag();
   snapshot.capture = {parts.flag(),
                       parts.flag(),
+                      parts.flag(),
                       parts.small(),
+                      parts.number<std::int64_t>(),
                       parts.number<std::int64_t>(),
                       parts.number<std::int64_t>(),
                       parts.number<std::uint16_t>()};

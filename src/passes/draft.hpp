@@ -72,6 +72,7 @@ struct Draft {
   Deadline deadline;
   CodeTable& codes;
   const InstantImage& image;  // through which `memory` reads the target
+  InstantCopier& copier;
   /// Not null: `memory` is that of one moment, of which these are the tasks.
   const InstantTasks* instant = nullptr;
   /// All of it will be read again, at one moment, unless it proves to be of one already.

@@ -40,6 +40,10 @@ class InstantCopier {
   /// tells later whether any thread may have run Python code meanwhile.
   [[nodiscard]] bool mark();
   [[nodiscard]] bool stood_since_mark() const;
+  /// The GILs when mark() was called last.
+  [[nodiscard]] const std::unordered_map<std::uint64_t, GilMoment>& marked_gils() const {
+    return moments_;
+  }
 
   /// Whether pyscope may keep the last holder from running. The log is told why not.
   [[nodiscard]] bool possible();

@@ -1,5 +1,6 @@
 #include "passes/variables.hpp"
 
+#include <algorithm>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -53,6 +54,13 @@ void read_each(const Draft& draft, const std::vector<WantedFrame>& frames, const
   }
 }
 
+/// Of a recording: whether nobody had a GIL when it was made, so that nothing changed.
+bool nobody_had_a_gil(const Draft& draft) {
+  const Gils now = read_gils(draft.memory, draft.offsets(), draft.raw);
+  return now == draft.gils && std::all_of(now.begin(), now.end(),
+                                          [](const auto& gil) { return gil.second.locked == 0; });
+}
+
 }  // namespace
 
 Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& values,
@@ -91,14 +99,17 @@ void read_variables(Draft& draft) {
       if (thread.thread.frames[i].code) frames.push_back({&thread, i});
     }
   }
+  // If nobody has taken a GIL since the threads were listed, the frames are as they were.
+  const bool rests = draft.instant == nullptr && !draft.is_read_again() &&
+                     draft.target.living() != nullptr && !draft.holds.holds_all() &&
+                     draft.copier.mark() && draft.copier.marked_gils() == draft.gils;
   auto& all = draft.snapshot.locals;
   read_each(draft, frames, [&](Frame& frame, Locals locals, bool) {
     frame.locals = static_cast<std::uint32_t>(all.size());
     all.push_back(std::move(locals));
   });
-  // While all threads stand, nothing changes; end_hold() says whether they did. And nothing changes
-  // in a recording.
-  if (draft.holds.holds_all() || draft.target.living() == nullptr) return;
+  // While all threads stand, nothing changes; end_hold() says whether they did.
+  if (draft.holds.holds_all()) return;
   if (draft.instant != nullptr) {
     for (Locals& locals : all) {
       locals.consistent = draft.at_one_instant() && !locals.half_done;
@@ -107,11 +118,14 @@ void read_variables(Draft& draft) {
     return;
   }
   // The session will say whether any thread has run meanwhile.
-  if (draft.is_read_again() || frames.empty()) return;
+  if (draft.is_read_again()) return;
+  const bool lives = draft.target.living() != nullptr;
+  if (lives ? rests && draft.copier.stood_since_mark() : nobody_had_a_gil(draft)) return;
   read_each(draft, frames, [&](const Frame& frame, const Locals& again, bool there) {
     Locals& locals = all[*frame.locals];
-    locals.consistent = false;
     locals.same_twice = there && locals.variables == again.variables && locals.error.empty();
+    // What a living process changes in between, and changes back, was perhaps never so.
+    locals.consistent = locals.same_twice && !lives;
   });
 }
 

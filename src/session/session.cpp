@@ -69,6 +69,7 @@ Result<Draft> Session::read(const CaptureOptions& options) {
               .deadline = memory_.deadline(),
               .codes = codes_,
               .image = image_,
+              .copier = copier_,
               .instant = serving_ ? &copier_.tasks() : nullptr,
               .preliminary = within_,
               .holds = ThreadHolds(target_.living())};
