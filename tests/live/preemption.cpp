@@ -173,3 +173,33 @@ TEST_CASE("a thread that is moved from CPU to CPU all the time costs no more tha
   mover.join();
   SUCCEED(tries.verified);
 }
+
+TEST_CASE("a reader that is killed while it keeps a thread from running leaves nothing behind",
+          "[live]") {
+  const Target target = hot_target(any_interpreter());
+  const auto affinities = [&] {
+    std::vector<std::string> all;
+    for (const TaskActivity& task : task_activity(target.pid())) {
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      if (::sched_getaffinity(task.tid, sizeof set, &set) == 0)
+        all.emplace_back(reinterpret_cast<const char*>(&set), sizeof set);
+    }
+    return all;
+  };
+  const auto before = affinities();
+  for (int i = 0; i < 10; ++i) {
+    Child reader(
+        pyscope_program({"dump", "--watch", "1ms", "--json", std::to_string(target.pid())}));
+    for (int line = 0; line <= i; ++line)
+      (void)reader.read_line();
+    reader.kill();
+    CHECK(affinities() == before);
+  }
+  const auto then = task_activity(target.pid());
+  CHECK(eventually([&] { return task_activity(target.pid()) != then; }));
+  for (const TaskActivity& task : task_activity(target.pid())) {
+    CHECK(task.tracer == 0);
+    CHECK(task.state != 'T');
+  }
+}
