@@ -22,16 +22,9 @@ std::string_view short_path(std::string_view path) {
   return folder == std::string_view::npos ? path : path.substr(folder + 1);
 }
 
-std::string label_of(pid_t tid, const std::optional<std::string>& name) {
-  Thread thread;
-  thread.tid = tid;
-  thread.name = name;
-  return thread_label(thread);
-}
-
 std::string label_of_next(const LockWait& lock) {
-  return lock.held_by != 0 ? label_of(lock.held_by, lock.holder_name)
-                           : label_of(lock.served_by.front().tid, lock.served_by.front().name);
+  return lock.held_by != 0 ? thread_label(lock.held_by, lock.holder_name)
+                           : thread_label(lock.served_by.front().tid, lock.served_by.front().name);
 }
 
 }  // namespace

@@ -16,15 +16,8 @@ constexpr std::size_t kMaxNameColumns = 80;
 constexpr std::size_t kMaxPathColumns = 120;
 constexpr std::size_t kMaxWaitColumns = 240;
 
-std::string label_of(pid_t tid, const std::optional<std::string>& name) {
-  Thread thread;
-  thread.tid = tid;
-  thread.name = name;
-  return thread_label(thread);
-}
-
 std::string label_of_holder(const LockWait& lock) {
-  return label_of(lock.held_by, lock.holder_name);
+  return thread_label(lock.held_by, lock.holder_name);
 }
 
 bool is_join(const LockWait& lock) {
@@ -67,7 +60,7 @@ std::string list_servers(const LockWait& lock) {
   std::string text;
   for (std::size_t i = 0; i < std::min(count, kMost); ++i) {
     if (i > 0) text += i + 1 == count ? " or " : ", ";
-    text += label_of(lock.served_by[i].tid, lock.served_by[i].name);
+    text += thread_label(lock.served_by[i].tid, lock.served_by[i].name);
   }
   if (count > kMost) text += fmt::format(" or {} others", count - kMost);
   return text;
@@ -114,7 +107,7 @@ std::vector<std::string> describe_processes(const Snapshot& snapshot, const Dead
   for (const Deadlock::Member& member : deadlock.cycle) {
     std::string line =
         fmt::format("  Process {} ({})", member.pid, clip(escape(member.process), kMaxNameColumns));
-    if (member.name) line += ", thread " + label_of(member.tid, member.name) + ",";
+    if (member.name) line += ", thread " + thread_label(member.tid, member.name) + ",";
     line += " waits" + describe_waiting_place(snapshot, member);
     lines.push_back(std::move(line));
     if (member.lock.address != 0) {
@@ -126,6 +119,13 @@ std::vector<std::string> describe_processes(const Snapshot& snapshot, const Dead
 }
 
 }  // namespace
+
+std::string thread_label(pid_t tid, const std::optional<std::string>& name) {
+  Thread thread;
+  thread.tid = tid;
+  thread.name = name;
+  return thread_label(thread);
+}
 
 std::string thread_label(const Thread& thread) {
   std::string name;
@@ -161,7 +161,7 @@ std::vector<std::string> describe_deadlock(const Snapshot& snapshot, const Deadl
                         : fmt::format("Found a deadlock of {} threads:", deadlock.cycle.size()));
   for (const Deadlock::Member& member : deadlock.cycle) {
     const LockWait& lock = member.lock;
-    lines.push_back(fmt::format("  Thread {} waits{}", label_of(member.tid, member.name),
+    lines.push_back(fmt::format("  Thread {} waits{}", thread_label(member.tid, member.name),
                                 describe_place(snapshot, lock.waits_in, lock.waits_at)));
     if (is_join(lock)) {
       lines.push_back(fmt::format("    for thread {} to end", label_of_holder(lock)));

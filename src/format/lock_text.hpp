@@ -1,6 +1,7 @@
 // The objects that threads wait for, in words.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@ namespace pyscope {
 /// 4712 "worker-1": the thread's name, and its number for finding the thread in other tools.
 /// Escaped.
 [[nodiscard]] std::string thread_label(const Thread& thread);
+[[nodiscard]] std::string thread_label(pid_t tid, const std::optional<std::string>& name);
 
 /// The object that a thread waits for: threading.Lock 0x7f… "self.lock" of <Inventory at 0x7f…>,
 /// held by 4712 "worker-1". Escaped; empty for a thread that waits for no object. `chain` is what

@@ -9,7 +9,7 @@
 namespace pyscope {
 namespace {
 
-constexpr std::uint64_t kPointerSize = 8;
+constexpr std::uint64_t kItemSize = 8;
 
 RemoteAddr slot_named(Namespaces& namespaces, RemoteAddr object, std::string_view name) {
   for (const auto& [slot, value] : namespaces.slots(object)) {
@@ -127,7 +127,7 @@ void Futures::read_queue(Pool& pool) const {
     return;
   }
   for (std::uint64_t i = 0; i < std::min(*count, kMostItems); ++i) {
-    const auto item = reader_.pointer(*items, kPointerSize * ((*first + i) % *room));
+    const auto item = reader_.pointer(*items, kItemSize * ((*first + i) % *room));
     if (!item) return;
     const RemoteAddr future = instance_attribute(reader_, *item, "future");
     if (future) pool.queued.push_back(future);
@@ -143,7 +143,7 @@ bool Futures::is_run_by(const EventLoop& loop, RemoteAddr future) {
     const auto count = reader_.field<std::uint64_t>(callbacks, Field::VarObjectObSize);
     const auto items = reader_.pointer(callbacks, Field::ListObItem);
     for (std::uint64_t i = 0; count && items && i < std::min<std::uint64_t>(*count, 8); ++i) {
-      const auto callback = reader_.pointer(*items, kPointerSize * i);
+      const auto callback = reader_.pointer(*items, kItemSize * i);
       if (callback && closes_over(*callback, loop.loop)) return true;
     }
   }
@@ -164,7 +164,7 @@ bool Futures::closes_over(RemoteAddr function, RemoteAddr value) const {
   const auto count = reader_.field<std::uint64_t>(*cells, Field::TupleObSize);
   for (std::uint64_t i = 0; count && i < std::min(*count, kMostCells); ++i) {
     const auto cell =
-        reader_.pointer(*cells, reader_.offsets()[Field::TupleObItem] + kPointerSize * i);
+        reader_.pointer(*cells, reader_.offsets()[Field::TupleObItem] + kItemSize * i);
     if (!cell || !*cell) continue;
     const auto held = reader_.pointer(*cell, Field::CellObRef);
     if (held && *held == value) return true;

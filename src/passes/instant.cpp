@@ -1,6 +1,7 @@
 #include "passes/instant.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "frames/variables.hpp"
 #include "memory/page_cache.hpp"
@@ -9,8 +10,8 @@
 
 namespace pyscope {
 
-void InstantCopier::list_tasks() {
-  tasks_.tasks = target_.threads(ThreadDetail::SystemCalls);
+void InstantCopier::take_tasks(std::vector<Task> tasks) {
+  tasks_.tasks = std::move(tasks);
   tasks_.described.clear();
   tid_of_native_id_.clear();
   for (const Task& task : tasks_.tasks)

@@ -54,8 +54,9 @@ class InstantCopier {
 
   /// What the kernel said of all threads: of some of them in the moment of the last copy.
   [[nodiscard]] const InstantTasks& tasks() const { return tasks_; }
-  /// Takes the kernel's list of all threads as it is now.
-  void list_tasks();
+  /// Takes the kernel's list of all threads as it is now, or was a moment ago.
+  void list_tasks() { take_tasks(target_.threads(ThreadDetail::SystemCalls)); }
+  void take_tasks(std::vector<Task> tasks);
 
   /// Whether the kernel knew that thread when its list was taken.
   [[nodiscard]] bool knows(std::uint64_t native_id) const {

@@ -140,26 +140,34 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
 }
 
 AtInstant Session::judge(const Draft& draft) {
-  // Asking the kernel about a thread takes some ten microseconds of the moment.
+  if (!serving_) {
+    described_.clear();
+    copier_.take_tasks(draft.tasks);
+  }
+  // What the kernel said of a thread that hasn't run since holds for the moment, too. Only of the
+  // others it has to be asked within: each takes some ten microseconds.
   constexpr std::size_t kMostDescribed = 64;
-  std::vector<std::uint64_t> unknown;
-  described_.clear();
-  for (const ThreadDraft& thread : draft.threads) {
-    if (thread.thread.tid == 0) {
-      unknown.push_back(thread.raw->native_id);
-    } else {
-      described_.push_back(thread.thread.tid);
+  bool complete = true;
+  std::vector<std::uint64_t> ended;
+  for (const ThreadDraft& entry : draft.threads) {
+    const pid_t tid = entry.thread.tid;
+    if (tid == 0) {
+      ended.push_back(entry.raw->native_id);
+    } else if (entry.thread.state != ThreadState::Blocked && !entry.thread.runs_in &&
+               std::find(described_.begin(), described_.end(), tid) == described_.end() &&
+               described_.size() < kMostDescribed) {
+      described_.push_back(tid);
+      complete = complete && (!serving_ || entry.thread.state != ThreadState::Unknown);
     }
   }
-  if (serving_ && !unknown.empty()) {
+  if (serving_ && !ended.empty()) {
     // A thread that has ended, or was started since the kernel listed the threads.
     copier_.list_tasks();
-    if (std::any_of(unknown.begin(), unknown.end(),
-                    [&](std::uint64_t native_id) { return copier_.knows(native_id); })) {
-      return AtInstant::Incomplete;
-    }
+    complete = complete && std::none_of(ended.begin(), ended.end(), [&](std::uint64_t native_id) {
+                 return copier_.knows(native_id);
+               });
   }
-  if (described_.size() > kMostDescribed) described_.clear();
+  if (!complete) return AtInstant::Incomplete;
   return draft.unsettled || !stacks_proven(draft) ? AtInstant::Contradictory : AtInstant::Settled;
 }
 

@@ -9,12 +9,15 @@
 #include "support/target.hpp"
 
 using namespace pyscope;
-using namespace pyscope::test;
+using test::add_picture;
+using test::interpreters;
+using test::is_possible;
+using test::PictureTally;
 
 TEST_CASE("a picture of one instant has no state that there was at no moment", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
-  Target target(interpreter, "instants.py");
+  test::Target target(interpreter, "instants.py");
   REQUIRE(target.read() == "ready");
   CaptureOptions options;
   options.source = false;
@@ -37,9 +40,9 @@ TEST_CASE("a picture of one instant has no state that there was at no moment", "
 }
 
 TEST_CASE("values that change all the time are inspected as they were at one instant", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
-  Target target(interpreter, "instants.py");
+  test::Target target(interpreter, "instants.py");
   REQUIRE(target.read() == "ready");
   const auto inspector = Inspector::attach(target.pid(), InspectOptions{});
   REQUIRE(inspector);
@@ -64,9 +67,9 @@ TEST_CASE("values that change all the time are inspected as they were at one ins
 }
 
 TEST_CASE("a list that is being sorted is not shown as empty", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
-  Target target(interpreter, "sorting.py");
+  test::Target target(interpreter, "sorting.py");
   REQUIRE(target.read() == "ready");
   const auto inspector = Inspector::attach(target.pid(), InspectOptions{});
   REQUIRE(inspector);
