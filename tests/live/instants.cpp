@@ -56,7 +56,7 @@ TEST_CASE("values that change all the time are inspected as they were at one ins
     REQUIRE(inspection);
     for (std::size_t n = 0; n < names.size(); ++n) {
       const InspectedValue& value = inspection->values[n];
-      CAPTURE(value.path, value.repr);
+      CAPTURE(value.path, value.repr, value.error ? value.error->message : "");
       REQUIRE_FALSE(value.error);
       if (!value.consistent) continue;
       ++consistent;

@@ -35,6 +35,8 @@ def change(swapped, totals, growing, table, ring):
         if number % 36 == 0:
             table.clear()
         ring.rotate(1)
+        if number == 1000:
+            print(json.dumps("ready"), flush=True)
 
 
 THREADS = 4
@@ -43,5 +45,4 @@ for lock in locks[1:]:
     lock.acquire()
 for i in range(THREADS):
     threading.Thread(target=pass_on, args=(locks[i], locks[(i + 1) % THREADS]), daemon=True).start()
-print(json.dumps("ready"), flush=True)
 change([1, 2], [0, 100], [0], {}, collections.deque(range(8)))
