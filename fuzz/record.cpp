@@ -2,11 +2,15 @@
 // does.
 //
 //     fuzz_record PID FILE
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
+#include "base/unique_fd.hpp"
 #include "fuzz/exploration.hpp"
 #include "memory/image_memory.hpp"
 #include "pyscope/capture.hpp"
@@ -34,7 +38,9 @@ int main(int argc, char** argv) {
   CaptureOptions options;
   options.locals = true;
   options.native = Native::Full;
-  options.record_path = path;
+  const UniqueFd file{
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR)};
+  options.record_to = file.get();
   if (const auto snapshot = capture(pid, options); !snapshot) wrong(snapshot.error().message);
   auto recording = read_recording(path);
   if (!recording) wrong(recording.error().message);

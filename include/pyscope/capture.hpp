@@ -51,9 +51,9 @@ struct CaptureOptions {
   std::chrono::milliseconds timeout{30'000};
   /// Told each step that is tried, in one line without a line end.
   std::function<void(const std::string&)> log;
-  /// Where to write a recording of all memory that was read; empty: none. It holds parts of the
-  /// target's memory, and so whatever secrets lie there.
-  std::string record_path;
+  /// A descriptor that a recording of all memory that was read is written to; negative: none. The
+  /// recording holds parts of the target's memory, and so whatever secrets lie there.
+  int record_to = -1;
 };
 
 /// Reads the process. It is not stopped, unless `pause` asks for it, and never written to. Fails as

@@ -2,15 +2,21 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
+
+#include "base/shortage.hpp"
 
 namespace pyscope {
 
-/// Owns a file descriptor, or none (-1).
+/// Owns a file descriptor, or none (-1). Takes what a call that opens something returns, at once: a
+/// call that failed because there are no more descriptors is noted.
 class UniqueFd {
  public:
   UniqueFd() = default;
-  explicit UniqueFd(int fd) : fd_(fd) {}
+  explicit UniqueFd(int fd) : fd_(fd) {
+    if (fd < 0) Shortages::note(errno);
+  }
   UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   UniqueFd& operator=(UniqueFd&& other) noexcept {
     std::swap(fd_, other.fd_);

@@ -1,11 +1,15 @@
 #include "cli/dump.hpp"
 
+#include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <iterator>
 #include <limits>
 #include <memory>
@@ -16,6 +20,7 @@
 #include <vector>
 
 #include "base/parallel.hpp"
+#include "base/unique_fd.hpp"
 #include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
 #include "cli/selection.hpp"
@@ -223,7 +228,6 @@ CaptureOptions capture_options(const DumpArguments& options) {
   }
   capture.timeout = milliseconds(options.timeout);
   if (options.verbose) capture.log = print_step;
-  capture.record_path = options.record;
   return capture;
 }
 
@@ -241,6 +245,7 @@ std::string wrong_together(const DumpArguments& options) {
   }
   const bool one = options.pids.size() == 1 && !options.children;
   if (!options.record.empty() && !one) return "--record takes one PID";
+  if (!options.record.empty() && options.watch) return "--record and --watch exclude each other";
   if (options.watch && !one) return "--watch takes one PID";
   return "";
 }
@@ -250,11 +255,23 @@ int run(const DumpArguments& options, const ErrorReport& report) {
     return report.usage(wrong);
   }
   CaptureOptions capture = capture_options(options);
-  // A recording is written to a file, which the sandbox forbids.
-  if (options.record.empty()) {
-    const bool holds = capture.pause != Pause::Never || capture.native != Native::Off;
-    enter_sandbox(holds ? Sandbox::HoldingThreads : Sandbox::Reading, capture.log);
+  // In the sandbox no file can be made.
+  UniqueFd recording;
+  if (!options.record.empty()) {
+    // A new file, which nobody else may read: nothing is written over, and no link is followed.
+    recording =
+        UniqueFd{::open(options.record.c_str(),
+                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR)};
+    if (!recording) {
+      return report(options.pids.front(), {ErrorKind::Failed,
+                                           fmt::format("the recording {} can't be written: {}",
+                                                       options.record, std::strerror(errno)),
+                                           ""});
+    }
+    capture.record_to = recording.get();
   }
+  const bool holds = capture.pause != Pause::Never || capture.native != Native::Off;
+  enter_sandbox(holds ? Sandbox::HoldingThreads : Sandbox::Reading, capture.log);
   Dumper dumper(options, std::move(capture), report);
   if (!options.replay.empty()) return dumper.dump_recording(options.replay);
   if (options.watch) return dumper.watch(options.pids.front(), microseconds(*options.watch));

@@ -53,7 +53,7 @@ class InspectVerb {
     const auto inspection = inspector.read(arguments_.paths);
     if (!inspection) return report_(arguments_.pid, inspection.error());
     if (inspection->paused_us > 0 && !arguments_.json) {
-      print_message(fmt::format("pyscope: paused for {} us\n", inspection->paused_us));
+      Message::print("pyscope: paused for {} us\n", inspection->paused_us);
     }
     const bool several = inspection->values.size() > 1;
     const JsonStyle style = several ? JsonStyle::Compact : JsonStyle::Pretty;
@@ -104,20 +104,19 @@ class InspectVerb {
     if (arguments_.json) return;
     // __main__ is where names are looked for first, so it isn't mentioned.
     if (!value.origin.empty() && value.origin != "module __main__") {
-      print_message(fmt::format("pyscope: {}: found in {}\n", value.path, value.origin));
+      Message::print("pyscope: {}: found in {}\n", value.path, value.origin);
     }
     if (!value.consistent) {
-      print_message(
-          fmt::format("pyscope: {} {}; --pause holds the process for a moment\n", value.path,
-                      value.half_done    ? "may have been half changed each time that it was read"
-                      : value.same_twice ? "was the same twice, but threads were running"
-                                         : "changed each time that it was read"));
+      Message::print("pyscope: {} {}; --pause holds the process for a moment\n", value.path,
+                     value.half_done    ? "may have been half changed each time that it was read"
+                     : value.same_twice ? "was the same twice, but threads were running"
+                                        : "changed each time that it was read");
     }
     if (value.unreadable && !value.error) {
-      print_message(fmt::format(
+      Message::print(
           "pyscope: {}: some of its memory couldn't be read, so what is missing here may "
           "be there\n",
-          value.path));
+          value.path);
     }
   }
 

@@ -23,7 +23,7 @@ namespace {
 
 using pyscope::ErrorKind;
 using pyscope::exit_status;
-using pyscope::cli::print_message;
+using pyscope::cli::Message;
 using pyscope::cli::write_out;
 
 constexpr const char* kDescription =
@@ -46,15 +46,14 @@ int explain_usage(const std::string& first_word, const std::string& message) {
   const bool number =
       !first_word.empty() && first_word.find_first_not_of("0123456789") == std::string::npos;
   if (number) {
-    print_message(fmt::format(
-        "pyscope: what is to be done with process {0}?\n         pyscope dump {0}\n", first_word));
+    Message::print("pyscope: what is to be done with process {0}?\n         pyscope dump {0}\n",
+                   first_word);
   } else if (!first_word.empty() && first_word.front() != '-') {
-    print_message(
-        fmt::format("pyscope: there is no verb '{}'\n         see: pyscope --help\n", first_word));
+    Message::print("pyscope: there is no verb '{}'\n         see: pyscope --help\n", first_word);
   } else {
-    print_message(fmt::format(
-        "pyscope: {}\n         see: pyscope --help\n",
-        first_word.empty() ? "say what to do, for example: pyscope dump PID" : message));
+    Message::print("pyscope: {}\n         see: pyscope --help\n",
+                   first_word.empty() ? std::string("say what to do, for example: pyscope dump PID")
+                                      : message);
   }
   return exit_status(ErrorKind::Usage);
 }
@@ -112,7 +111,7 @@ int main(int argc, char** argv) {
     const int status = run(argc, argv);
     return pyscope::cli::output_lost() ? exit_status(ErrorKind::Failed) : status;
   } catch (const std::exception& error) {
-    pyscope::cli::print_message(fmt::format("pyscope: unexpected failure: {}\n", error.what()));
+    pyscope::cli::Message::print("pyscope: unexpected failure: {}\n", error.what());
     return 1;
   }
 }

@@ -42,8 +42,8 @@ int run(const PsArguments& arguments, const ErrorReport& report) {
     out = render_text(*processes, {wants_color(arguments.color), terminal_columns(STDOUT_FILENO)});
   }
   if (processes->empty()) {
-    print_message(fmt::format("pyscope: no Python process {}\n",
-                              selects(filter) ? "fits" : "is to be seen here"));
+    Message::print("pyscope: no Python process {}\n",
+                   selects(filter) ? "fits" : "is to be seen here");
   }
   return write_out(out) ? 0 : exit_status(ErrorKind::Failed);
 }

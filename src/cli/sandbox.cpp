@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/netlink.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
@@ -14,7 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <initializer_list>
 #include <utility>
@@ -40,6 +44,35 @@ int enter(std::vector<Rule> rules) {
   return ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0 ? 0 : errno;
 }
 
+/// Gives up the capabilities that reading doesn't take. Without CAP_SYS_PTRACE all are kept: the
+/// kernel then asks whether we have each one that the target has.
+/// Returns errno, or 0.
+int drop_capabilities() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return errno;
+  constexpr unsigned kWordBits = 32;
+  const auto has = [&](unsigned capability) {
+    return (data.at(capability / kWordBits).effective >> (capability % kWordBits) & 1U) != 0;
+  };
+  if (!has(CAP_SYS_PTRACE)) return 0;
+  constexpr unsigned kCheckpointRestore = 40;
+  std::array<std::uint32_t, _LINUX_CAPABILITY_U32S_3> kept{};
+  const auto keep = [&](unsigned capability) {
+    kept.at(capability / kWordBits) |= 1U << (capability % kWordBits);
+  };
+  keep(CAP_SYS_PTRACE);
+  keep(CAP_DAC_READ_SEARCH);
+  // For /proc/PID/map_files; before Linux 5.9 the one, since then the other.
+  keep(has(kCheckpointRestore) ? kCheckpointRestore : unsigned{CAP_SYS_ADMIN});
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    data.at(i).effective &= kept.at(i);
+    data.at(i).permitted &= kept.at(i);
+    data.at(i).inheritable = 0;
+  }
+  return ::syscall(SYS_capset, &header, data.data()) == 0 ? 0 : errno;
+}
+
 std::vector<Rule> rules_for(Sandbox sandbox) {
   std::vector<Rule> rules;
   // Calls that reading takes, allowed with any arguments: on files that are open, our own memory,
@@ -62,8 +95,6 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
                           SYS_getxattr,
                           SYS_ppoll,
                           SYS_brk,
-                          SYS_munmap,
-                          SYS_madvise,
                           SYS_futex,
                           SYS_nanosleep,
                           SYS_clock_nanosleep,
@@ -122,12 +153,17 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
         {{is(1, F_GETFD)}, {is(1, F_SETFD)}, {is(1, F_GETFL)}, {is(1, F_DUPFD_CLOEXEC)}});
   allow(SYS_ioctl, {{is(1, TCGETS)}, {is(1, TIOCGWINSZ)}});
 
-  // No memory becomes code. Constants stay constant: nothing is mapped over them, and their
-  // protection isn't changed. The C library protects the ends of its threads' stacks, which lie
-  // above the program and its heap.
+  // No memory becomes code. Constants stay constant: they are not unmapped, nothing is mapped in
+  // their place, and their protection isn't changed. The C library does all of this to the stacks
+  // and heaps of its threads, which lie above the program and its own heap. The kernel chooses the
+  // place of each mapping: it may take a hint for the place of memory that was unmapped.
   const Check not_code = bits(2, PROT_EXEC, 0);
-  allow(SYS_mmap, {{not_code, bits(3, MAP_FIXED, 0)}});
-  allow(SYS_mprotect, {{not_code, is_above(0, ::sbrk(0))}});
+  const Check above = is_above(0, ::sbrk(0));
+  constexpr int kPlaced = MAP_FIXED | MAP_FIXED_NOREPLACE;
+  allow(SYS_mmap, {{is_address(0, nullptr), not_code, bits(3, kPlaced, 0)}});
+  allow(SYS_mprotect, {{not_code, above}});
+  allow(SYS_munmap, {{above}});
+  allow(SYS_madvise, {{above}});
 
   // Threads may be started, processes may not. The arguments of clone3() lie in memory, where a
   // filter can't look, so clone3() is refused; the C library then uses clone().
@@ -153,11 +189,12 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
   allow(SYS_tgkill, {{is(0, ::getpid())}});
   allow(SYS_prlimit64, {{is_address(2, nullptr)}});
   // Netlink, to ask for the peers of unix sockets.
-  allow(SYS_socket, {{is(0, AF_NETLINK)}});
+  allow(SYS_socket, {{is(0, AF_NETLINK), is(2, NETLINK_SOCK_DIAG)}});
   if (!holds) return rules;
 
-  // The requests of ptrace that attach, stop, read registers and let go.
-  allow(SYS_ptrace, {{is(0, PTRACE_SEIZE)},
+  // The requests of ptrace that attach, stop, read registers and let go. An option of PTRACE_SEIZE
+  // kills the target when its tracer ends, so none is allowed.
+  allow(SYS_ptrace, {{is(0, PTRACE_SEIZE), is_address(3, nullptr)},
                      {is(0, PTRACE_INTERRUPT)},
                      {is(0, PTRACE_GETREGSET)},
                      {is(0, PTRACE_DETACH)}});
@@ -181,12 +218,17 @@ void enter_sandbox(Sandbox sandbox, const std::function<void(const std::string&)
   (void)sandbox;
   (void)rules_for;
   (void)enter;
+  (void)drop_capabilities;
   if (log) log("sandbox: none in a build with sanitizers");
 #else
   constexpr rlimit kNoCore{0, 0};
   ::setrlimit(RLIMIT_CORE, &kNoCore);
+  const int capabilities = drop_capabilities();
   const int error = enter(rules_for(sandbox));
   if (!log) return;
+  if (capabilities != 0) {
+    log(fmt::format("sandbox: capabilities are kept: {}", std::strerror(capabilities)));
+  }
   log(error == 0 ? std::string("sandbox: entered")
                  : fmt::format("sandbox: none, seccomp: {}", std::strerror(error)));
 #endif

@@ -40,6 +40,46 @@ int write_all(int fd, std::string_view rest) {
   return 0;
 }
 
+/// How many bytes a colour at the front of the text has ("\x1b[1;31m"); 0 if there is none.
+std::size_t color_at(std::string_view text) {
+  if (!text.starts_with("\x1b[")) return 0;
+  const std::size_t end = text.find_first_not_of("0123456789;", 2);
+  return end != std::string_view::npos && text[end] == 'm' ? end + 1 : 0;
+}
+
+/// The position of the first control character from `begin` that may not be printed, or the size.
+std::size_t first_active(std::string_view text, std::size_t begin = 0) {
+  for (std::size_t i = begin; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    constexpr unsigned char kDelete = 0x7f;
+    constexpr unsigned char kLeadOfC1 = 0xc2;  // C2 80 to C2 9F
+    if ((byte >= ' ' && byte != kDelete && byte != kLeadOfC1) || byte == '\n' || byte == '\t') {
+      continue;
+    }
+    if (byte == kLeadOfC1 &&
+        (i + 1 == text.size() || static_cast<unsigned char>(text[i + 1]) >= 0xa0)) {
+      continue;
+    }
+    const std::size_t color = color_at(text.substr(i, 16));
+    if (color == 0) return i;
+    i += color - 1;
+  }
+  return text.size();
+}
+
+std::string without_active(std::string_view text) {
+  std::string safe;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t active = first_active(text, at);
+    safe += text.substr(at, active - at);
+    if (active == text.size()) break;
+    const std::size_t size = static_cast<unsigned char>(text[active]) < 0x80 ? 1 : 2;
+    safe += render_line(text.substr(active, size));
+    at = active + size;
+  }
+  return safe;
+}
+
 void end_if_no_reader(const pollfd& output) {
   // Any other trouble, such as a full disk, is reported by the write.
   if ((output.revents & (POLLERR | POLLHUP)) == 0) return;
@@ -81,15 +121,16 @@ bool output_lost() {
 
 bool write_out(const std::string& text) {
   if (lost) return false;
-  const int error = write_all(STDOUT_FILENO, text);
+  const bool safe = first_active(text) == text.size();
+  const int error = write_all(STDOUT_FILENO, safe ? std::string_view(text) : without_active(text));
   if (error == EPIPE) std::_Exit(0);
   if (error == 0) return true;
-  print_message(fmt::format("pyscope: writing the output failed: {}\n", std::strerror(error)));
+  Message::print("pyscope: writing the output failed: {}\n", std::strerror(error));
   lost = true;
   return false;
 }
 
-void print_message(std::string_view text) {
+void Message::write(std::string_view text) {
   (void)write_all(STDERR_FILENO, text);
 }
 
@@ -180,11 +221,11 @@ void InterruptCatcher::sleep(std::chrono::microseconds time) const {
 void print_error(const Error& error) {
   print_step(error.message);
   const std::string hint = render_hint(error);
-  if (!hint.empty()) print_message(fmt::format("         {}\n", render_line(hint)));
+  if (!hint.empty()) Message::print("         {}\n", hint);
 }
 
 void print_step(const std::string& step) {
-  print_message(fmt::format("pyscope: {}\n", render_line(step)));
+  Message::print("pyscope: {}\n", step);
 }
 
 }  // namespace pyscope::cli

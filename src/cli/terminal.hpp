@@ -1,13 +1,18 @@
 // Output to the terminal, and interrupts, for all verbs.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include "pyscope/error.hpp"
+#include "pyscope/render.hpp"
 
 namespace pyscope::cli {
 
@@ -21,16 +26,40 @@ void occupy_standard_streams();
 /// Columns of the terminal behind a descriptor; 0 if there is none or it doesn't say.
 [[nodiscard]] std::size_t terminal_columns(int fd);
 
-/// Writes all of it to stdout. A reader that has closed the pipe has seen enough: that ends the
-/// program quietly. False for any other failure, which is reported once; nothing is written from
-/// then on.
+/// Writes all of it to stdout. Renderers escape what the target says; if a control character should
+/// be left that is neither of a line's end nor of a colour, an escape is written for it. A reader
+/// that has closed the pipe has seen enough: that ends the program quietly. False for any other
+/// failure, which is reported once; nothing is written from then on.
 [[nodiscard]] bool write_out(const std::string& text);
 
 /// Whether write_out() has failed: the exit status is 1 then, whatever else happened.
 [[nodiscard]] bool output_lost();
 
-/// Prints to stderr, unchanged. A closed stderr is no failure.
-void print_message(std::string_view text);
+/// An argument of a message as it may be shown: a text in escaped form.
+template <class T>
+[[nodiscard]] auto shown(const T& argument) {
+  if constexpr (std::is_convertible_v<const T&, std::string_view>) {
+    return render_line(argument);
+  } else {
+    return argument;
+  }
+}
+template <class T>
+using Shown = decltype(shown(std::declval<const T&>()));
+
+/// The only way to stderr. The words stand in the program, which the compiler checks; each text
+/// among the arguments is escaped, be it the target's or from our own command line. A closed stderr
+/// is no failure.
+class Message {
+ public:
+  template <class... T>
+  static void print(fmt::format_string<Shown<T>...> words, const T&... arguments) {
+    write(fmt::format(words, shown(arguments)...));
+  }
+
+ private:
+  static void write(std::string_view text);
+};
 
 /// Ends the program quietly, as a write would, once nobody can read its stdout any more: the
 /// reader of a pipe has gone, or the connection of an SSH session is closed. For work that goes on

@@ -40,7 +40,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() {
-    if (shown_) print_message("\r\x1b[K");
+    if (shown_) Message::print("\r\x1b[K");
   }
   void show(std::size_t samples) const {
     const double passed =
@@ -52,7 +52,7 @@ class Progress {
     // since some terminals wrap when it is written.
     const std::size_t columns = terminal_columns(STDERR_FILENO);
     if (columns > 0) line.resize(std::min(line.size(), columns - 1));
-    print_message("\r\x1b[K" + line);
+    Message::print("\r\x1b[K{}", line);
   }
 
  private:

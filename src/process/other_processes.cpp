@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/shortage.hpp"
 #include "process/facts.hpp"
 #include "process/proc_file.hpp"
 
@@ -34,7 +36,9 @@ constexpr std::size_t kMostMaps = std::size_t{1} << 24U;  // bytes of one proces
 using Folder = std::unique_ptr<DIR, int (*)(DIR*)>;
 
 Folder open_folder(const char* path) {
-  return {::opendir(path), ::closedir};
+  Folder folder{::opendir(path), ::closedir};
+  if (!folder) Shortages::note(errno);
+  return folder;
 }
 
 /// The text of a small file below /proc; empty if it can't be read.

@@ -23,6 +23,7 @@ ssize_t read_some(int fd, char* to, std::size_t size) {
   do {
     n = ::read(fd, to, size);
   } while (n < 0 && errno == EINTR);
+  if (n < 0) Shortages::note(errno);
   return n;
 }
 

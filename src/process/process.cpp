@@ -83,6 +83,7 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
   const std::string path = fmt::format("/proc/{}", pid);
   process.directory_ = UniqueFd{::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
   if (!process.directory_) {
+    if (is_shortage(errno)) return fail(Shortages::error());
     if (::access("/proc/self", F_OK) != 0) {
       return fail(ErrorKind::Failed, "/proc is not mounted, so no process can be looked at",
                   "mount it: mount -t proc proc /proc");
@@ -307,9 +308,13 @@ std::optional<Task> Process::task(pid_t tid) const {
 std::vector<Task> Process::tasks(bool system_calls) const {
   const UniqueFd list{::openat(directory(), "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   const int second = list ? ::fcntl(list.get(), F_DUPFD_CLOEXEC, 0) : -1;
-  if (second < 0) return {};
+  if (second < 0) {
+    if (list) Shortages::note(errno);
+    return {};
+  }
   const std::unique_ptr<DIR, int (*)(DIR*)> entries{::fdopendir(second), ::closedir};
   if (!entries) {
+    Shortages::note(errno);
     ::close(second);
     return {};
   }

@@ -37,9 +37,11 @@ bool is_of_proc(int fd) {
   return ::fstatfs(fd, &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
 }
 
-/// Does what RESOLVE_IN_ROOT does with O_PATH on kernels without openat2, name by name. The kernel
-/// never follows a name here, so no name can lead out of the root, whatever is renamed meanwhile.
-UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder) {
+/// Does what RESOLVE_IN_ROOT does with O_PATH, name by name: on kernels without openat2, and where
+/// each folder on the way must be open to a `reader`. The kernel never follows a name here, so no
+/// name can lead out of the root, whatever is renamed meanwhile.
+UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder,
+                          const Credentials* reader = nullptr) {
   constexpr int kMostLinks = 40;  // as in the kernel
   if (rest.empty()) {
     errno = ENOENT;
@@ -49,6 +51,11 @@ UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder) {
   // moved meanwhile.
   std::vector<UniqueFd> folders;
   folders.emplace_back(::openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const auto refused = [&](const UniqueFd& fd) {
+    if (reader == nullptr || reader->may_read(fd.get())) return false;
+    errno = EACCES;
+    return true;
+  };
   int links = 0;
   while (folders.back()) {
     if (rest.size() >= PATH_MAX) {
@@ -59,6 +66,7 @@ UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder) {
     if (start == std::string::npos) return std::move(folders.back());
     const std::size_t end = std::min(rest.find('/', start), rest.size());
     const std::string name = rest.substr(start, end - start);
+    if (refused(folders.back())) return {};
     rest.erase(0, end);
     if (name == ".") continue;
     if (name == "..") {
@@ -82,7 +90,7 @@ UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder) {
       errno = ENOTDIR;
       return {};
     }
-    if (rest.empty()) return next;
+    if (rest.empty()) return refused(next) ? UniqueFd{} : std::move(next);
     folders.push_back(std::move(next));
   }
   return {};
@@ -124,10 +132,14 @@ UniqueFd open_below_root(int proc_directory, const std::string& path) {
   return open_if_regular(open_in_root(root.get(), path, RootedOpening::kPath));
 }
 
-UniqueFd open_from_working_directory(int proc_directory, const std::string& path) {
-  if (path.starts_with('/')) return open_below_root(proc_directory, path);
+UniqueFd open_from_working_directory(int proc_directory, const std::string& path,
+                                     const Credentials& reader) {
   const UniqueFd root{::openat(proc_directory, "root", O_PATH | O_DIRECTORY | O_CLOEXEC)};
   if (!root) return {};
+  const auto open_path = [&](const std::string& absolute) {
+    return open_if_regular(look_up_by_steps(root.get(), absolute, false, &reader));
+  };
+  if (path.starts_with('/')) return open_path(path);
   // The kernel prints the working directory as the reader would see it, root included, if target
   // and reader share a mount namespace. Otherwise it prints the directory as the target sees it.
   std::string directory = read_link(proc_directory, "cwd");
@@ -144,7 +156,7 @@ UniqueFd open_from_working_directory(int proc_directory, const std::string& path
     errno = ENOENT;
     return {};
   }
-  return open_if_regular(open_in_root(root.get(), directory + "/" + path, RootedOpening::kPath));
+  return open_path(directory + "/" + path);
 }
 
 }  // namespace pyscope

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/unique_fd.hpp"
+#include "process/credentials.hpp"
 
 namespace pyscope {
 
@@ -15,8 +16,12 @@ namespace pyscope {
 [[nodiscard]] UniqueFd open_below_root(int proc_directory, const std::string& path);
 
 /// The same for a path relative to the target's working directory. ".." may lead upwards within the
-/// root. An absolute path is opened as by open_below_root.
-[[nodiscard]] UniqueFd open_from_working_directory(int proc_directory, const std::string& path);
+/// root. An absolute path begins at the root.
+///
+/// Only what a process with these credentials may read is opened, else errno is EACCES. The target
+/// chooses the path, and this program may be allowed to read more than the target.
+[[nodiscard]] UniqueFd open_from_working_directory(int proc_directory, const std::string& path,
+                                                   const Credentials& reader);
 
 /// Opens a file for reading by a descriptor that was opened with O_PATH, if the file is a regular
 /// one; else empty, with errno set. Opening anything else may have effects, or block.

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/shortage.hpp"
 #include "session/attach.hpp"
 #include "session/session.hpp"
 #include "target/recorded_target.hpp"
@@ -45,7 +46,7 @@ Result<Snapshot> record(const AttachedProcess& attached, const CaptureOptions& o
   Recording recording = recorder.recording(attached.runtime.at, std::move(waits));
   // Native stacks can be replayed only where their memory was read.
   if (options.native == Native::Off) recording.registers.clear();
-  auto ok = write_recording(options.record_path, recording);
+  auto ok = write_recording(options.record_to, recording);
   if (!ok) return fail(std::move(ok).error());
   return snapshot;
 }
@@ -66,7 +67,8 @@ CaptureSession::~CaptureSession() = default;
 
 Result<CaptureSession> CaptureSession::attach(pid_t pid, const CaptureOptions& options) {
   const Log log(options.log);
-  auto attached = pyscope::attach(pid, log);
+  const ShortageWatch shortages;
+  auto attached = shortages.judge(pyscope::attach(pid, log));
   if (!attached) return fail(std::move(attached).error());
   auto state = std::make_unique<State>(State{pid, options, *std::move(attached), nullptr});
   state->session = std::make_unique<Session>(*state->attached.target, state->attached.runtime, log);
@@ -79,15 +81,18 @@ Result<Snapshot> CaptureSession::capture() {
   constexpr int kMaxAttaches = 3;
   for (int attempt = 1;; ++attempt) {
     const ProcessTarget& target = *state.attached.target;
-    auto located = state.options.record_path.empty()
+    const ShortageWatch shortages;
+    auto located = state.options.record_to < 0
                        ? state.session->snapshot(state.options).map([](LocatedSnapshot all) {
                            return std::move(all.snapshot);
                          })
                        : record(state.attached, state.options, log);
+    located = shortages.judge(std::move(located));
     log("{} system calls to read memory", target.memory().system_calls());
     if (target.ended()) return fail(gone_while_read(*target.process()));
     if (runs_same_program(state.attached)) return located;
-    if (attempt == kMaxAttaches) {
+    // A second recording would be written behind the first one.
+    if (attempt == kMaxAttaches || state.options.record_to >= 0) {
       return fail(
           ErrorKind::NoSuchProcess,
           fmt::format("process {} replaced its program while it was read, {} times in a row",

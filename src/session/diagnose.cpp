@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/deadline.hpp"
+#include "base/shortage.hpp"
 #include "frames/variables.hpp"
 #include "locks/namespaces.hpp"
 #include "locks/thread_frames.hpp"
@@ -152,7 +153,8 @@ std::vector<Snapshot> read_native_code(Session& session, const AttachedProcess& 
 
 Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
   const Log log(options.log);
-  const auto attached = attach(pid, log);
+  const ShortageWatch shortages;
+  const auto attached = shortages.judge(attach(pid, log));
   if (!attached) return fail(attached.error());
   Session session(*attached->target, attached->runtime, log);
   CaptureOptions capture_options;
@@ -172,6 +174,9 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
     // sockets take longer to read than all the rest.
     auto located = session.snapshot(capture_options, last ? Surroundings::All : Surroundings::None);
     const bool gone = attached->target->ended() || !runs_same_program(*attached);
+    if (auto enough = shortages.judge(Result<void>()); !enough) {
+      return fail(std::move(enough).error());
+    }
     // What was seen before it ended is worth telling.
     constexpr std::size_t kEnough = 2;
     if (gone && samples > kEnough) break;
@@ -197,7 +202,7 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
   }
   if (options.native)
     add_native_code(diagnosis, read_native_code(session, *attached, diagnosis, options, deadline));
-  return diagnosis;
+  return shortages.judge(Result<Diagnosis>(std::move(diagnosis)));
 }
 
 }  // namespace pyscope

@@ -1,6 +1,7 @@
 // Values at paths of a live process: attaches, holds its threads if asked to, and reads.
 #include "pyscope/inspect.hpp"
 
+#include "base/shortage.hpp"
 #include "passes/holds.hpp"
 #include "session/attach.hpp"
 #include "session/inspection.hpp"
@@ -24,7 +25,8 @@ Inspector& Inspector::operator=(Inspector&&) noexcept = default;
 Inspector::~Inspector() = default;
 
 Result<Inspector> Inspector::attach(pid_t pid, const InspectOptions& options) {
-  auto attached = pyscope::attach(pid, Log(options.log));
+  const ShortageWatch shortages;
+  auto attached = shortages.judge(pyscope::attach(pid, Log(options.log)));
   if (!attached) return fail(std::move(attached).error());
   return Inspector(std::make_unique<State>(options, *std::move(attached)));
 }
@@ -33,6 +35,7 @@ Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const 
   const InspectOptions& options = state_->options;
   const ProcessTarget& target = *state_->attached.target;
 
+  const ShortageWatch shortages;
   Inspection inspection;
   inspection.captured_at = std::chrono::system_clock::now();
   ThreadHolds holds(&target);
@@ -60,7 +63,7 @@ Result<Inspection> Inspector::read(const std::vector<std::string>& paths) const 
   }
   if (!values) return fail(std::move(values).error());
   inspection.values = *std::move(values);
-  return inspection;
+  return shortages.judge(Result<Inspection>(std::move(inspection)));
 }
 
 int exit_status(const Inspection& inspection) {

@@ -224,6 +224,7 @@ class Reading {
     value.repr = std::move(repr.text);
     value.detail = std::move(repr.detail);
     value.truncated = repr.truncated;
+    value.unreadable = value.unreadable || !repr.complete;
     return value;
   }
 
@@ -283,6 +284,7 @@ class Reading {
     item.type = std::move(repr.type);
     item.repr = std::move(repr.text);
     item.truncated = repr.truncated;
+    value.unreadable = value.unreadable || !repr.complete;
     if (const auto type = objects_.type_of(object)) item.size = length_of(reader_, object, **type);
     value.items.push_back(std::move(item));
   }

@@ -13,6 +13,7 @@
 
 #include "base/file_name.hpp"
 #include "base/parallel.hpp"
+#include "base/shortage.hpp"
 #include "memory/page_cache.hpp"
 #include "process/cgroup.hpp"
 #include "process/other_processes.hpp"
@@ -200,6 +201,7 @@ class Lister {
 }  // namespace
 
 Result<std::vector<PythonProcess>> list_python_processes(const ProcessFilter& filter) {
+  const ShortageWatch shortages;
   std::optional<Pattern> pattern;
   if (!filter.match.empty()) {
     auto compiled = Pattern::compile(filter.match);
@@ -207,6 +209,7 @@ Result<std::vector<PythonProcess>> list_python_processes(const ProcessFilter& fi
     pattern = *std::move(compiled);
   }
   const UserNames users;
+  if (auto read = shortages.judge(Result<void>()); !read) return fail(std::move(read).error());
   std::optional<uid_t> uid;
   if (!filter.user.empty()) {
     uid = users.uid(filter.user);
@@ -215,7 +218,8 @@ Result<std::vector<PythonProcess>> list_python_processes(const ProcessFilter& fi
                   "--user takes a name of /etc/passwd, or a number");
     }
   }
-  return Lister(filter, std::move(pattern), uid, users).list();
+  return shortages.judge(
+      Result<std::vector<PythonProcess>>(Lister(filter, std::move(pattern), uid, users).list()));
 }
 
 std::vector<pid_t> find_trees(std::span<const pid_t> roots) {

@@ -1,5 +1,6 @@
 #include "target/process_target.hpp"
 
+#include <cerrno>
 #include <utility>
 
 #include "process/rooted_open.hpp"
@@ -12,7 +13,12 @@ Result<std::unique_ptr<Preemption>> ProcessTarget::preempt(pid_t tid) const {
 }
 
 UniqueFd ProcessTarget::open_source(const std::string& path) const {
-  return open_from_working_directory(process_.directory(), path);
+  const auto credentials = credentials_of(process_);
+  if (!credentials) {
+    errno = EACCES;
+    return {};
+  }
+  return open_from_working_directory(process_.directory(), path, *credentials);
 }
 
 }  // namespace pyscope

@@ -1,10 +1,14 @@
 #include "target/recording.hpp"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstdint>
 #include <cstring>
@@ -14,6 +18,7 @@
 #include <sstream>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "process/system_calls.hpp"
 
 namespace pyscope {
@@ -22,6 +27,16 @@ namespace {
 constexpr std::string_view kHeader = "pyscope-recording 1";
 constexpr std::uint64_t kMaxRange = std::uint64_t{1} << 30U;
 constexpr std::string_view kEmptyWord = "%";  // what no encoded value is
+
+/// False with errno set if not all of it could be written.
+bool write_all(int file, std::string_view rest) {
+  while (!rest.empty()) {
+    const ssize_t n = ::write(file, rest.data(), rest.size());
+    if (n > 0) rest.remove_prefix(static_cast<std::size_t>(n));
+    if (n < 0 && errno != EINTR) return false;
+  }
+  return true;
+}
 
 // Values may hold any byte: those that would end a word or a line are written as %XX.
 std::string encode(std::string_view value) {
@@ -170,7 +185,7 @@ void read_task(std::istringstream& line, ProcessFacts& facts) {
 
 }  // namespace
 
-Result<void> write_recording(const std::string& path, const Recording& recording) {
+Result<void> write_recording(int file, const Recording& recording) {
   std::string text = fmt::format("{}\nruntime {:x}\n", kHeader, recording.runtime.raw());
   const ProcessFacts& facts = recording.facts;
   text += fmt::format("process {} {}\nhost {}\nexecutable {}\ncaptured {}\n", facts.pid,
@@ -213,18 +228,26 @@ Result<void> write_recording(const std::string& path, const Recording& recording
       text += fmt::format(" {:x}", word);
     text += '\n';
   }
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
+  bool written = write_all(file, text);
   recording.memory.for_each_range([&](RemoteAddr at, std::span<const std::byte> bytes) {
-    file << fmt::format("memory {:x} {}\n", at.raw(), bytes.size());
     // A char may alias any object.
-    file.write(reinterpret_cast<const char*>(bytes.data()),
-               static_cast<std::streamsize>(bytes.size()));
-    file << '\n';
+    const std::string_view content(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    written = written && write_all(file, fmt::format("memory {:x} {}\n", at.raw(), bytes.size())) &&
+              write_all(file, content) && write_all(file, "\n");
   });
-  file.close();
-  if (!file) return fail(ErrorKind::Failed, fmt::format("the recording {} can't be written", path));
+  if (!written) {
+    return fail(ErrorKind::Failed,
+                fmt::format("the recording can't be written: {}", std::strerror(errno)));
+  }
   return {};
+}
+
+Result<void> write_recording(const std::string& path, const Recording& recording) {
+  const UniqueFd file{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                             S_IRUSR | S_IWUSR)};
+  if (file) return write_recording(file.get(), recording);
+  return fail(ErrorKind::Failed,
+              fmt::format("the recording {} can't be written: {}", path, std::strerror(errno)));
 }
 
 Result<Recording> read_recording(const std::string& path) {

@@ -36,6 +36,9 @@ struct Recording {
   std::map<pid_t, Registers> registers = {};
 };
 
+/// Writes to a file that is open.
+[[nodiscard]] Result<void> write_recording(int file, const Recording& recording);
+/// Writes to a file of that name, in place of what it held.
 [[nodiscard]] Result<void> write_recording(const std::string& path, const Recording& recording);
 [[nodiscard]] Result<Recording> read_recording(const std::string& path);
 /// The same from a stream; `name` is for messages.

@@ -1,6 +1,7 @@
 // What can't be dumped: the exit status, one sentence on what was found, and what to do next.
 
 #include <fmt/core.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ using nlohmann::json;
 
 namespace {
 
+constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr int kNoSuchProcess = 3;
 constexpr int kUnsupported = 5;
@@ -118,6 +120,57 @@ TEST_CASE("bad usage is a JSON document where JSON was asked for", "[live]") {
 
 TEST_CASE("a number alone is answered with the command that was meant", "[live]") {
   CHECK(run_pyscope({"4711"}).err.find("pyscope dump 4711") != std::string::npos);
+}
+
+TEST_CASE("without enough descriptors nothing false is said", "[live]") {
+  Target target(any_interpreter(), "locks.py", {"sleeping"});
+  (void)target.read();
+  const std::string pid = std::to_string(target.pid());
+  const std::size_t threads = dump(target.pid()).json.at("threads").size();
+  const auto number = GENERATE(0U, 1U, 2U);
+  const std::vector<std::vector<std::string>> verbs = {
+      {"dump", pid, "--json"}, {"ps", "--json"}, {"why", pid, "--duration", "1ms", "--json"}};
+  const std::vector<std::string>& verb = verbs.at(number);
+  CAPTURE(verb);
+  for (rlim_t most = 4; most < 32; most += 2) {
+    CAPTURE(most);
+    const Outcome outcome = run_pyscope(verb, {.environment = {}, .before_exec = [most] {
+                                                 const rlimit limit{most, most};
+                                                 ::setrlimit(RLIMIT_NOFILE, &limit);
+                                               }});
+    CAPTURE(outcome.out, outcome.err);
+    if (outcome.status == kFailed || outcome.status == kPartial) {
+      CHECK_FALSE((outcome.err.empty() && outcome.out.empty()));
+      continue;
+    }
+    REQUIRE(outcome.status == 0);
+    if (verb.front() == "ps") {
+      CHECK(outcome.out.find("\"pid\":" + pid) != std::string::npos);
+    } else if (verb.front() == "dump") {
+      const json document = json::parse(outcome.out);
+      REQUIRE(document.at("threads").size() == threads);
+      for (const json& thread : document.at("threads"))
+        CHECK(thread.value("os_state", "") == "S");
+    }
+  }
+}
+
+TEST_CASE("a recording is a new file of one's own", "[live]") {
+  Target target(any_interpreter(), "locks.py", {"sleeping"});
+  (void)target.read();
+  const std::string pid = std::to_string(target.pid());
+  const std::string path = target.workspace().outside("recording");
+  REQUIRE(run_pyscope({"dump", pid, "--record", path}).status == 0);
+  CHECK(std::filesystem::status(path).permissions() == std::filesystem::perms(0600));
+  CHECK(run_pyscope({"dump", "--replay", path, "--json"}).status == 0);
+  const std::string content = read_file(path);
+  // What is there is neither written over nor followed.
+  CHECK(run_pyscope({"dump", pid, "--record", path}).status == kFailed);
+  CHECK(read_file(path) == content);
+  const std::string link = target.workspace().outside("link");
+  std::filesystem::create_symlink(target.workspace().outside("elsewhere"), link);
+  CHECK(run_pyscope({"dump", pid, "--record", link}).status == kFailed);
+  CHECK_FALSE(std::filesystem::exists(target.workspace().outside("elsewhere")));
 }
 
 TEST_CASE("a process that does not exist is no such process", "[live]") {

@@ -931,10 +931,11 @@ TEST_CASE("native frames go together with the other options", "[live]") {
     pyscope::CaptureOptions options;
     options.native = pyscope::Native::Full;
     options.source = false;
-    options.record_path = path;
+    const pyscope::UniqueFd file{::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)};
+    options.record_to = file.get();
     const auto live = pyscope::capture(target.pid(), options);
     REQUIRE(live);
-    options.record_path.clear();
+    options.record_to = -1;
     const auto replayed = pyscope::replay(path, options);
     REQUIRE(replayed);
     const auto places = [](const pyscope::Snapshot& snapshot) {

@@ -207,6 +207,29 @@ std::function<void()> with_hidepid(const char* options) {
 
 }  // namespace
 
+TEST_CASE("lines of a file that the target may not read are not shown", "[live]") {
+  if (!is_root()) return;
+  const bool readable = GENERATE(true, false);
+  Workspace workspace(any_interpreter());
+  const std::string path = workspace.write("notes.txt", "the first line of the notes\n");
+  fs::permissions(workspace.outside("notes.txt"), fs::perms(readable ? 0644 : 0600));
+  const std::string preparation =
+      "state = json.dumps(list(os.getresuid()))\n"
+      "exec(compile('print(state, flush=True); os.read(0, 1)', '" +
+      path + "', 'exec'))";
+  Target target = waiting_python(preparation, as_nobody(), std::move(workspace));
+  (void)target.read();
+  REQUIRE(all_sleep(target.pid()));
+  for (const bool with_json : {true, false}) {
+    std::vector<std::string> command{"dump", std::to_string(target.pid())};
+    if (with_json) command.emplace_back("--json");
+    const Outcome outcome = run_pyscope(command);
+    CAPTURE(outcome.out, outcome.err);
+    CHECK(outcome.out.find("notes.txt") != std::string::npos);
+    CHECK((outcome.out.find("first line") != std::string::npos) == readable);
+  }
+}
+
 TEST_CASE("another user's process is refused with the command that was typed", "[live]") {
   if (!is_root()) return;
   const PublicPyscope pyscope;

@@ -1,8 +1,11 @@
 // What the program denies itself, tried from inside: in a child, since there is no way back.
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -129,6 +132,43 @@ TEST_CASE("in the sandbox nothing can be changed", "[cli]") {
     // The linker's page of constants, as code could try to change it.
     auto* constants = reinterpret_cast<void*>(page);  // NOLINT(performance-no-int-to-ptr)
     r.denied("constants to write", ::mprotect(constants, 4096, PROT_READ | PROT_WRITE));
+    r.denied("unmapping constants", ::munmap(constants, 4096));
+    r.denied("advice on constants", ::madvise(constants, 4096, MADV_DONTNEED));
+    const auto map_at = [](void* at, int flags) {
+      return reinterpret_cast<long>(
+          ::mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0));
+    };
+    // Where nothing is, in place of the constants that had been unmapped.
+    auto* hole = reinterpret_cast<void*>(page - 0x10'000'000);  // NOLINT(performance-no-int-to-ptr)
+    r.denied("mapping with a hint", map_at(hole, 0));
+    r.denied("mapping where nothing is", map_at(hole, MAP_FIXED_NOREPLACE));
+    r.denied("moving over constants",
+             reinterpret_cast<long>(
+                 ::mremap(constants, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, hole)));
+    r.denied("remap_file_pages", ::syscall(SYS_remap_file_pages, constants, 4096, 0, 0, 0));
+    r.denied("netlink of routes", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    r.denied("netlink of the audit", ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_AUDIT));
+    r.denied("io_uring", ::syscall(SYS_io_uring_setup, 1, nullptr));
+    r.denied("bpf", ::syscall(SYS_bpf, 0, nullptr, 0));
+    r.denied("memfd_create", ::syscall(SYS_memfd_create, "x", 0));
+    r.denied("pidfd_getfd", ::syscall(SYS_pidfd_getfd, 0, 0, 0));
+    r.denied("pidfd_send_signal", ::syscall(SYS_pidfd_send_signal, 0, 0, nullptr, 0));
+    r.denied("setns", ::syscall(SYS_setns, 0, 0));
+    r.denied("mount", ::syscall(SYS_mount, "a", "b", "c", 0, nullptr));
+    r.denied("process_madvise", ::syscall(SYS_process_madvise, 0, nullptr, 0, 0, 0));
+    r.denied("TIOCSTI", ::ioctl(0, TIOCSTI, &byte));
+    r.denied("PTRACE_SEIZE with an option",
+             ::ptrace(PTRACE_SEIZE, parent, nullptr, PTRACE_O_EXITKILL));
+    r.denied("capset", ::syscall(SYS_capset, nullptr, nullptr));
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> capabilities{};
+    r.allowed("capget", ::syscall(SYS_capget, &header, capabilities.data()) == 0);
+    const auto held = capabilities[0].permitted;
+    const auto has = [&](int one) { return (held >> static_cast<unsigned>(one) & 1U) != 0; };
+    if (has(CAP_SYS_PTRACE)) {
+      r.allowed("dropping capabilities", !has(CAP_NET_ADMIN) && !has(CAP_DAC_OVERRIDE) &&
+                                             !has(CAP_KILL) && !has(CAP_SETUID));
+    }
     r.denied("mapping over constants",
              reinterpret_cast<long>(::mmap(constants, 4096, PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)));

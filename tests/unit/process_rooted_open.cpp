@@ -22,6 +22,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+const Credentials kAll{.reads_all = true};
+
 /// The content of what was opened, or why it was not.
 std::string content(const UniqueFd& fd) {
   if (!fd) return std::strerror(errno);
@@ -35,7 +37,7 @@ std::string below_root(const TargetRoot& target, const std::string& path) {
 }
 
 std::string from_working_directory(const TargetRoot& target, const std::string& path) {
-  return content(open_from_working_directory(target.proc_directory(), path));
+  return content(open_from_working_directory(target.proc_directory(), path, kAll));
 }
 
 const std::string kMissing = std::strerror(ENOENT);
@@ -53,6 +55,51 @@ TEST_CASE("a path means the file in the target's root", "[process]") {
   CHECK(below_root(target, "/srv/missing.py") == kMissing);
   CHECK(below_root(target, "") == kMissing);
   CHECK(below_root(target, "/bin/sh") == kMissing);  // which we have and it has not
+}
+
+TEST_CASE("only what the target may read is opened", "[process]") {
+  const TargetRoot target;
+  const auto file = target.write("/srv/app.py", "app");
+  fs::create_symlink("/srv/app.py", target.root() / "srv/link.py");
+  const auto ours = ::getuid();
+  const Credentials other{.uid = ours + 1, .gid = ::getgid() + 1};
+  const Credentials owner{.uid = ours, .gid = ::getgid() + 1};
+  const Credentials member{.uid = ours + 1, .gid = ::getgid() + 1, .groups = {::getgid()}};
+  const auto open_as = [&](const Credentials& who, const std::string& path = "/srv/app.py") {
+    return content(open_from_working_directory(target.proc_directory(), path, who));
+  };
+  const std::string denied = std::strerror(EACCES);
+  const auto mode = [](const fs::path& path, unsigned bits) {
+    fs::permissions(path, static_cast<fs::perms>(bits));
+  };
+  for (const auto& folder : {target.root(), target.root() / "srv", target.root() / "srv/work"})
+    mode(folder, 0755);
+  mode(file, 0600);
+  CHECK(open_as(other) == denied);
+  CHECK(open_as(other, "/srv/link.py") == denied);
+  CHECK(open_as(other, "../app.py") == denied);
+  CHECK(open_as(member) == denied);
+  CHECK(open_as(owner) == "app");
+  CHECK(open_as({.uid = ours + 1, .gid = 1, .reads_all = true}) == "app");
+  mode(file, 0640);
+  CHECK(open_as(other) == denied);
+  CHECK(open_as(member) == "app");
+  mode(file, 0644);
+  CHECK(open_as(other) == "app");
+  CHECK(open_as(other, "/srv/link.py") == "app");
+  CHECK(open_as(other, "../app.py") == "app");
+  // The class that a process belongs to decides alone.
+  mode(file, 0604);
+  CHECK(open_as(member) == denied);
+  // Each folder on the way must let it through.
+  mode(file, 0644);
+  mode(target.root() / "srv", 0750);
+  CHECK(open_as(other) == denied);
+  CHECK(open_as(member) == "app");
+  mode(target.root() / "srv", 0755);
+  mode(target.root(), 0700);
+  CHECK(open_as(other) == denied);
+  CHECK(open_as(owner) == "app");
 }
 
 TEST_CASE("a relative path means the file from the target's working directory", "[process]") {
@@ -164,9 +211,9 @@ TEST_CASE("this process finds its own files from where it works", "[process]") {
   const fs::path before = fs::current_path();
   fs::current_path(folder.path());
   const UniqueFd self{::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC)};
-  const std::string relative = content(open_from_working_directory(self.get(), "here.py"));
+  const std::string relative = content(open_from_working_directory(self.get(), "here.py", kAll));
   const std::string absolute =
-      content(open_from_working_directory(self.get(), folder.path() / "here.py"));
+      content(open_from_working_directory(self.get(), folder.path() / "here.py", kAll));
   fs::current_path(before);
   CHECK(relative == "here");
   CHECK(absolute == "here");
@@ -195,5 +242,5 @@ TEST_CASE("a working directory that is not within the root is not used", "[proce
 
 TEST_CASE("a process that is gone has no files", "[process]") {
   CHECK_FALSE(open_below_root(-1, "srv/app.py"));
-  CHECK_FALSE(open_from_working_directory(-1, "app.py"));
+  CHECK_FALSE(open_from_working_directory(-1, "app.py", kAll));
 }

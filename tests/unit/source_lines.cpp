@@ -27,7 +27,8 @@ struct Sources {
   explicit Sources(const TargetRoot& target, Clock::duration later = std::chrono::hours(1))
       : reader(
             [&target](const std::string& path) {
-              return open_from_working_directory(target.proc_directory(), path);
+              return open_from_working_directory(target.proc_directory(), path,
+                                                 Credentials{.reads_all = true});
             },
             Clock::now() + later, log) {}
   Sources(const Sources&) = delete;  // the reader refers to the log
