@@ -40,6 +40,13 @@ const PageCache::Page* PageCache::find(std::uint64_t number) const {
   return last_;
 }
 
+bool PageCache::spend(std::size_t size) const {
+  const std::uint64_t cost = 1 + size / kUnitBytes;
+  const bool enough = cost <= work_left_;
+  work_left_ -= enough ? cost : work_left_;
+  return enough;
+}
+
 ReadStatus PageCache::try_read(RemoteAddr at, std::span<std::byte> out) const {
   if (!at.plus(out.size())) return ReadStatus::Fault;
   std::uint64_t address = at.raw();
@@ -87,7 +94,8 @@ void PageCache::fetch(std::span<const RemoteRange> ranges) const {
 void PageCache::read_many(std::span<ReadRequest> requests) const {
   std::vector<RemoteRange> missing;
   for (ReadRequest& request : requests) {
-    request.status = try_read(request.at, request.out);
+    request.status =
+        spend(request.out.size()) ? try_read(request.at, request.out) : ReadStatus::OverBudget;
     if (request.status == ReadStatus::Pending) {
       missing.push_back({request.at, request.out.size()});
     } else if (request.status != ReadStatus::Ok) {

@@ -21,8 +21,15 @@ class PageCache final : public Memory {
   /// What one capture may copy at the most; reads beyond it end in OverBudget.
   static constexpr std::size_t kDefaultBudget = std::size_t{256} << 20U;
 
-  explicit PageCache(const Memory& source, std::size_t budget = kDefaultBudget)
-      : source_(source), budget_pages_(budget / kPageSize) {}
+  /// How much may be looked at in one cache: one unit for each read, and one more for each
+  /// kUnitBytes of it. A cache has no other end: what it holds is read again and again at no cost
+  /// to the target, so that small memory could keep us busy for hours.
+  static constexpr std::uint64_t kDefaultWork = std::uint64_t{1} << 26U;
+  static constexpr std::uint64_t kUnitBytes = 64;
+
+  explicit PageCache(const Memory& source, std::size_t budget = kDefaultBudget,
+                     std::uint64_t work = kDefaultWork)
+      : source_(source), budget_pages_(budget / kPageSize), work_left_(work) {}
 
   /// Reads through the cache; what is missing is fetched in one batch.
   void read_many(std::span<ReadRequest> requests) const override;
@@ -43,10 +50,13 @@ class PageCache final : public Memory {
     std::array<std::byte, kPageSize> bytes;
   };
   [[nodiscard]] Page* make_page() const;
+  /// False once the work is used up.
+  [[nodiscard]] bool spend(std::size_t size) const;
   [[nodiscard]] const Page* find(std::uint64_t number) const;
 
   const Memory& source_;
   std::size_t budget_pages_;
+  mutable std::uint64_t work_left_;
   mutable tsl::robin_map<std::uint64_t, Page*> pages_;  // by page number
   // The pages lie in a few large pieces, each larger than the one before.
   struct Piece {

@@ -34,7 +34,8 @@ bool is_there(const Reader& reader, const RawFrame& frame) {
 template <class Take>
 void read_each(const Draft& draft, const std::vector<WantedFrame>& frames, const Take& take) {
   constexpr std::size_t kMostForValues = std::size_t{128} << 20U;
-  const PageCache cache(draft.memory, kMostForValues);
+  constexpr std::uint64_t kMostWork = std::uint64_t{1} << 25U;
+  const PageCache cache(draft.memory, kMostForValues, kMostWork);
   const Reader reader(cache, draft.offsets());
   ObjectReader objects(reader);
   ReprBudget budget;

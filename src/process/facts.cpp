@@ -49,6 +49,19 @@ bool parse_number(std::string_view word, T& value, int base = 10) {
 
 }  // namespace
 
+std::vector<std::string> parse_command_line(std::string_view text) {
+  const bool cut = text.size() >= kMostCommandBytes;
+  std::string_view rest = text.substr(0, kMostCommandBytes);
+  std::vector<std::string> words;
+  while (!rest.empty() && words.size() < kMostCommandWords) {
+    const std::size_t end = rest.find('\0');
+    words.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  }
+  if (cut || !rest.empty()) words.emplace_back("…");
+  return words;
+}
+
 std::optional<ProcStat> parse_stat(std::string_view text) {
   const std::size_t open = text.find('(');
   const std::size_t close = text.rfind(')');

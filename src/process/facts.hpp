@@ -83,6 +83,12 @@ struct SchedulingFacts {
 /// /proc/PID/task/TID/status; empty if that text doesn't say.
 [[nodiscard]] std::optional<std::uint64_t> count_switches(std::string_view status);
 
+/// The words of the text of /proc/PID/cmdline. A process can make it any length, and all of it
+/// NULs, each of which ends a word: behind the bounds stands one last word, "…".
+[[nodiscard]] std::vector<std::string> parse_command_line(std::string_view text);
+constexpr std::size_t kMostCommandBytes = std::size_t{1} << 20U;
+constexpr std::size_t kMostCommandWords = 16'384;
+
 /// The words after `key:` in the text of /proc/PID/status; empty if the key isn't there.
 [[nodiscard]] std::vector<std::string_view> status_words(std::string_view status,
                                                          std::string_view key);

@@ -245,13 +245,8 @@ ProcessFacts Process::facts() const {
   facts.namespace_pid = namespace_pid_;
   std::array<char, HOST_NAME_MAX + 1> host{};
   if (::gethostname(host.data(), host.size() - 1) == 0) facts.host = host.data();
-  if (auto text = read_file("cmdline")) {
-    std::string_view rest = *text;
-    while (!rest.empty()) {
-      const std::size_t end = rest.find('\0');
-      facts.command.emplace_back(rest.substr(0, end));
-      rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-    }
+  if (const auto text = read_file_start(directory(), "cmdline", kMostCommandBytes)) {
+    facts.command = parse_command_line(*text);
   }
   facts.executable = read_link("exe").value_or("");
   facts.started_at = started_at_;

@@ -8,8 +8,10 @@
 #include <array>
 #include <cctype>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "base/file_name.hpp"
 #include "elf/elf_image.hpp"
@@ -45,16 +47,13 @@ struct MappedFile {
 std::vector<MappedFile> files_with_code(const std::vector<Mapping>& maps,
                                         const std::string& executable) {
   std::vector<MappedFile> files;
+  std::map<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>, std::size_t> known;
   for (const Mapping& mapping : maps) {
     if (mapping.inode == 0) continue;
-    const auto known = std::find_if(files.begin(), files.end(), [&](const MappedFile& file) {
-      return file.mappings.front()->same_file(mapping);
-    });
-    if (known != files.end()) {
-      known->mappings.push_back(&mapping);
-    } else {
-      files.push_back({{&mapping}});
-    }
+    const auto [place, fresh] = known.try_emplace(
+        {mapping.device_major, mapping.device_minor, mapping.inode}, files.size());
+    if (fresh) files.emplace_back();
+    files[place->second].mappings.push_back(&mapping);
   }
   std::erase_if(files, [](const MappedFile& file) {
     return std::none_of(file.mappings.begin(), file.mappings.end(),
@@ -72,10 +71,13 @@ std::vector<MappedFile> files_with_code(const std::vector<Mapping>& maps,
 // Every place where the file may be loaded: a mapping that begins where a segment begins gives a
 // bias. There is more than one where a program maps a file a second time for purposes of its own.
 std::vector<std::uint64_t> load_biases(const ElfImage& image, const MappedFile& file) {
+  // Segments and mappings may be many and all alike.
+  constexpr std::size_t kMostBiases = 64;
   std::vector<std::uint64_t> biases;
   if (!image.position_independent) return {0};
   for (const ElfSegment& segment : image.segments) {
     for (const Mapping* mapping : file.mappings) {
+      if (biases.size() == kMostBiases) return biases;
       if (mapping->file_offset != segment.file_offset / kPageSize * kPageSize) continue;
       const std::uint64_t bias =
           mapping->range.start.raw() - segment.address / kPageSize * kPageSize;
@@ -120,11 +122,17 @@ class RuntimeFinder {
     for (const Mapping& mapping : *maps)
       mapped_.push_back(mapping.range);
     looked_ = true;
-    for (const MappedFile& file : files_)
-      look_into(file);
+    constexpr std::size_t kMostFiles = 8192;
+    for (std::size_t i = 0; i < files_.size() && i < kMostFiles; ++i)
+      look_into(files_[i]);
     if (found_) return *found_;
     if (refusal_) return fail(*refusal_);
     if (unreadable_) return fail(*unreadable_);
+    if (files_.size() > kMostFiles || scan_left_ == 0 || tries_left_ == 0) {
+      return fail(ErrorKind::Failed,
+                  fmt::format("process {} ({}) maps more than is looked through for a Python",
+                              process_.pid(), process_.name()));
+    }
     return fail(not_python());
   }
 
@@ -193,12 +201,14 @@ class RuntimeFinder {
   }
 
   void scan(const ElfImage& image, std::uint64_t bias) {
-    constexpr std::uint64_t kMaxScan = std::uint64_t{256} << 20U;
     constexpr std::uint64_t kPiece = std::uint64_t{1} << 20U;
     for (const ElfSegment& segment : image.segments) {
       if (!segment.writable) continue;
       const std::uint64_t start = (segment.address + bias + 7) / 8 * 8;
-      const std::uint64_t size = std::min(segment.file_size, kMaxScan);
+      // A file may have many segments in one place, and be mapped many times.
+      if (!scanned_.insert(start).second) continue;
+      const std::uint64_t size = std::min(segment.file_size, scan_left_);
+      scan_left_ -= size;
       std::vector<std::byte> piece(kPiece);
       for (std::uint64_t done = 0; done < size && !found_; done += kPiece) {
         const auto bytes = std::span{piece}.first(std::min(kPiece, size - done));
@@ -221,7 +231,8 @@ class RuntimeFinder {
   }
 
   void try_runtime(RemoteAddr at) {
-    if (found_) return;
+    if (found_ || tries_left_ == 0) return;
+    --tries_left_;
     std::array<std::byte, DebugOffsets::kMaxSize> table{};
     if (auto ok = memory_.read(at, table); !ok) {
       log_("  {}", ok.error().message);
@@ -330,7 +341,12 @@ class RuntimeFinder {
   std::optional<PythonBuild> seen_;
   std::string executable_;
   std::uint64_t stack_end_ = 0;
-  bool looked_ = false;  // its mappings are known
+  // The budget for the whole process: bytes that are scanned for a cookie, and places that are
+  // tried as a runtime.
+  std::uint64_t scan_left_ = std::uint64_t{256} << 20U;
+  std::size_t tries_left_ = 4096;
+  std::set<std::uint64_t> scanned_;  // where segments that were scanned begin
+  bool looked_ = false;              // its mappings are known
   std::vector<RemoteRange> mapped_;
   bool nothing_mapped_ = false;  // no file with code, and that is known
   std::vector<MappedFile> files_;

@@ -29,6 +29,23 @@ std::uint8_t byte_at(const Memory& memory, std::uint64_t at) {
 
 }  // namespace
 
+TEST_CASE("looking at the same page again and again has an end", "[memory]") {
+  PagedMemory memory;
+  memory.map(RemoteAddr{0x1000}, kPage);
+  constexpr std::uint64_t kWork = 100;
+  const PageCache cache(memory, PageCache::kDefaultBudget, kWork);
+  std::array<std::byte, 8> out{};
+  for (std::uint64_t i = 0; i < kWork; ++i)
+    REQUIRE(cache.read(RemoteAddr{0x1000}, out));
+  CHECK_FALSE(cache.read(RemoteAddr{0x1000}, out));
+  CHECK(cache.failures() == 1);
+  // The size of what is looked at counts.
+  const PageCache other(memory, PageCache::kDefaultBudget, kWork);
+  std::vector<std::byte> page(4096);
+  CHECK(other.read(RemoteAddr{0x1000}, page));
+  CHECK_FALSE(other.read(RemoteAddr{0x1000}, page));
+}
+
 TEST_CASE("each page is read once and whole", "[memory]") {
   PagedMemory source = numbered_pages(5, 1);
   const PageCache cache(source);

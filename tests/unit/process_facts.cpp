@@ -21,6 +21,19 @@ std::string stat_of(const std::string& name) {
 
 }  // namespace
 
+TEST_CASE("a command line has an end, whatever the process makes of it", "[process]") {
+  using namespace std::string_literals;
+  CHECK(parse_command_line("python\0-c\0\0x"s) ==
+        std::vector<std::string>{"python", "-c", "", "x"});
+  CHECK(parse_command_line("").empty());
+  const auto words = parse_command_line(std::string(kMostCommandBytes, '\0'));
+  CHECK(words.size() == kMostCommandWords + 1);
+  CHECK(words.back() == "…");
+  const auto one = parse_command_line(std::string(kMostCommandBytes, 'x'));
+  CHECK(one.size() == 2);
+  CHECK(one.back() == "…");
+}
+
 TEST_CASE("the fields of stat are those of proc(5)", "[process]") {
   const auto stat = parse_stat(stat_of("python3"));
   REQUIRE(stat);
