@@ -181,9 +181,16 @@ std::vector<RemoteAddr> objects_being_changed(const Reader& reader, const RawFra
   const auto variables = reader.field<std::uint32_t>(frame.executable, Field::CodeNlocalsplus);
   const auto depth = reader.field<std::uint32_t>(frame.executable, Field::CodeStacksize);
   if (!variables || !depth || *variables > kMostSlots || *depth > kMostSlots) return objects;
-  std::vector<std::uint64_t> slots(*depth);
   const RemoteAddr first =
       frame.at + (reader.offsets()[Field::FrameLocalsplus] + *variables * sizeof(std::uint64_t));
+  std::uint64_t in_use = *depth;
+  if (reader.offsets().has(Field::FrameStackpointer)) {
+    // While the instruction calls C code, the frame knows how deep its stack is.
+    const auto top = reader.pointer(frame.at, Field::FrameStackpointer);
+    if (top && *top >= first)
+      in_use = std::min(in_use, (top->raw() - first.raw()) / sizeof(std::uint64_t));
+  }
+  std::vector<std::uint64_t> slots(in_use);
   if (slots.empty() || !reader.memory().read(first, std::as_writable_bytes(std::span{slots}))) {
     return objects;
   }

@@ -27,8 +27,9 @@ struct FrameVariables {
 [[nodiscard]] Result<FrameVariables> read_variables(const Reader& reader, const RawFrame& frame);
 
 /// Objects that the frame's instruction may be changing: those on its evaluation stack, if it is an
-/// instruction that changes objects. How deep the stack is at the moment isn't known of a frame
-/// that runs, so objects that were there before may be among them. What can't be read is left out.
+/// instruction that changes objects. How deep the stack is at the moment isn't always known of a
+/// frame that runs: objects that were there before may be among them. What can't be read is left
+/// out.
 [[nodiscard]] std::vector<RemoteAddr> objects_being_changed(const Reader& reader,
                                                             const RawFrame& frame);
 

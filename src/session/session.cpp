@@ -204,8 +204,8 @@ bool Session::read_more(const std::function<void()>& read) {
 bool Session::try_instants(const std::function<AtInstant()>& read) {
   // A try takes as long as the copying, and now and then a time slice of others.
   constexpr int kMostTries = 50;
-  constexpr int kMostReadings = 10;
-  constexpr int kMostContradictions = 5;
+  constexpr int kMostReadings = 25;
+  constexpr int kMostContradictions = 12;
   const auto latest = memory_.deadline().or_earlier(Clock::now() + std::chrono::milliseconds(100));
   int readings = 0;
   int contradictions = 0;
