@@ -132,6 +132,7 @@ enum class Held : std::uint8_t {
   LastSeen,       // that thread may hold it: it was seen to use it
   ByNobodyFound,  // no thread of the process is seen to: taken and never given back, held by a
                   // thread that ended, or by another process
+  ByNobodyLeft,   // the only thread of a forked process waits for it: nobody can give it back
   NotALock,       // it isn't held: the thread waits for something to happen
 };
 
@@ -319,6 +320,9 @@ struct Deadlock {
     }
   };
   std::vector<Member> cycle;
+  /// Of processes: what may end it all the same, "python3 (pid 12) handles SIGTERM"; empty:
+  /// nothing.
+  std::string handlers = {};
   [[nodiscard]] bool of_processes() const { return !cycle.empty() && cycle.front().pid != 0; }
 };
 

@@ -54,6 +54,7 @@ std::optional<std::string_view> name_of(Held held) {
     case Held::LastSeen:
       return "likely";
     case Held::ByNobodyFound:
+    case Held::ByNobodyLeft:
       return "nobody";
     case Held::Unknown:
     case Held::NotALock:

@@ -37,6 +37,7 @@ void write_servers(JsonWriter& json, const LockWait& lock) {
 
 void write_deadlocks(JsonWriter& json, const std::vector<Deadlock>& deadlocks) {
   json.objects_field("deadlocks", deadlocks, [&](const Deadlock& deadlock) {
+    if (!deadlock.handlers.empty()) json.text_field("handlers", deadlock.handlers);
     json.objects_field("cycle", deadlock.cycle, [&](const Deadlock::Member& member) {
       json.id_field("tid", member.tid);
       json.object_field("waits_for", [&] { write_lock_identity(json, member.lock); });

@@ -76,6 +76,9 @@ std::string describe_holder(const Thread& waiter, const LockWait& lock) {
     case Held::ByNobodyFound:
       return lock.type.starts_with("multiprocessing.") ? ", which no thread of this process holds"
                                                        : ", which no thread is seen to hold";
+    case Held::ByNobodyLeft:
+      return ", which nobody is left to give back: a thread of the parent had it when this process "
+             "was forked, or this thread took it itself";
     case Held::NotALock:
       return lock.served_by.empty() ? std::string{} : ", to come from " + list_servers(lock);
     case Held::Unknown:
@@ -114,6 +117,10 @@ std::vector<std::string> describe_processes(const Snapshot& snapshot, const Dead
       lines.push_back(fmt::format("    for {}:", describe_object(member.lock)));
     }
     lines.push_back("    " + clip(escape(member.waits), kMaxWaitColumns));
+  }
+  if (!deadlock.handlers.empty()) {
+    lines.push_back("  unless the handler of a signal ends it: " +
+                    clip(escape(deadlock.handlers), kMaxWaitColumns));
   }
   return lines;
 }

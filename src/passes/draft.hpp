@@ -89,8 +89,11 @@ struct Draft {
   std::size_t wanted = 0;
   std::vector<Thread> bare_threads = {};                       // those that run no Python
   std::unordered_map<std::uint64_t, pid_t> tid_of_state = {};  // of all threads
-  std::unordered_map<pid_t, Task> task_of = {};      // by the tid in the target's namespace
-  bool listed_again = false;                         // the tasks, since a thread had none
+  std::unordered_map<pid_t, Task> task_of = {};  // by the tid in the target's namespace
+  bool listed_again = false;                     // the tasks, since a thread had none
+  /// In a child of a fork that Python wasn't told of: the native id that the record of its first
+  /// thread still has, which is that of a thread of the parent.
+  std::optional<pid_t> id_before_fork = {};
   std::optional<NativeStates> native = {};           // if native frames are asked for
   std::vector<std::optional<FoundLock>> locks = {};  // as many as `threads`, or none
 

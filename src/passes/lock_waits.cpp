@@ -52,6 +52,22 @@ LockWait describe_lock(const Draft& draft, const FoundLock& found, const ThreadD
   return lock;
 }
 
+/// A lock of a process with a single thread, which waits for that lock: nobody is left who could
+/// give it back. A child that was forked while another thread of its parent had the lock is so.
+void tell_lost_lock(Draft& draft) {
+  const LivingProcess* living = draft.target.living();
+  if (draft.threads.size() != 1 || draft.tasks.size() != 1 || living == nullptr ||
+      living->process() == nullptr || !living->process()->forked_without_exec()) {
+    return;
+  }
+  auto& lock = draft.threads.front().thread.lock;
+  if (!lock || lock->timed || lock->held != Held::ByNobodyFound ||
+      lock->type.starts_with("multiprocessing.")) {
+    return;
+  }
+  lock->held = Held::ByNobodyLeft;
+}
+
 /// The wanted threads, and all that they wait for.
 std::vector<bool> reached_by_wanted(const Draft& draft) {
   std::vector<bool> reached(draft.threads.size());
@@ -121,6 +137,7 @@ void confirm_lock_waits(Draft& draft) {
     if (draft.locks[i])
       draft.threads[i].thread.lock = describe_lock(draft, *draft.locks[i], draft.threads[i]);
   }
+  tell_lost_lock(draft);
   const std::vector<bool> leads = reached_by_wanted(draft);
   for (const auto& cycle : cycles.deadlocks) {
     // A deadlock is told if a wanted thread is in it, or waits for one that is.
@@ -164,9 +181,11 @@ void find_process_deadlocks(Draft& draft) {
   const LivingProcess* living = draft.target.living();
   if (living == nullptr || living->process() == nullptr || !draft.snapshot.deadlocks.empty())
     return;
-  const auto cycle = find_process_deadlock(*living->process(), draft.tasks, draft.log);
-  if (!cycle) return;
+  const auto found = find_process_deadlock(*living->process(), draft.tasks, draft.log);
+  if (!found) return;
+  const std::vector<ProcessWait>* cycle = &found->cycle;
   Deadlock& deadlock = draft.snapshot.deadlocks.emplace_back();
+  deadlock.handlers = found->handlers;
   for (std::size_t i = 0; i < cycle->size(); ++i) {
     const ProcessWait& wait = (*cycle)[i];
     Deadlock::Member member{.tid = wait.tid,

@@ -206,6 +206,33 @@ void find_executing_states(Draft& draft) {
   }
 }
 
+/// Of a process only the thread that forked goes on in the child, as the child's first one. A fork
+/// in C leaves the parent's native id in the thread's record (uWSGI's workers). It is that record
+/// if no record has the first thread's id, and only one has an id that no thread has.
+void find_forked_thread(Draft& draft) {
+  const LivingProcess* living = draft.target.living();
+  const auto has_record = [&](pid_t tid) {
+    return std::any_of(draft.threads.begin(), draft.threads.end(), [&](const ThreadDraft& thread) {
+      return thread.raw->native_id == static_cast<std::uint64_t>(tid);
+    });
+  };
+  const pid_t first = draft.facts.namespace_pid;
+  if (living == nullptr || living->process() == nullptr || has_record(first)) return;
+  std::optional<std::uint64_t> stale;
+  for (const ThreadDraft& thread : draft.threads) {
+    const std::uint64_t id = thread.raw->native_id;
+    if (id == stale || find_task(draft, id) != nullptr) continue;
+    if (stale) return;
+    stale = id;
+  }
+  if (!stale || *stale == 0 ||
+      *stale > static_cast<std::uint64_t>(std::numeric_limits<pid_t>::max()))
+    return;
+  if (find_task(draft, static_cast<std::uint64_t>(first)) == nullptr) return;
+  if (!living->process()->forked_without_exec()) return;
+  draft.id_before_fork = static_cast<pid_t>(*stale);
+}
+
 void collect_threads(Draft& draft) {
   for (const RawInterpreter& interpreter : draft.raw.interpreters) {
     // Linked newest first; shown in the order of their creation.
@@ -215,6 +242,7 @@ void collect_threads(Draft& draft) {
       thread.raw = &*raw;
     }
   }
+  find_forked_thread(draft);
   find_executing_states(draft);
   for (ThreadDraft& thread : draft.threads) {
     describe_thread(draft, thread);
@@ -272,7 +300,8 @@ bool matches(const Thread& thread, const std::string& wanted) {
 
 const Task* find_task(Draft& draft, std::uint64_t native_id) {
   if (native_id > static_cast<std::uint64_t>(std::numeric_limits<pid_t>::max())) return nullptr;
-  const auto key = static_cast<pid_t>(native_id);
+  auto key = static_cast<pid_t>(native_id);
+  if (key == draft.id_before_fork) key = draft.facts.namespace_pid;
   auto found = draft.task_of.find(key);
   if (found == draft.task_of.end() && !draft.listed_again) {
     draft.listed_again = true;  // a thread that was started after the first listing

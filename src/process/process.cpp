@@ -158,6 +158,13 @@ Result<std::string> Process::read_file(const char* name, std::size_t limit) cons
   return read_whole_file(directory_.get(), name, limit);
 }
 
+bool Process::forked_without_exec() const {
+  constexpr std::uint64_t kForkedWithoutExec = 0x40;  // PF_FORKNOEXEC
+  const auto text = read_file("stat");
+  const auto stat = text ? parse_stat(*text) : std::nullopt;
+  return stat && (stat->flags & kForkedWithoutExec) != 0;
+}
+
 Result<std::string> Process::read_link(const char* name) const {
   std::string target(PATH_MAX, '\0');
   const ssize_t n = ::readlinkat(directory_.get(), name, target.data(), target.size());

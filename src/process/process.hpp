@@ -60,6 +60,10 @@ class Process {
                                                   const std::vector<std::byte>& head,
                                                   const Log& log) const;
 
+  /// Whether the process is a child that runs its parent's program: it was forked, and has begun no
+  /// program of its own since.
+  [[nodiscard]] bool forked_without_exec() const;
+
   /// Everything but the tasks.
   [[nodiscard]] ProcessFacts facts() const;
   /// All threads as they are now; leaves out threads that end meanwhile. Reads system calls only if

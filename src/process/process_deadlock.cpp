@@ -9,11 +9,13 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <csignal>
 #include <map>
 #include <thread>
 #include <unordered_set>
 #include <utility>
 
+#include "process/descriptors.hpp"
 #include "process/other_processes.hpp"
 #include "process/unix_peers.hpp"
 #include "process/words.hpp"
@@ -27,6 +29,8 @@ constexpr std::size_t kMostThreads = 1024;  // of one process
 // 32 and 33 are the C library's own signals. Python itself catches SIGINT, and faulthandler catches
 // the faults.
 constexpr int kHarmlessSignals[] = {2, 4, 6, 7, 8, 11, 17, 32, 33};
+// The signals of timers: where they are handled, a wait may end by itself.
+constexpr int kTimerSignals[] = {SIGALRM, SIGVTALRM, SIGPROF};
 
 int to_int(std::uint64_t argument) {
   return std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(argument));
@@ -84,17 +88,36 @@ std::optional<Want> want_of(const SystemCall& call) {
   }
 }
 
-bool handles_signals(const Process& process) {
+constexpr std::uint64_t bit_of(int signal) {
+  return std::uint64_t{1} << (signal - 1);
+}
+
+/// The signals for which a process has handlers that may end a wait; empty if that isn't known.
+std::optional<std::uint64_t> handled_signals(const Process& process) {
   const auto status = process.read_file("status");
-  if (!status) return true;
+  if (!status) return std::nullopt;
   const auto words = status_words(*status, "SigCgt");
   const auto caught = words.empty() ? std::nullopt : to_number<std::uint64_t>(words[0], 16);
-  if (!caught) return true;
+  if (!caught) return std::nullopt;
   std::uint64_t left = *caught;
   for (const int signal : kHarmlessSignals)
-    left &= ~(std::uint64_t{1} << (signal - 1));
-  return left != 0;
+    left &= ~bit_of(signal);
+  return left;
 }
+
+bool has_timers(std::uint64_t handled) {
+  return std::any_of(std::begin(kTimerSignals), std::end(kTimerSignals),
+                     [&](int signal) { return (handled & bit_of(signal)) != 0; });
+}
+
+/// A place in memory that processes share: the file that is mapped there, and where in it.
+struct SharedPlace {
+  Mapping mapping;
+  std::uint64_t offset = 0;
+  [[nodiscard]] bool is_same(const SharedPlace& other) const {
+    return mapping.same_file(other.mapping) && offset == other.offset;
+  }
+};
 
 /// A thread that is blocked for good unless one of these processes goes on.
 struct StuckThread {
@@ -104,12 +127,14 @@ struct StuckThread {
   ProcessWaitKind kind = ProcessWaitKind::Child;
   std::string link = {};  // of a pipe or socket: what others have open who can end the wait
   std::vector<pid_t> wakers = {};
+  std::optional<SharedPlace> place = {};  // of a semaphore
 };
 
 struct StuckProcess {
   const Process* process = nullptr;
   std::optional<Process> opened;  // where it is another than the first
   std::vector<StuckThread> threads;
+  std::uint64_t signals = 0;  // that it handles
 };
 
 class Search {
@@ -149,6 +174,17 @@ class Search {
                return stuck.process->switches_at_rest(t.task.tid) == t.switches;
              });
     });
+  }
+
+  /// Which handlers of signals could end it all: "python3 (pid 12) handles SIGTERM"; empty: none.
+  [[nodiscard]] std::string handlers() const {
+    std::string text;
+    for (const auto& [pid, stuck] : processes_) {
+      if (stuck.signals == 0) continue;
+      text += fmt::format("{}{} handles {}", text.empty() ? "" : ", ", name_process(pid),
+                          name_signals(stuck.signals));
+    }
+    return text;
   }
 
   /// Follows the waits from the first process on, until a process comes up again.
@@ -196,7 +232,9 @@ class Search {
     // A child whose threads wait for each other ends a cycle. In the process that was asked for,
     // such threads have been searched for already.
     if (!asks_others && !stuck.opened) return false;
-    if (handles_signals(*stuck.process)) return false;
+    const auto signals = handled_signals(*stuck.process);
+    if (!signals || has_timers(*signals)) return false;
+    stuck.signals = *signals;
     for (StuckThread& thread : stuck.threads) {
       const auto switches = stuck.process->switches_at_rest(thread.task.tid);
       const auto call = stuck.process->system_call(thread.task.tid);
@@ -303,23 +341,42 @@ class Search {
       return true;
     }
     thread.kind = ProcessWaitKind::Semaphore;
+    thread.place = SharedPlace{
+        *mapping, thread.want.word.raw() - mapping->range.start.raw() + mapping->file_offset};
     const Sharers sharers = find_sharers_of(*mapping, process.pid(), log_);
     thread.wakers = sharers.pids;
     return sharers.complete && !thread.wakers.empty();
   }
 
-  /// The wait of this process that leads to another one. Of several processes that share a
-  /// semaphore, one that waits for another semaphore is likelier to have taken this one than one
-  /// that waits for a child.
+  /// Whether a process can't give a semaphore back, because all that it does is to wait for it.
+  [[nodiscard]] bool only_waits_for(pid_t pid, const SharedPlace& place) const {
+    const auto& threads = processes_.at(pid).threads;
+    return std::all_of(threads.begin(), threads.end(), [&](const StuckThread& thread) {
+      return thread.place && thread.place->is_same(place);
+    });
+  }
+
+  /// The processes that could end a thread's wait, those that wait for it themselves left out.
+  [[nodiscard]] std::vector<pid_t> givers(const StuckThread& thread) const {
+    std::vector<pid_t> givers = thread.wakers;
+    if (thread.place) {
+      std::erase_if(givers, [&](pid_t pid) { return only_waits_for(pid, *thread.place); });
+    }
+    return givers;
+  }
+
+  /// The wait of this process that leads to another one. Of several processes that have the other
+  /// end of a pipe, one that waits for a semaphore waits for another one of them to do it; of those
+  /// that share a semaphore, one that waits for another semaphore is likelier to have taken this
+  /// one than one that waits for a child.
   [[nodiscard]] std::optional<ProcessWait> next_step(pid_t pid) const {
     const StuckProcess& stuck = processes_.at(pid);
     for (const StuckThread& thread : stuck.threads) {
       std::optional<pid_t> next;
-      for (const pid_t waker : thread.wakers) {
+      const bool at_semaphore = thread.kind == ProcessWaitKind::Semaphore;
+      for (const pid_t waker : givers(thread)) {
         if (waker == pid) continue;
-        if (!next || (thread.kind == ProcessWaitKind::Semaphore && !waits_for_semaphore(*next))) {
-          next = waker;
-        }
+        if (!next || waits_for_semaphore(*next) != at_semaphore) next = waker;
       }
       if (!next) continue;
       return ProcessWait{.pid = pid,
@@ -341,12 +398,13 @@ class Search {
 
   [[nodiscard]] std::string words_of(pid_t pid, const StuckThread& thread) const {
     std::string who;
-    for (const pid_t waker : thread.wakers) {
-      if (!who.empty()) who += waker == thread.wakers.back() ? " and " : ", ";
+    const std::vector<pid_t> wakers = givers(thread);
+    for (const pid_t waker : wakers) {
+      if (!who.empty()) who += waker == wakers.back() ? " and " : ", ";
       who += waker == pid ? std::string("it itself") : name_process(waker);
     }
     const bool reads = thread.want.end == End::Reads;
-    const bool several = thread.wakers.size() > 1;
+    const bool several = wakers.size() > 1;
     switch (thread.kind) {
       case ProcessWaitKind::Child:
         return fmt::format("for its child {} to end", who);
@@ -362,7 +420,7 @@ class Search {
             "socket ends the wait",
             reads ? "read from" : "write to", thread.want.fd, who, several ? "have" : "has");
       case ProcessWaitKind::Semaphore:
-        return fmt::format("for a semaphore that only {} {}", who, several ? "share" : "has");
+        return fmt::format("for a semaphore that only {} can give back", who);
     }
     return {};
   }
@@ -375,9 +433,8 @@ class Search {
 
 }  // namespace
 
-std::optional<std::vector<ProcessWait>> find_process_deadlock(const Process& process,
-                                                              std::span<const Task> tasks,
-                                                              const Log& log) {
+std::optional<ProcessDeadlock> find_process_deadlock(const Process& process,
+                                                     std::span<const Task> tasks, const Log& log) {
   Search search(log);
   if (!search.explore(process, tasks)) return std::nullopt;
   auto cycle = search.cycle(process.pid());
@@ -389,7 +446,7 @@ std::optional<std::vector<ProcessWait>> find_process_deadlock(const Process& pro
     log("processes that seemed to wait for each other have gone on");
     return std::nullopt;
   }
-  return cycle;
+  return ProcessDeadlock{std::move(cycle), search.handlers()};
 }
 
 }  // namespace pyscope

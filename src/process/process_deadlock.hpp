@@ -30,18 +30,27 @@ struct ProcessWait {
   pid_t waits_for = 0;  // the next process of the cycle
 };
 
+/// Processes that wait for each other, in the order of their waiting.
+struct ProcessDeadlock {
+  std::vector<ProcessWait> cycle;
+  /// What may end it all the same: "python3 (pid 12) handles SIGTERM"; empty: no handler.
+  std::string handlers;
+};
+
 /// A cycle of processes in which no thread can go on unless a thread of another process of the
-/// cycle does. All were looked at twice, and none ran in between. Empty if there is no cycle; if it
-/// can't be known (a process that must not be looked into may have the other end); or if one of the
-/// processes handles a signal, which may wake it. Costs nothing unless each of `tasks`, the threads
-/// of `process`, is blocked for good.
+/// cycle does, or the handler of a signal ends a wait. All were looked at twice, and none ran in
+/// between. Empty if there is no cycle; if it can't be known (a process that must not be looked
+/// into may have the other end); or if one of the processes handles the signal of a timer, which
+/// may wake it. Costs nothing unless each of `tasks`, the threads of `process`, is blocked for
+/// good.
 ///
 /// Blocked for good means: read, write and their like on a pipe or a unix socket, a wait for a
 /// child, or a futex without a timeout. Everybody who could end such a wait must be blocked in the
 /// same way. For a pipe these are the processes that have its other end open; for a child all its
-/// threads; for a futex in shared memory the processes that have that memory mapped; for any other
-/// futex the threads of the process itself.
-[[nodiscard]] std::optional<std::vector<ProcessWait>> find_process_deadlock(
-    const Process& process, std::span<const Task> tasks, const Log& log);
+/// threads; for a futex in shared memory the processes that have that memory mapped, of which those
+/// that only wait for the same futex can't; for any other futex the threads of the process itself.
+[[nodiscard]] std::optional<ProcessDeadlock> find_process_deadlock(const Process& process,
+                                                                   std::span<const Task> tasks,
+                                                                   const Log& log);
 
 }  // namespace pyscope

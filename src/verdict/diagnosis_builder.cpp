@@ -556,6 +556,14 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
                   "who "
                   "has it");
         return;
+      case Held::ByNobodyLeft:
+        result.verdict = Verdict::Deadlocked;
+        result.summary =
+            fmt::format("waiting{} for {}, which nobody is left to give back", where, what);
+        result.evidence.emplace_back(
+            "it is the only thread of a process that was forked: a thread of the parent had the "
+            "lock then, or this thread took it itself");
+        return;
       case Held::Unknown:
         result.verdict = Verdict::WaitingForLock;
         result.summary = fmt::format("waiting{} for {}", where, what);

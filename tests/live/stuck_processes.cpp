@@ -43,7 +43,8 @@ bool all_stand(const std::vector<pid_t>& pids) {
 TEST_CASE("processes that wait for each other are called deadlocked, by whichever is asked",
           "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
-  const std::string kind = GENERATE("full_pipe", "not_python", "conversation", "semaphores");
+  const std::string kind =
+      GENERATE("full_pipe", "not_python", "conversation", "semaphores", "signalled");
   CAPTURE(interpreter, kind);
   Target target(interpreter, "stuck_processes.py", {kind});
   const json truth = target.read();
@@ -74,6 +75,9 @@ TEST_CASE("processes that wait for each other are called deadlocked, by whicheve
     const std::string text = run_pyscope({"dump", std::to_string(pid)}).out;
     CAPTURE(text);
     CHECK(text.starts_with("Found a deadlock of 2 processes:\n"));
+    const bool handled = text.find("unless the handler of a signal ends it: ") != std::string::npos;
+    CHECK(handled == (kind == "signalled"));
+    if (handled) CHECK(text.find(" handles SIGTERM") != std::string::npos);
     if (pid == members.front()) {
       CHECK(text.find("1 thread: deadlocked in ") != std::string::npos);
       // What the program itself calls is told, as far as the library's functions are known.
@@ -89,7 +93,7 @@ TEST_CASE("processes that wait for each other are called deadlocked, by whicheve
 
 TEST_CASE("processes that something else may wake are not called deadlocked", "[live]") {
   const Interpreter interpreter = GENERATE(from_range(interpreters()));
-  const std::string kind = GENERATE("working", "signalled", "other_thread", "third", "alone");
+  const std::string kind = GENERATE("working", "alarmed", "other_thread", "third", "alone");
   CAPTURE(interpreter, kind);
   Target target(interpreter, "stuck_processes.py", {kind});
   const json truth = target.read();
@@ -99,4 +103,61 @@ TEST_CASE("processes that something else may wake are not called deadlocked", "[
     CAPTURE(dumped.err);
     CHECK(dumped.json.at("deadlocks").empty());
   }
+}
+
+TEST_CASE("the processes of a cycle are those that hold, not those that wait beside", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "stuck_processes.py", {"full_queues"});
+  const auto pids = target.read().at("pids").get<std::vector<pid_t>>();
+  REQUIRE(all_stand(pids));
+  for (const pid_t pid : pids) {
+    const Dump dumped = dump(pid);
+    CAPTURE(pid, dumped.err, dumped.json.at("deadlocks").dump(1));
+    REQUIRE(dumped.json.at("deadlocks").size() == 1);
+    const json& cycle = dumped.json.at("deadlocks").at(0).at("cycle");
+    // The parent, and the one worker that writes to the full pipe of the results.
+    REQUIRE(cycle.size() == 2);
+    bool has_parent = false;
+    for (const json& member : cycle) {
+      has_parent = has_parent || member.at("pid") == pids.front();
+      CHECK(member.at("waits").get<std::string>().starts_with("to write to the full pipe on fd "));
+    }
+    CHECK(has_parent);
+  }
+}
+
+TEST_CASE("a child that was forked while a thread had a lock can never go on", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "stuck_processes.py", {"forked_with_lock"});
+  const pid_t child = target.read().at("pids").at(1);
+  REQUIRE(all_stand({child}));
+  const Outcome text = run_pyscope({"dump", std::to_string(child)});
+  CAPTURE(text.out, text.err);
+  CHECK(text.out.find(", which nobody is left to give back: a thread of the parent had it") !=
+        std::string::npos);
+  const json why =
+      json::parse(run_pyscope({"why", std::to_string(child), "--json", "--duration", "100ms"}).out);
+  CHECK(why.at("threads").at(0).at("verdict") == "deadlocked");
+}
+
+TEST_CASE("the first thread of a child that C code forked is known", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "stuck_processes.py", {"forked_in_c"});
+  const pid_t child = target.read().at("pids").at(1);
+  REQUIRE(all_sleep(child));
+  const Dump dumped = dump(child);
+  CAPTURE(dumped.err, dumped.json.dump(1));
+  CHECK(dumped.status == 0);
+  REQUIRE(dumped.json.at("threads").size() == 2);
+  for (const json& thread : dumped.json.at("threads"))
+    CHECK(thread.at("state") == "blocked");
+  CHECK(thread_of(dumped.json, child).at("main") == true);
+  REQUIRE(dumped.json.at("deadlocks").size() == 1);
+  CHECK(dumped.json.at("deadlocks").at(0).at("cycle").size() == 2);
 }

@@ -99,8 +99,79 @@ def signalled():
     read, write = os.pipe()
     child = python(f"import os; os.read({read}, 1)", pass_fds=[read])
     signal.signal(signal.SIGTERM, lambda *_: os.write(write, b"x"))
+    me = os.getpid()
+    say([me, child.pid], [me, child.pid], {me: "for its child "})
+    child.wait()
+
+
+def alarmed():
+    """The parent lets the child go when its time is over."""
+    read, write = os.pipe()
+    child = python(f"import os; os.read({read}, 1)", pass_fds=[read])
+    signal.signal(signal.SIGALRM, lambda *_: os.write(write, b"x"))
+    signal.alarm(100_000)
     say([os.getpid(), child.pid])
     child.wait()
+
+
+def full_queues():
+    """The parent writes tasks, a worker results, and neither reads; the other workers wait for that worker's lock."""
+    tasks, results = context.SimpleQueue(), context.SimpleQueue()
+
+    def work():
+        end_with_parent()
+        while True:
+            tasks.get()
+            results.put(bytes(200_000))
+
+    workers = [context.Process(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    # Each takes a task before it writes its result: the last ones wait for the lock of the results.
+    me = os.getpid()
+    say([me, *[worker.pid for worker in workers]], None, {me: "to write to the full pipe on fd "})
+    for _ in range(1000):
+        tasks.put(bytes(4000))
+
+
+def forked_with_lock():
+    """A child that was forked while another thread had a lock."""
+    lock, taken = threading.Lock(), threading.Event()
+
+    def hold():
+        with lock:
+            taken.set()
+            time.sleep(1000)
+
+    threading.Thread(target=hold, daemon=True).start()
+    taken.wait()
+    child = os.fork()
+    if child == 0:
+        end_with_parent()
+        with lock:
+            pass
+    say([os.getpid(), child])
+    time.sleep(1000)
+
+
+def forked_in_c():
+    """A child that Python wasn't told of: its record has the parent's native id. Two of its threads are deadlocked."""
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        end_with_parent()
+        first, second = threading.Lock(), threading.Lock()
+        both = threading.Barrier(2)
+
+        def take(one, other):
+            with one:
+                both.wait()
+                with other:
+                    pass
+
+        threading.Thread(target=take, args=(first, second), daemon=True, name="other").start()
+        take(second, first)
+    say([os.getpid(), child])
+    time.sleep(1000)
 
 
 def other_thread():
