@@ -110,7 +110,8 @@ std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
   for (const Thread& thread : snapshot.threads) {
     Activity activity = finder.find(thread);
     if (activity.kind == ActivityKind::Elsewhere) continue;
-    if (is_deadlocked(thread)) {
+    const bool nobody_left = thread.lock && thread.lock->held == Held::ByNobodyLeft;
+    if (is_deadlocked(thread) || nobody_left) {
       activity.kind = ActivityKind::Deadlocked;
       activity.words = "deadlocked";
       if (activity.frame == nullptr) activity.frame = innermost_function(thread);

@@ -133,12 +133,13 @@ Activity ActivityFinder::find(const Thread& thread) {
     run.frame = frame;
     if (wait->place == WaitPlace::Alone) {
       // The function of the library that needs the lock has no say, but who called it has.
-      do {
-        frame = frames.next();
-      } while (frame != nullptr && is_library_wait(*frame));
+      frame = frames.next();
       break;
     }
   }
+  // Functions of the library that only pass a wait on have no say.
+  while (run.outermost != nullptr && frame != nullptr && is_library_wait(*frame))
+    frame = frames.next();
   run.caller = frame;
   const bool takes_in = run.outermost != nullptr && run.outermost->kind == WaitKind::Intake &&
                         is_all_that_its_thread_does(thread, run.caller, frames.next());
