@@ -100,6 +100,8 @@ const InstantCopier::Holder* InstantCopier::runner() const {
 }
 
 Preemption* InstantCopier::preemption_of(pid_t tid) {
+  constexpr std::size_t kMostKept = 32;
+  if (preemptions_.size() >= kMostKept && !preemptions_.contains(tid)) preemptions_.clear();
   auto& preemption = preemptions_[tid];
   if (!preemption) {
     auto made = target_.living()->preempt(tid);
@@ -143,7 +145,9 @@ InstantCopier::Outcome InstantCopier::try_once(const std::vector<pid_t>& tids) {
   } else {
     Preemption* preemption = preemption_of(holder->tid);
     if (preemption == nullptr) return Outcome::Impossible;
+    const std::int64_t before_it = preemption->microseconds();
     const auto proven = preemption->during(copy);
+    microseconds_ += preemption->microseconds() - before_it;
     if (!proven) {
       log_("thread {} can't be kept from running: {}", holder->tid, proven.error().message);
       return Outcome::Impossible;
@@ -168,14 +172,6 @@ InstantCopier::Outcome InstantCopier::try_once(const std::vector<pid_t>& tids) {
     }
   }
   return Outcome::Copied;
-}
-
-std::int64_t InstantCopier::microseconds() const {
-  std::int64_t sum = 0;
-  for (const auto& [tid, preemption] : preemptions_) {
-    if (preemption) sum += preemption->microseconds();
-  }
-  return sum;
 }
 
 std::unordered_set<std::uint64_t> find_objects_being_changed(

@@ -64,7 +64,7 @@ class InstantCopier {
   }
 
   /// For how long threads of the target were kept from running, at the most.
-  [[nodiscard]] std::int64_t microseconds() const;
+  [[nodiscard]] std::int64_t microseconds() const { return microseconds_; }
 
  private:
   using Gils = std::unordered_map<std::uint64_t, GilMoment>;  // by the GIL's address
@@ -94,7 +94,9 @@ class InstantCopier {
   bool marked_ = false;
   InstantTasks tasks_;
   std::unordered_map<std::uint64_t, pid_t> tid_of_native_id_;
+  /// Each has two files of /proc open; threads that have ended may be among them.
   std::unordered_map<pid_t, std::unique_ptr<Preemption>> preemptions_;
+  std::int64_t microseconds_ = 0;
 };
 
 /// The objects that C code may be in the middle of changing at this moment, on behalf of whoever
