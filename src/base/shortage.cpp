@@ -7,7 +7,7 @@
 namespace pyscope {
 
 Error Shortages::error() {
-  const int error = last_;
+  const int error = latest;
   if (error == EMFILE) {
     return {ErrorKind::Failed,
             "pyscope may open no more than " + std::to_string(::sysconf(_SC_OPEN_MAX)) +

@@ -23,16 +23,16 @@ class Shortages {
   /// To be told of each failing call that could mean one; other errors don't count.
   static void note(int error) noexcept {
     if (!is_shortage(error)) return;
-    last_ = error;
-    ++count_;
+    latest = error;
+    ++noted;
   }
-  [[nodiscard]] static std::size_t count() { return count_; }
+  [[nodiscard]] static std::size_t count() { return noted; }
   /// The last shortage in words.
   [[nodiscard]] static Error error();
 
  private:
-  static inline std::atomic<int> last_ = 0;
-  static inline std::atomic<std::size_t> count_ = 0;
+  static inline std::atomic<int> latest = 0;
+  static inline std::atomic<std::size_t> noted = 0;
 };
 
 /// Watches for shortages while a result is worked out.

@@ -90,7 +90,7 @@ std::string describe_connection_pool(const Reader& reader, RemoteAddr pool) {
 }  // namespace
 
 std::vector<RemoteAddr> read_deque(const Reader& reader, RemoteAddr deque, std::size_t most) {
-  constexpr std::uint64_t kPointerSize = 8;
+  constexpr std::uint64_t kSlotSize = 8;
   std::vector<RemoteAddr> items;
   const auto size = reader.field<std::uint64_t>(deque, Field::VarObjectObSize);
   auto block = reader.pointer(deque, Field::DequeLeftblock);
@@ -104,7 +104,7 @@ std::vector<RemoteAddr> read_deque(const Reader& reader, RemoteAddr deque, std::
       continue;
     }
     const auto item =
-        reader.pointer(*block, reader.offsets()[Field::DequeBlockData] + kPointerSize * (*index)++);
+        reader.pointer(*block, reader.offsets()[Field::DequeBlockData] + kSlotSize * (*index)++);
     if (!item || !*item) break;
     items.push_back(*item);
   }

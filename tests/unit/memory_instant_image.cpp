@@ -1,8 +1,7 @@
-#include "memory/instant_image.hpp"
-
 #include <array>
 #include <cstdint>
 
+#include "memory/instant_image.hpp"
 #include "paged_memory.hpp"
 #include "support/catch.hpp"
 
