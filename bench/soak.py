@@ -40,8 +40,9 @@ GUNICORN = "gunicorn==27.0.1"
 CONNECTIONS = 8
 MODES = {"without": None, "dump": [], "dump --pause": ["--pause"], "dump --watch": []}
 WATCH = "dump --watch"
-# What may differ, by the allocator's luck and by what the server is doing just then, without anything having grown.
-SLACK_KIB = 1024
+# What may differ, by the allocator's luck and by what the server is doing just then, without anything having grown. A
+# picture of one instant takes copies of the pages that are read, up to 8 MiB of them; one of a process at rest takes none.
+SLACK_KIB = 4096
 
 
 def say(*words):
