@@ -121,7 +121,8 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
     if (!draft && one_instant) return fail(std::move(ok).error());
     if (draft && one_instant) {
       draft->snapshot.capture.one_instant = true;
-    } else if (draft && (!stacks_proven(*draft) || options.locals)) {
+    } else if (draft && (draft->instant != nullptr || !stacks_proven(*draft) || options.locals)) {
+      // What was read of a moment, but not whole, is no better than what is read piece by piece.
       draft.reset();
     }
   }
@@ -168,7 +169,8 @@ AtInstant Session::judge(const Draft& draft) {
                });
   }
   if (!complete) return AtInstant::Incomplete;
-  return draft.unsettled || !stacks_proven(draft) ? AtInstant::Contradictory : AtInstant::Settled;
+  const bool settled = !draft.unsettled && draft.snapshot.capture.complete && stacks_proven(draft);
+  return settled ? AtInstant::Settled : AtInstant::Contradictory;
 }
 
 bool Session::read_at_one_instant(const std::function<AtInstant()>& read) {

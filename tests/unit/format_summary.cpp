@@ -309,7 +309,7 @@ TEST_CASE("the summary stays within a line where it can", "[format]") {
         .state = ThreadState::Running;
   }
   const std::string line = summarize(snapshot);
-  CHECK(display_width(line) <= 250);
+  CHECK(display_width(line) <= 220);
   CHECK(line.ends_with(", and 5 more"));
 }
 
