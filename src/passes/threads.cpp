@@ -348,8 +348,10 @@ void drop_unproven_states(Draft& draft, std::span<ThreadDraft> threads) {
     Thread& thread = entry.thread;
     const bool waits =
         thread.state == ThreadState::Blocked || thread.state == ThreadState::WaitingForGil;
-    // By the GIL: the first look at which was before the kernel was asked.
-    if (!waits || entry.described_again || entry.stack.proof == Proof::Gil || thread.tid == 0 ||
+    // By the GIL: the first look at which was before the kernel was asked. But for a moment whose
+    // memory was copied, the kernel was asked before that moment.
+    const bool asked_within = entry.stack.proof == Proof::Gil && draft.instant == nullptr;
+    if (!waits || entry.described_again || asked_within || thread.tid == 0 ||
         draft.holds.holds(thread.tid)) {
       continue;
     }
