@@ -143,6 +143,9 @@ TEST_CASE("without enough descriptors nothing false is said", "[live]") {
       CHECK_FALSE((outcome.err.empty() && outcome.out.empty()));
       continue;
     }
+    // A program that isn't static needs some before it begins.
+    constexpr int kNotLoaded = 127;
+    if (pyscope_is_sanitized() && outcome.status == kNotLoaded) continue;
     REQUIRE(outcome.status == 0);
     if (verb.front() == "ps") {
       CHECK(outcome.out.find("\"pid\":" + pid) != std::string::npos);
