@@ -1,6 +1,7 @@
 #include "passes/threads.hpp"
 
 #include <fmt/format.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <iterator>
@@ -16,14 +17,6 @@
 
 namespace pyscope {
 namespace {
-
-#if defined(__x86_64__)
-constexpr std::int64_t kFutex = 202;
-#elif defined(__aarch64__)
-constexpr std::int64_t kFutex = 98;
-#else
-#error "the number of the futex system call on this machine is needed"
-#endif
 
 using Names = std::unordered_map<std::uint64_t, std::string>;
 
@@ -122,8 +115,12 @@ std::optional<bool> sleeps_on_gil(const Draft& draft, const RawInterpreter& inte
                                   const Task* task) {
   if (task != nullptr && task->state == 'R') return false;
   if (task == nullptr || !task->system_call || !interpreter.gil) return std::nullopt;
-  return task->system_call->number == kFutex &&
-         gil_place(draft, interpreter).contains(RemoteAddr{task->system_call->arguments[0]});
+  const SystemCall& call = *task->system_call;
+  const bool within = gil_place(draft, interpreter).contains(RemoteAddr{call.arguments[0]});
+  // A wait that was held goes on as another system call, with the arguments that it had. No other
+  // call that does so has an address of the GIL's.
+  if (call.number == SYS_restart_syscall) return within ? std::optional(true) : std::nullopt;
+  return call.number == SYS_futex && within;
 }
 
 void describe_gil(const Draft& draft, const ThreadDraft& entry, const Task* task, Thread& thread) {

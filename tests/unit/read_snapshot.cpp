@@ -267,6 +267,9 @@ TEST_CASE("before 3.15 a thread that sleeps within the GIL waits for it", "[snap
   CHECK(waits(kFutex, gil.raw() + 208) == false);
   CHECK(waits(kFutex, 0x7f00) == false);
   CHECK(waits(kFutex + 1, gil.raw() + 64) == false);
+  // As a thread that was held while it waited, and goes on with it.
+  CHECK(waits(SYS_restart_syscall, gil.raw() + 64) == true);
+  CHECK_FALSE(waits(SYS_restart_syscall, 0x7f00).has_value());
   process.facts.tasks[1].system_call.reset();
   CHECK_FALSE(process.read()->threads.at(1).waits_for_gil.has_value());
   // Nobody waits for a GIL that nobody has, but for those who were seen to sleep there before.

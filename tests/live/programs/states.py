@@ -35,5 +35,5 @@ for number in range(4):
 print(json.dumps({"ready": True}), flush=True)
 while True:
     if jobs.qsize() < 4:
-        jobs.put(20_000)
+        jobs.put(60_000)
     rest()
