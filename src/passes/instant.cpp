@@ -115,8 +115,6 @@ Preemption* InstantCopier::preemption_of(pid_t tid) {
 }
 
 bool InstantCopier::possible() {
-  if (target_.living() == nullptr) return false;
-  (void)find_holders();
   if (holders_.empty()) return false;
   const Holder* holder = runner();
   return holder != nullptr && (holder->tid == 0 || preemption_of(holder->tid) != nullptr);

@@ -45,7 +45,8 @@ class InstantCopier {
     return moments_;
   }
 
-  /// Whether pyscope may keep the last holder from running. The log is told why not.
+  /// Whether pyscope may keep the last holder from running that mark() has found. The log is told
+  /// why not.
   [[nodiscard]] bool possible();
 
   /// Copies the pages that the image has noted, and asks the kernel about these threads, while

@@ -594,16 +594,8 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
         return;
     }
   }
-  if (activity.kind == ActivityKind::Idle) {
-    result.verdict = Verdict::Idle;
-    result.summary = std::string(activity.words) + where;
-    if (const std::string on = waits_for(); !on.empty() && thread.wait->kind != "futex") {
-      result.evidence.push_back("blocked in " + on);
-    }
-    return;
-  }
-  if (activity.kind == ActivityKind::WaitingForEvent) {
-    result.verdict = Verdict::Waiting;
+  if (activity.kind == ActivityKind::Idle || activity.kind == ActivityKind::WaitingForEvent) {
+    result.verdict = activity.kind == ActivityKind::Idle ? Verdict::Idle : Verdict::Waiting;
     result.summary = std::string(activity.words) + where;
     if (const std::string on = waits_for(); !on.empty() && thread.wait->kind != "futex") {
       result.evidence.push_back("blocked in " + on);
