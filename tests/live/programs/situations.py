@@ -14,6 +14,7 @@ for one that isn't checked. A situation is a function that starts its threads, s
 import asyncio
 import concurrent.futures
 import contextlib
+import ctypes
 import json
 import logging
 import logging.handlers
@@ -21,6 +22,7 @@ import multiprocessing
 import os
 import queue
 import selectors
+import signal
 import socket
 import socketserver
 import sys
@@ -151,7 +153,13 @@ def make_and_acquire(lock, semaphore):
     semaphore.acquire()
 
 
+def end_with_parent():
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def be_silent(connection):
+    end_with_parent()
     os.read(never, 1)
 
 
@@ -270,7 +278,7 @@ def resting():
     timer.daemon = True
     timer.start()
     expect(timer, None, "idle in Timer.run")
-    workers = multiprocessing.get_context("fork").Pool(2)
+    workers = multiprocessing.get_context("fork").Pool(2, initializer=end_with_parent)
     for handler in (workers._worker_handler, workers._task_handler, workers._result_handler):
         expect(handler, None, "idle in multiprocessing.Pool")
     kept.extend([pool, workers])
