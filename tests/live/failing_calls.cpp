@@ -87,10 +87,16 @@ class Strace {
     return counts;
   }
 
-  /// Whether a call was made to fail in the last run: strace counts the calls of each thread apart,
-  /// and which thread makes a call differs from run to run.
+  /// Whether a call of pyscope's was made to fail in the last run: strace counts the calls of each
+  /// thread apart, and which thread makes a call differs from run to run. The C library itself asks
+  /// for the number of processors, and has an answer when that fails.
   [[nodiscard]] bool injected() const {
-    return read_file(log_).find("(INJECTED)") != std::string::npos;
+    std::istringstream lines(read_file(log_));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find("(INJECTED)") == std::string::npos) continue;
+      if (line.find("/sys/devices/system/cpu/") == std::string::npos) return true;
+    }
+    return false;
   }
 
  private:
