@@ -28,7 +28,7 @@ _pyscope_processes() {
 _pyscope() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' word i
   local -a positionals=() pids=() names=()
-  local verbs='dump why inspect ps' secrets='--show-secrets --secret' common='--help --color --verbose' options
+  local verbs='dump why tasks inspect ps' secrets='--show-secrets --secret' common='--help --color --verbose' options
   local values="--max-string --max-items --max-depth $secrets" which='--match --user --unit --container'
   COMPREPLY=()
 
@@ -40,7 +40,7 @@ _pyscope() {
   fi
 
   local takes_value=' --match --user --unit --container --jobs --thread --frames --frame --max-string --max-items '
-  takes_value+='--max-depth --secret --watch --timeout --color --duration --rate '
+  takes_value+='--max-depth --secret --watch --timeout --color --duration --rate --task '
   for ((i = 1; i < COMP_CWORD; ++i)); do
     word=${COMP_WORDS[i]}
     if [[ $word == '=' ]]; then
@@ -78,6 +78,7 @@ _pyscope() {
     dump) options="$common $which --all --children --jobs --json --thread --frames --no-source --locals $values
       --pause --native --group --no-group --watch --timeout" ;;
     why) options="$common --thread --timeout --duration --rate --native --json $values" ;;
+    tasks) options="$common --task --flat --no-source --pause --timeout --json" ;;
     inspect) options="$common --json --thread --frame --list --watch --timeout --pause $values" ;;
     ps) options="$common --json $which $secrets" ;;
     *) return ;;

@@ -23,11 +23,12 @@ BELOW = {
     "frames": {"base", "memory", "structures", "python"},
     "values": {"base", "memory", "structures", "python", "frames"},
     "locks": {"base", "memory", "structures", "python", "frames", "model"},
+    "tasks": {"base", "memory", "structures", "python", "frames", "values", "locks", "model"},
     "target": {"base", "process", "memory"},
     "native": {"base", "process", "memory", "elf", "target"},
     "source": {"base"},
     "model": {"base"},
-    "passes": {"base", "process", "memory", "structures", "python", "values", "frames", "locks", "native", "source",
+    "passes": {"base", "process", "memory", "structures", "python", "values", "frames", "locks", "tasks", "native", "source",
                "target", "model", "elf"},
     "session": {"base", "process", "memory", "elf", "structures", "python", "values", "frames", "locks", "native", "source",
                 "target", "model", "passes", "verdict"},
@@ -40,7 +41,7 @@ HIDDEN_FROM_RENDERERS = {
     "pyscope/processes.hpp", "pyscope/why.hpp",
 }
 RENDERERS = {"verdict", "format"}
-READ_BY_FIELD = {"python", "frames", "values", "locks", "passes"}
+READ_BY_FIELD = {"python", "frames", "values", "locks", "tasks", "passes"}
 # A read whose last argument is a number or a constant: reader.pointer(object, 16), read_as<int>(memory, at, kOwner).
 READ_BY_NUMBER = re.compile(r"\b(?:value|pointer|read_as|value_in)(?:<[^;>]*>+)?\([^;]*?,\s*(?:k[A-Z]\w*|[1-9]\d*)\)")
 

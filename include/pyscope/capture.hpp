@@ -40,6 +40,8 @@ struct CaptureOptions {
   /// Read the variables of the frames, too.
   bool locals = false;
   ValueLimits values = {};
+  /// Read the tasks of asyncio, too.
+  bool tasks = false;
   /// Read source lines of the frames through the target's root.
   bool source = true;
   /// Threads are held by ptrace for about a millisecond, by a child process that lets them go

@@ -73,6 +73,24 @@ inline constexpr std::string_view kWhySchema = "pyscope.why/1";
 /// The contract's object, schema pyscope.why/1. Ends with a line end.
 [[nodiscard]] std::string render_json(const Diagnosis& diagnosis);
 
+inline constexpr std::string_view kTasksSchema = "pyscope.tasks/1";
+
+struct TasksTextOptions {
+  bool color = false;
+  std::size_t columns = 0;  // as TextOptions::columns
+  bool flat = false;        // a line for each task, in place of a tree with stacks
+  /// Only these tasks: names or ids. Empty: all.
+  std::vector<std::string> tasks = {};
+};
+
+/// The tasks of a snapshot: a one-line summary, what was found wrong, and the tree of tasks, each
+/// with its frames, innermost first. Tasks that are alike are shown once. Ends with a line end.
+[[nodiscard]] std::string render_tasks(const Snapshot& snapshot, const TasksTextOptions& options);
+
+/// The contract's object, schema pyscope.tasks/1. Ends with a line end.
+[[nodiscard]] std::string render_tasks_json(const Snapshot& snapshot, JsonStyle style,
+                                            std::span<const std::string> tasks = {});
+
 inline constexpr std::string_view kInspectSchema = "pyscope.inspect/1";
 
 struct InspectTextOptions {

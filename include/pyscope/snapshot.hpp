@@ -249,6 +249,42 @@ struct StackId {
   return {thread.tid, thread.thread_state};
 }
 
+/// What a task waits for, as the programmer knows it.
+struct TaskWait {
+  /// What kind of thing: "timer", "lock", "semaphore", "condition", "event", "barrier", "queue",
+  /// "task" (one), "tasks" (several), "executor" (a call in another thread or process), "socket",
+  /// "process", "server" (for the next connection), "future" (of which nothing more is known).
+  std::string kind;
+  std::string type;           // of the object: "asyncio.Lock"; may be empty
+  std::uint64_t address = 0;  // id() of the object; 0: not known
+  std::string name;           // as the waiting code knows it: "self.lock"; empty: not found
+  std::string detail;         // how things stand: "empty", "100 of 100 items"; empty: not known
+  std::optional<std::int64_t> left_us;  // of a timer; negative: it should have gone off before
+  std::optional<int> fd;                // of a socket or pipe
+  /// Which one, in words: "tcp 10.0.0.2:43210 -> 10.0.0.5:5432 established"; empty: not known.
+  std::string target = {};
+  std::optional<pid_t> process;  // as the target knows it, whose end is waited for
+  /// Ids of the tasks of which all must end (or of which one must, if `any`).
+  std::vector<std::uint64_t> tasks;
+  bool any = false;
+  /// An error of one of them ends the wait for all of them.
+  bool ends_on_error = false;
+  /// Ids of the tasks that are inside of an `async with` statement of the lock.
+  std::vector<std::uint64_t> held_by;
+  friend bool operator==(const TaskWait&, const TaskWait&) = default;
+};
+
+/// An event loop of asyncio, or of a library that has asyncio's tasks (uvloop).
+struct EventLoop {
+  std::uint64_t id = 0;           // id() of the loop
+  std::string type = {};          // of its class, with the module
+  std::optional<pid_t> tid = {};  // of the thread that runs it; empty: none, or not known
+  std::optional<std::uint64_t> running_task = {};  // id; empty: none runs at the moment
+  std::optional<std::uint64_t> ready = {};         // callbacks that can run and haven't yet
+  /// For how long the loop has executed callbacks without asking for events; empty: it is asking.
+  std::optional<std::int64_t> busy_us = {};
+};
+
 /// What a stack that is no thread's belongs to.
 enum class StackKind : std::uint8_t {
   Task,       // of asyncio, trio, …
@@ -259,9 +295,15 @@ enum class StackKind : std::uint8_t {
 /// A stack that waits to be gone on with, or that a thread runs at the moment.
 struct SuspendedStack {
   StackKind kind = StackKind::Task;
-  std::uint64_t id = 0;  // id() of the object
-  std::string name;      // the task's name, or the coroutine's function; may be empty
-  std::string state;     // in the words of its framework: "pending", "suspended", "finished"
+  std::uint64_t id = 0;               // id() of the object
+  std::string name;                   // the task's name, or the coroutine's function; may be empty
+  std::string state;                  // "running", "ready" (to go on), "waiting", "not started"
+  std::string coroutine = {};         // of a task: the qualified name of its outermost function
+  std::uint64_t loop = 0;             // of a task: EventLoop::id
+  std::optional<TaskWait> wait = {};  // of a task that waits; empty: not known
+  /// Of a task: until the innermost `timeout()` around what it does ends it; negative: overdue.
+  std::optional<std::int64_t> deadline_left_us = {};
+  std::uint32_t cancel_requests = 0;  // of a task that hasn't ended all the same
   /// Ids of the stacks that go on once this one has ended.
   std::vector<std::uint64_t> awaited_by;
   /// tid of the thread that runs it at the moment, and in whose frames it appears; empty: none.
@@ -340,6 +382,7 @@ struct Snapshot {
   std::vector<Interpreter> interpreters;  // oldest (the main one) first
   std::vector<Thread> threads;            // by interpreter, then in the order of their creation
   std::vector<SuspendedStack> stacks;     // that are no thread's; empty unless they are asked for
+  std::vector<EventLoop> loops;           // of these stacks
   std::vector<Deadlock> deadlocks;
   std::vector<Code> codes;
   std::vector<SourceLine> sources;

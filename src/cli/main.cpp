@@ -14,6 +14,7 @@
 #include "cli/dump.hpp"
 #include "cli/inspect.hpp"
 #include "cli/ps.hpp"
+#include "cli/tasks.hpp"
 #include "cli/terminal.hpp"
 #include "cli/why.hpp"
 #include "pyscope/error.hpp"
@@ -34,6 +35,7 @@ constexpr const char* kFooter = R"(Examples:
   pyscope dump 4711 --thread worker-3    one thread, by name or tid
   pyscope dump 4711 --json | jq .        the same for scripts
   pyscope why 4711                       what each thread waits for, or loops in
+  pyscope tasks 4711                     the tasks of asyncio, and what they wait for
   pyscope inspect 4711 shop.orders       the value of a variable of a module
   pyscope ps                             the Python processes of this machine
   pyscope dump --match gunicorn          all of those with this in their command line
@@ -77,7 +79,8 @@ int run(int argc, char** argv) {
   using namespace pyscope::cli;
   const pyscope::Invocation invocation = invocation_of(argc, argv);
   const std::array verbs = {add_dump(app, invocation), add_inspect(app, invocation),
-                            add_why(app, invocation), add_ps(app, invocation)};
+                            add_why(app, invocation), add_tasks(app, invocation),
+                            add_ps(app, invocation)};
   const auto typed = [&] {
     return std::find_if(verbs.begin(), verbs.end(),
                         [](const Verb& verb) { return verb.command->parsed(); });

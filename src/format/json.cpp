@@ -1,7 +1,10 @@
 // The JSON form of a snapshot, schema pyscope.dump/1. docs/schema/ gives the meaning of each field.
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,7 +13,9 @@
 #include "format/escape.hpp"
 #include "format/json_parts.hpp"
 #include "format/json_writer.hpp"
+#include "format/task_text.hpp"
 #include "pyscope/render.hpp"
+#include "verdict/task_findings.hpp"
 
 namespace pyscope {
 namespace {
@@ -127,6 +132,7 @@ class DumpJson {
         sources_(snapshot.sources.size()) {}
 
   void write();
+  void write_tasks(std::span<const std::string> chosen);
 
  private:
   void write_header();
@@ -134,6 +140,8 @@ class DumpJson {
   void write_thread(const Thread& thread);
   void write_wait(const Wait& wait);
   void write_lock(const LockWait& lock);
+  void write_task(const SuspendedStack& task);
+  void write_task_wait(const TaskWait& wait);
   void write_frame(const Frame& frame);
   void write_python(const Frame& frame);
   void write_native(const Frame& frame);
@@ -258,6 +266,76 @@ void DumpJson::write_wait(const Wait& wait) {
   json_.field("left_us", wait.left_us);
 }
 
+/// Ids are id()s of objects, written as Python prints them: as addresses.
+void write_ids(JsonWriter& json, std::string_view name, const std::vector<std::uint64_t>& ids) {
+  json.list_field(name, ids, [&](std::uint64_t id) { json.word(fmt::format("{:#x}", id)); });
+}
+
+void DumpJson::write_tasks(std::span<const std::string> chosen) {
+  write_capture(json_, kTasksSchema, snapshot_);
+  json_.object_field("python", [&] { write_build(json_, snapshot_.python); });
+  json_.object_field("capture", [&] { write_capture_stats(snapshot_.capture); });
+  json_.objects_field("loops", snapshot_.loops, [&](const EventLoop& loop) {
+    json_.address_field("id", loop.id);
+    json_.word_field("kind", "asyncio");
+    json_.text_unless_empty("type", loop.type);
+    json_.id_field("tid", loop.tid.value_or(0));
+    json_.address_field("running_task", loop.running_task.value_or(0));
+    json_.field("ready", loop.ready);
+    json_.field("busy_us", loop.busy_us);
+    std::vector<const SuspendedStack*> tasks;
+    for (const SuspendedStack& stack : snapshot_.stacks) {
+      if (stack.kind == StackKind::Task && stack.loop == loop.id && is_chosen(stack, chosen))
+        tasks.push_back(&stack);
+    }
+    json_.objects_field("tasks", tasks, [&](const SuspendedStack* task) { write_task(*task); });
+  });
+  json_.objects_field("findings", find_task_findings(snapshot_), [&](const TaskFinding& finding) {
+    json_.word_field("kind", name_of(finding.kind));
+    write_ids(json_, "tasks", finding.tasks);
+    json_.field("proven", finding.proven);
+    json_.field("ends_in_us", finding.ends_in_us);
+    json_.field("ends_on_error", finding.ends_on_error);
+    json_.word_field("text", describe_finding(snapshot_, finding));
+  });
+  write_warnings(json_, snapshot_.warnings);
+}
+
+void DumpJson::write_task(const SuspendedStack& task) {
+  json_.address_field("id", task.id);
+  json_.text_field("name", task.name);
+  json_.text_unless_empty("coroutine", task.coroutine);
+  json_.word_field("state", task.state);
+  json_.id_field("tid", task.mounted_on.value_or(0));
+  write_ids(json_, "awaited_by", task.awaited_by);
+  if (task.wait) {
+    json_.object_field("waits_for", [&] { write_task_wait(*task.wait); });
+  } else {
+    json_.field("waits_for", nullptr);
+  }
+  json_.field("deadline_left_us", task.deadline_left_us);
+  json_.field("cancel_requests", std::uint64_t{task.cancel_requests});
+  json_.field("consistent", task.consistent);
+  if (!task.error.empty()) write_partial_error(json_, task.error);
+  json_.objects_field("frames", task.frames, [&](const Frame& frame) { write_frame(frame); });
+}
+
+void DumpJson::write_task_wait(const TaskWait& wait) {
+  json_.word_field("kind", wait.kind);
+  json_.text_unless_empty("what", wait.type);
+  json_.address_field("address", wait.address);
+  json_.text_unless_empty("name", wait.name);
+  json_.text_unless_empty("detail", wait.detail);
+  json_.field("left_us", wait.left_us);
+  json_.field("fd", wait.fd ? std::optional<std::int64_t>(*wait.fd) : std::nullopt);
+  json_.text_unless_empty("target", wait.target);
+  json_.id_field("process", wait.process.value_or(0));
+  write_ids(json_, "tasks", wait.tasks);
+  json_.field("any", wait.any);
+  json_.field("ends_on_error", wait.ends_on_error);
+  write_ids(json_, "held_by", wait.held_by);
+}
+
 void DumpJson::write_frame(const Frame& frame) {
   switch (frame.kind) {
     case FrameKind::Shim:
@@ -356,6 +434,12 @@ void DumpJson::write_code(std::optional<std::uint32_t> index) {
 
 std::string render_json(const Snapshot& snapshot, JsonStyle style) {
   return json_document(style, [&](JsonWriter& json) { DumpJson(json, snapshot).write(); });
+}
+
+std::string render_tasks_json(const Snapshot& snapshot, JsonStyle style,
+                              std::span<const std::string> chosen) {
+  return json_document(style,
+                       [&](JsonWriter& json) { DumpJson(json, snapshot).write_tasks(chosen); });
 }
 
 std::string render_json(pid_t pid, const Error& error, JsonStyle style, std::string_view schema) {

@@ -30,6 +30,7 @@
 #include "format/frame_text.hpp"
 #include "format/lock_text.hpp"
 #include "format/paint.hpp"
+#include "format/process_text.hpp"
 #include "format/recursion.hpp"
 #include "format/summary.hpp"
 #include "format/timestamp.hpp"
@@ -41,34 +42,10 @@ namespace pyscope {
 namespace {
 
 constexpr std::size_t kGroupAbove = 16;  // threads, for Grouping::Automatic
-constexpr std::size_t kMaxCommandColumns = 120;
 constexpr std::size_t kMaxThreadNameColumns = 80;
 constexpr std::size_t kMaxMemberColumns = 100;
 constexpr std::size_t kCommBytes = 15;           // what the kernel keeps of a thread's name
 constexpr std::uint64_t kMinCpuTimeUs = 10'000;  // one clock tick, the unit in which it is counted
-
-std::uint64_t not_negative(std::int64_t value) {
-  return value < 0 ? 0 : static_cast<std::uint64_t>(value);
-}
-
-/// Quotes an argument as one would type it, so that the command line shows where each argument
-/// ends.
-std::string quote_argument(std::string_view argument) {
-  constexpr std::string_view kNeedsQuotes = " \t\n\"'\\$`&|;<>()*?[]#~!{}";
-  if (!argument.empty() && argument.find_first_of(kNeedsQuotes) == std::string_view::npos) {
-    return escape(argument);
-  }
-  std::string quoted = "'";
-  for (const char c : argument) {
-    if (c == '\'') {
-      quoted += "'\\''";
-    } else {
-      quoted += c;
-    }
-  }
-  quoted += '\'';
-  return escape(quoted);
-}
 
 bool is_comm_of(std::string_view os_name, std::string_view full_name) {
   return os_name == full_name.substr(0, kCommBytes);
@@ -103,8 +80,8 @@ class TextRenderer {
   std::string render() {
     append_deadlocks();
     append_line(Style::Heading, summarize(snapshot_));
-    append_process();
-    append_capture();
+    append_process(out_, snapshot_, painter_);
+    append_capture(out_, snapshot_, painter_);
     append_banners();
     const std::vector<ThreadGroup> groups = make_groups();
     reserve_for(groups);
@@ -122,10 +99,7 @@ class TextRenderer {
   }
 
   void append_deadlocks();
-  void append_process();
-  void append_capture();
   void append_banners();
-  [[nodiscard]] std::string command_line() const;
 
   [[nodiscard]] std::vector<ThreadGroup> make_groups();
   void name_one_lock(ThreadGroup& group);
@@ -151,17 +125,6 @@ class TextRenderer {
   std::string out_;
 };
 
-std::string TextRenderer::command_line() const {
-  std::string line;
-  for (const std::string& argument : snapshot_.command) {
-    if (!line.empty()) line += ' ';
-    line += quote_argument(argument);
-    if (line.size() > 4 * kMaxCommandColumns) break;  // command lines can be megabytes long
-  }
-  if (line.empty()) line = escape(snapshot_.executable);
-  return clip(line, kMaxCommandColumns);
-}
-
 /// Deadlocks come first: a reader who finds one here needs to read no further.
 void TextRenderer::append_deadlocks() {
   for (const Deadlock& deadlock : snapshot_.deadlocks) {
@@ -170,59 +133,6 @@ void TextRenderer::append_deadlocks() {
       append_line(i == 0 ? Style::Error : Style::Plain, lines[i]);
     }
     out_ += '\n';
-  }
-}
-
-void TextRenderer::append_process() {
-  std::string line = fmt::format("Process {}", snapshot_.pid);
-  const auto to = std::back_inserter(line);
-  if (snapshot_.namespace_pid != 0 && snapshot_.namespace_pid != snapshot_.pid) {
-    fmt::format_to(to, " (pid {} in its own namespace)", snapshot_.namespace_pid);
-  }
-  if (!snapshot_.host.empty()) fmt::format_to(to, " on {}", escape(snapshot_.host));
-  const std::string command = command_line();
-  if (!command.empty()) fmt::format_to(to, ": {}", command);
-  append_line(Style::Heading, line);
-
-  line = "CPython";
-  if (!snapshot_.python.version.empty()) line += " " + escape(snapshot_.python.version);
-  if (snapshot_.python.free_threaded) line += ", free-threaded";
-  if (snapshot_.python.debug_build.value_or(false)) line += ", debug build";
-  if (!snapshot_.executable.empty()) line += ", " + escape(snapshot_.executable);
-  if (snapshot_.started_at && *snapshot_.started_at <= snapshot_.captured_at) {
-    const auto age = std::chrono::floor<std::chrono::microseconds>(snapshot_.captured_at) -
-                     std::chrono::floor<std::chrono::microseconds>(*snapshot_.started_at);
-    line += ", up " + format_duration(not_negative(age.count()));
-  }
-  append_line(Style::Plain, line);
-}
-
-void TextRenderer::append_capture() {
-  const CaptureStats& capture = snapshot_.capture;
-  const std::string time = format_utc(snapshot_.captured_at);
-  std::string line = fmt::format("Read {} {} UTC in {}", time.substr(0, 10), time.substr(11, 8),
-                                 format_duration(not_negative(capture.duration_us)));
-  const auto to = std::back_inserter(line);
-  if (capture.paused_threads > 0) {
-    fmt::format_to(to, ", {} for {}",
-                   capture.paused_threads == 1
-                       ? std::string("1 thread paused")
-                       : fmt::format("{} threads paused", capture.paused_threads),
-                   format_duration(not_negative(capture.paused_us)));
-  } else {
-    line += " without stopping it";
-  }
-  const auto unverified = std::count_if(snapshot_.threads.begin(), snapshot_.threads.end(),
-                                        [](const Thread& thread) { return !thread.consistent; });
-  if (unverified > 0) {
-    fmt::format_to(to, ", {} of {} threads not verified", unverified, snapshot_.threads.size());
-  } else {
-    line += capture.consistent ? ", verified" : ", not verified";
-  }
-  line += "; innermost frame first";
-  append_line(Style::Plain, line);
-  if (const std::string what_to_do = advice(snapshot_); !what_to_do.empty()) {
-    append_line(Style::Note, "Advice: " + what_to_do);
   }
 }
 

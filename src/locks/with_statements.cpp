@@ -56,6 +56,27 @@ bool WithStatements::is_in_one(std::size_t thread, std::size_t frame) {
   return false;
 }
 
+std::vector<RemoteAddr> WithStatements::entered_in(const RawFrame& frame) {
+  constexpr std::size_t kMostObjects = 64;
+  std::vector<RemoteAddr> objects;
+  const CodeFacts* facts = frames_.facts_of(frame.executable);
+  if (facts == nullptr || !facts->has_with) return objects;
+  for (const auto& [object, handler] : entered_by(frame.at, frame.executable, *facts))
+    objects.push_back(object);
+  for (std::size_t i = 0; i < objects.size() && objects.size() < kMostObjects; ++i) {
+    const std::string type = type_name_of(reader_, objects[i]);
+    if (type == "_GeneratorContextManager" || type == "_AsyncGeneratorContextManager") {
+      for (const auto& [object, handler] :
+           entered_by_generator(instance_attribute(reader_, objects[i], "gen")))
+        objects.push_back(object);
+    } else {
+      const auto inner = entered_by_exit_stack(objects[i]);
+      objects.insert(objects.end(), inner.begin(), inner.end());
+    }
+  }
+  return objects;
+}
+
 std::vector<ContextManager> WithStatements::find_all() {
   struct Place {
     std::size_t thread;
@@ -118,7 +139,8 @@ std::vector<WithStatements::Entered> WithStatements::entered_by(RemoteAddr at, R
 }
 
 std::vector<WithStatements::Entered> WithStatements::entered_by_generator(RemoteAddr generator) {
-  if (c_type_name_of(reader_, generator) != "generator") return {};
+  const std::string type = c_type_name_of(reader_, generator);
+  if (type != "generator" && type != "async_generator") return {};
   const auto state = read_generator(reader_, generator);
   if (!state || !state->stack.current_frame) return {};
   const RemoteAddr at = state->stack.current_frame;

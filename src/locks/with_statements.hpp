@@ -33,6 +33,10 @@ class WithStatements {
   /// Whether a thread's frame is in a `with` statement that has taken a lock. Looks at that frame
   /// only.
   [[nodiscard]] bool is_in_one(std::size_t thread, std::size_t frame);
+  /// The objects whose `with` and `async with` statements a frame is in that stands still, of any
+  /// kind; and those in whose statements such an object is itself: that of a generator of
+  /// contextlib, or of an exit stack.
+  [[nodiscard]] std::vector<RemoteAddr> entered_in(const RawFrame& frame);
 
  private:
   /// A context manager, and the code unit of the clean-up of the statement that it is of.

@@ -21,6 +21,7 @@
 #include "pyscope/snapshot.hpp"
 #include "python/code.hpp"
 #include "python/runtime_state.hpp"
+#include "structures/asyncio_lists.hpp"
 #include "structures/runtime.hpp"
 #include "target/target.hpp"
 
@@ -71,6 +72,8 @@ struct Draft {
   const Log& log;
   Deadline deadline;
   CodeTable& codes;
+  /// Where threads keep their tasks; empty: not known, or nowhere.
+  const std::optional<AsyncioLists>& asyncio_lists;
   const InstantImage& image;  // through which `memory` reads the target
   InstantCopier& copier;
   /// Not null: `memory` is that of one moment, of which these are the tasks.

@@ -19,36 +19,13 @@ std::span<ThreadDraft> wanted_threads(Draft& draft) {
   return std::span(draft.threads).first(draft.wanted);
 }
 
-// Nothing for a frame that hasn't begun to run its function, which Python doesn't show either.
-std::optional<Frame> resolve(CodeTable& codes, const RawFrame& raw) {
-  Frame frame;
-  const CodeTable::Entry& entry = codes.at(raw.executable);
-  if (!entry.error.empty()) {
-    frame.error = entry.error;
-    return frame;
-  }
-  const auto unit = unit_of(codes, raw);
-  frame.code = entry.index;
-  if (!unit) {
-    frame.error = unit.error().message;
-    return frame;
-  }
-  // _PyFrame_IsIncomplete
-  if (raw.owner != kOwnedByGenerator && static_cast<std::int64_t>(*unit) < entry.first_traceable) {
-    return std::nullopt;
-  }
-  const CodeTable::Location& location = codes.location(raw.executable, *unit);
-  frame.position = location.position;
-  frame.error = location.error;
-  return frame;
-}
-
 /// Keeps what tells what the thread is doing, however few frames are shown.
 void add_outer_frames(Draft& draft, Thread& thread, std::span<const RawFrame> frames) {
   for (const RawFrame& raw : frames) {
     if (thread.outer_frames.size() == kOuterFrames) return;
     if (raw.is_entry()) continue;
-    if (auto frame = resolve(draft.codes, raw)) thread.outer_frames.push_back(*std::move(frame));
+    if (auto frame = resolve_frame(draft.codes, raw))
+      thread.outer_frames.push_back(*std::move(frame));
   }
 }
 
@@ -76,7 +53,7 @@ void resolve_frames(Draft& draft, ThreadDraft& entry) {
     if (raw.is_entry()) {
       frame.emplace().kind = FrameKind::Shim;
     } else {
-      frame = resolve(draft.codes, raw);
+      frame = resolve_frame(draft.codes, raw);
       if (!frame) continue;
       ++functions;
     }
@@ -104,6 +81,29 @@ void take_proofs(std::span<ThreadDraft> threads) {
 }
 
 }  // namespace
+
+std::optional<Frame> resolve_frame(CodeTable& codes, const RawFrame& raw) {
+  Frame frame;
+  const CodeTable::Entry& entry = codes.at(raw.executable);
+  if (!entry.error.empty()) {
+    frame.error = entry.error;
+    return frame;
+  }
+  const auto unit = unit_of(codes, raw);
+  frame.code = entry.index;
+  if (!unit) {
+    frame.error = unit.error().message;
+    return frame;
+  }
+  // _PyFrame_IsIncomplete
+  if (raw.owner != kOwnedByGenerator && static_cast<std::int64_t>(*unit) < entry.first_traceable) {
+    return std::nullopt;
+  }
+  const CodeTable::Location& location = codes.location(raw.executable, *unit);
+  frame.position = location.position;
+  frame.error = location.error;
+  return frame;
+}
 
 void read_stacks(Draft& draft) {
   const std::span<ThreadDraft> threads = wanted_threads(draft);

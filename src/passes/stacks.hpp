@@ -7,6 +7,7 @@
 //   a hold          the thread stood still for us; only if that was asked for
 #pragma once
 
+#include <optional>
 #include <span>
 
 #include "passes/draft.hpp"
@@ -17,6 +18,10 @@ namespace pyscope {
 /// take. A stack whose thread `holds` still holds is believed for now: end_hold() has the last
 /// word.
 void read_stacks(Draft& draft);
+
+/// A frame of the model: its code and its place in it. The code must be loaded. Nothing for a frame
+/// that hasn't begun to run its function, which Python doesn't show either.
+[[nodiscard]] std::optional<Frame> resolve_frame(CodeTable& codes, const RawFrame& raw);
 
 /// The stacks of the threads that aren't wanted: one of them may hold what a wanted one waits for.
 /// Nothing is held still for that, and nothing of it is shown.

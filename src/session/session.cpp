@@ -6,6 +6,7 @@
 #include "passes/lock_waits.hpp"
 #include "passes/native_frames.hpp"
 #include "passes/stacks.hpp"
+#include "passes/tasks.hpp"
 #include "passes/threads.hpp"
 #include "passes/variables.hpp"
 #include "values/secrets.hpp"
@@ -68,6 +69,7 @@ Result<Draft> Session::read(const CaptureOptions& options) {
               .log = log_,
               .deadline = memory_.deadline(),
               .codes = codes_,
+              .asyncio_lists = asyncio_lists_,
               .image = image_,
               .copier = copier_,
               .instant = serving_ ? &copier_.tasks() : nullptr,
@@ -86,6 +88,7 @@ Result<Draft> Session::read(const CaptureOptions& options) {
     if (auto ok = select_threads(draft); !ok) return fail(std::move(ok).error());
   }
   read_stacks(draft);
+  if (options.tasks) read_tasks(draft);
   if (options.locals) read_variables(draft);
   if (options.threads.empty()) name_threads(draft);
   drop_ended_threads(draft);
@@ -101,6 +104,9 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
   memory_.set_deadline(Deadline::after(options.timeout));
   if (facts_ && target_.living() != nullptr) facts_->captured_at = std::chrono::system_clock::now();
   const std::int64_t preempted_before = copier_.microseconds();
+  // The module that has the lists may be imported later.
+  if (options.tasks && !asyncio_lists_)
+    asyncio_lists_ = find_asyncio_lists(target_, memory_, runtime_.offsets, log_);
   std::optional<Draft> draft;
   const auto take = [&](Result<Draft> result) -> Result<void> {
     draft.reset();
@@ -121,7 +127,8 @@ Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
     if (!draft && one_instant) return fail(std::move(ok).error());
     if (draft && one_instant) {
       draft->snapshot.capture.one_instant = true;
-    } else if (draft && (draft->instant != nullptr || !stacks_proven(*draft) || options.locals)) {
+    } else if (draft && (draft->instant != nullptr || !stacks_proven(*draft) || options.locals ||
+                         options.tasks)) {
       // What was read of a moment, but not whole, is no better than what is read piece by piece.
       draft.reset();
     }
@@ -237,6 +244,7 @@ LocatedSnapshot Session::finish(Draft draft, Surroundings surroundings) {
   // To confirm them, the target is looked at as it is later.
   if (!within_) confirm_lock_waits(draft);
   if (surroundings == Surroundings::All) find_process_deadlocks(draft);
+  if (surroundings == Surroundings::All) describe_task_descriptors(draft);
   draft.snapshot.interpreters = describe_interpreters(draft);
   draft.snapshot.codes = codes_.codes();
   LocatedSnapshot located;
@@ -261,6 +269,8 @@ LocatedSnapshot Session::finish(Draft draft, Surroundings surroundings) {
     }
     add_source_lines(located.snapshot, *sources_);
   }
+  for (SuspendedStack& stack : located.snapshot.stacks)
+    stack.consistent = located.snapshot.capture.one_instant && stack.error.empty();
   located.snapshot.capture.consistent = assess(located.snapshot).verified();
   return located;
 }

@@ -84,6 +84,7 @@ class Session {
   InstantImage image_;
   DeadlineMemory memory_;
   CodeTable codes_;
+  std::optional<AsyncioLists> asyncio_lists_;
   InstantCopier copier_;
   std::vector<pid_t> described_;  // the threads whose kernel state is wanted within a moment
   bool within_ = false;           // read_at_one_instant()

@@ -131,8 +131,8 @@ void SourceReader::forget_failures() {
 void add_source_lines(Snapshot& snapshot, SourceReader& sources) {
   sources.forget_failures();
   tsl::robin_map<std::uint64_t, std::optional<std::uint32_t>> known;  // by code and line
-  for (Thread& thread : snapshot.threads) {
-    for (Frame& frame : thread.frames) {
+  const auto add = [&](std::vector<Frame>& frames) {
+    for (Frame& frame : frames) {
       if (!frame.code || !frame.position.line) continue;
       const auto [entry, fresh] = known.try_emplace(
           std::uint64_t{*frame.code} << 32U | static_cast<std::uint32_t>(*frame.position.line));
@@ -145,7 +145,11 @@ void add_source_lines(Snapshot& snapshot, SourceReader& sources) {
       }
       frame.source = entry->second;
     }
-  }
+  };
+  for (Thread& thread : snapshot.threads)
+    add(thread.frames);
+  for (SuspendedStack& stack : snapshot.stacks)
+    add(stack.frames);
 }
 
 }  // namespace pyscope

@@ -164,6 +164,10 @@ inline constexpr auto kBuiltInWithGil = [] {
       // PyGenObject, and those of coroutines and asynchronous generators
       // (Include/internal/pycore_genobject.h).
       {GenGiQualname, 32},
+      // The first member of PyCoroWrapper, PyAsyncGenASend, PyAsyncGenAThrow and
+      // anextawaitableobject
+      // (Objects/genobject.c, iterobject.c) and of futureiterobject (_asynciomodule.c).
+      {AwaitableAwaited, 16},
       // PyDateTime_Date (Include/datetime.h), whose data are bytes, the highest first.
       {DateSize, 32},
       {DateData, 25},
@@ -205,6 +209,9 @@ inline constexpr auto kBuiltInWithGil = [] {
       // FutureObj (Modules/_asynciomodule.c).
       {FutureException, 48},
       {FutureResult, 64},
+      {FutureLoop, 16},
+      {FutureCallback0, 24},
+      {FutureCallbacks, 40},
       // lockobject (Modules/_threadmodule.c) of a PyMutex; its type has this size.
       {LockSize, 24},
       {LockMutex, 16},

@@ -143,6 +143,7 @@ enum class Field : std::uint16_t {
   StackChunkPrevious,
   FrameGlobals,
   FrameLocals,
+  FrameStacktop,
   CodeObSize,
   CodeNames,
   CodeExceptiontable,
@@ -248,6 +249,7 @@ enum class Field : std::uint16_t {
   WeakRefSize,
   WeakRefWrObject,
   GenGiQualname,
+  AwaitableAwaited,
   DateSize,
   DateData,
   TimeSize,
@@ -283,10 +285,16 @@ enum class Field : std::uint16_t {
   FutureState,
   FutureException,
   FutureResult,
+  FutureLoop,
+  FutureCallback0,
+  FutureCallbacks,
   TaskSize,
   TaskState,
   TaskCoro,
   TaskName,
+  TaskFutWaiter,
+  TaskNumCancelsRequested,
+  TaskNode,
   LockSize,
   LockMutex,
   SemaphoreLockSize,
@@ -361,7 +369,8 @@ struct StrStateBits {
 /// The states of a generator, which go: not started, suspended, executing, finished
 /// (Include/internal/pycore_frame.h).
 struct GeneratorStates {
-  std::int8_t suspended = -2;
+  std::int8_t suspended = -2;   // at a `yield`
+  std::int8_t delegating = -1;  // at an `await` or `yield from`
   std::int8_t executing = 0;
   std::int8_t completed = 1;
 };
@@ -423,6 +432,9 @@ struct PythonLayout {
   std::uint8_t with_except_start = 0;  // the opcode WITH_EXCEPT_START (opcode_ids.h)
 
   GeneratorStates generator = {};
+  /// In the frame of a generator that is suspended at an `await` or `yield from`: how far below the
+  /// top of the evaluation stack the object lies that it waits for, in slots.
+  std::uint8_t awaited_slot = 1;
   StrStateBits str_state = {};
 
   /// The Unicode version by which repr() escapes characters.

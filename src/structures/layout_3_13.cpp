@@ -81,6 +81,8 @@ constexpr std::array kFields = {RuntimeSize,
 static_assert(DebugOffsets::kHeaderSize + 8 * kFields.size() == 584);
 
 constexpr auto kBuiltIn = std::to_array<BuiltInField>({
+    // _PyInterpreterFrame (Include/internal/pycore_frame.h)
+    {FrameStacktop, 64},
     // PyCodeObject (Include/cpython/code.h)
     {CodeFirsttraceable, 184},
     // PyHeapTypeObject (Include/cpython/object.h)
@@ -103,6 +105,8 @@ constexpr auto kBuiltIn = std::to_array<BuiltInField>({
     {TaskState, 96},
     {TaskCoro, 120},
     {TaskName, 128},
+    {TaskFutWaiter, 112},
+    {TaskNumCancelsRequested, 104},
     // lockobject of 3.13.0 (Modules/_threadmodule.c)
     {SemaphoreLockSize, 40},
     {SemaphoreLockSemaphore, 16},

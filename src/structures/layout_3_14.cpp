@@ -126,6 +126,9 @@ constexpr auto kBuiltIn = std::to_array<BuiltInField>({
     {TaskState, 104},
     {TaskCoro, 128},
     {TaskName, 136},
+    {TaskFutWaiter, 120},
+    {TaskNumCancelsRequested, 112},
+    {TaskNode, 152},
     // rlockobject (_threadmodule.c)
     {RLockSize, 40},
     // PyThreadState (Include/cpython/pystate.h)

@@ -140,6 +140,9 @@ constexpr auto kBuiltIn = std::to_array<BuiltInField>({
     {TaskState, 104},
     {TaskCoro, 128},
     {TaskName, 136},
+    {TaskFutWaiter, 120},
+    {TaskNumCancelsRequested, 112},
+    {TaskNode, 152},
     // rlockobject (_threadmodule.c)
     {RLockSize, 40},
 });
@@ -177,7 +180,8 @@ const PythonLayout kLayout315 = {
     .backward_jumps = kBackwardJumps,
     .changing_instructions = kChangingInstructions,
     .with_except_start = 41,
-    .generator = {.suspended = 1, .executing = 4, .completed = 5},
+    .generator = {.suspended = 1, .delegating = 2, .executing = 4, .completed = 5},
+    .awaited_slot = 2,
     .unicode = {17, 0},
     .bytearray_escapes_quotes = false,
 };

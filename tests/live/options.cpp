@@ -91,7 +91,7 @@ TEST_CASE("the version and the help are data on stdout", "[live]") {
     CHECK(help.out.find(option) == std::string::npos);
   }
   const std::string verbs = run_pyscope({"--help"}).out;
-  for (const char* verb : {"dump", "inspect", "why", "ps"}) {
+  for (const char* verb : {"dump", "inspect", "why", "tasks", "ps"}) {
     INFO(verb);
     CHECK(verbs.find(verb) != std::string::npos);
   }
