@@ -11,6 +11,7 @@
 
 #include "base/file_name.hpp"
 #include "base/thousands.hpp"
+#include "model/standard_waits.hpp"
 #include "verdict/activity.hpp"
 
 namespace pyscope {
@@ -613,13 +614,28 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
     }
     return;
   }
+  if (kind == "database") {
+    result.verdict = Verdict::WaitingForLock;
+    result.summary = activity.words + where;
+    result.evidence.emplace_back(
+        "it sleeps as SQLite's busy handler does, and the kernel's table of locks tells who has "
+        "the lock");
+    return;
+  }
   if (kind == "file_lock") {
     result.verdict = Verdict::WaitingForLock;
     result.summary = fmt::format("waiting for a file lock{}, for at least {}", where, time);
     result.evidence.push_back("blocked in " + waits_for());
     return;
   }
-  if (kind == "futex" || activity.kind == ActivityKind::WaitingForLock) {
+  if (activity.kind != ActivityKind::WaitingForLock && kind == "futex") {
+    // A native thread that Python knows, and that runs nothing of Python's, is most often at rest.
+    const bool rests_outside = activity.kind == ActivityKind::NoFrames;
+    result.verdict = rests_outside ? Verdict::Idle : Verdict::Waiting;
+    result.summary = std::string(kWaitingInNativeCode) + where;
+    return;
+  }
+  if (activity.kind == ActivityKind::WaitingForLock) {
     result.verdict = Verdict::WaitingForLock;
     result.summary = "waiting for a lock" + where;
     return;
@@ -640,6 +656,16 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
 
 void DiagnosisBuilder::ThreadHistory::judge_running(ThreadDiagnosis& result) const {
   const Level* level = levels_.empty() ? nullptr : &levels_.back();
+  if (still_ && share(at_backward_jump_) < kMostly) {
+    // Of what goes on in C, the caller of the standard library's function tells more.
+    for (auto outer = levels_.rbegin(); outer != levels_.rend(); ++outer) {
+      const CodeName& code = outer->code;
+      if (wraps_native_code({.function = {}, .qualified_name = code.name, .file = code.file}))
+        continue;
+      level = &*outer;
+      break;
+    }
+  }
   const std::string place =
       level == nullptr ? std::string{}
                        : fmt::format(" in {} ({}:{})", level->code.name,

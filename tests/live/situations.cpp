@@ -100,3 +100,36 @@ TEST_CASE("each thread of a table of situations is told rightly", "[live]") {
     CHECK(verdict.at("verdict") == thread.at("verdict"));
   }
 }
+
+TEST_CASE(
+    "a thread that waits for a locked SQLite database is told with the process that locked it",
+    "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "situations.py", {"databases"});
+  const json expected = target.read();
+  const json& writer = expected.at("threads").at(0);
+  const json& sleeper = expected.at("threads").at(1);
+  std::string text;
+  const auto says = [&](const json& thread, const std::string& what) {
+    return std::all_of(thread.at("says").begin(), thread.at("says").end(),
+                       [&](const json& words) { return contains(what, words); });
+  };
+  // Now and then it tries again, and runs.
+  CHECK(eventually([&] {
+    text = run_pyscope({"dump", std::to_string(target.pid()), "--no-source"}).out;
+    return says(writer, heading_of(text, writer.at("tid")));
+  }));
+  CAPTURE(text);
+  CHECK(heading_of(text, sleeper.at("tid")).find("SQLite") == std::string::npos);
+  json verdict;
+  CHECK(eventually([&] {
+    const json why = json::parse(
+        run_pyscope({"why", std::to_string(target.pid()), "--duration", "300ms", "--json"}).out);
+    verdict = judged(why, writer.at("tid"));
+    return verdict.at("verdict") == writer.at("verdict") &&
+           says(writer, verdict.at("summary").get<std::string>());
+  }));
+  CAPTURE(verdict.dump());
+}

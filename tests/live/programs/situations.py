@@ -25,8 +25,11 @@ import selectors
 import signal
 import socket
 import socketserver
+import sqlite3
 import sys
+import tempfile
 import threading
+import time
 
 FILE = os.path.basename(__file__)
 threads = []
@@ -112,6 +115,10 @@ def wait_item(jobs):
 
 def wait_slot(semaphore):
     semaphore.acquire()
+
+
+def wait_native(function, argument):
+    function(argument)
 
 
 def wait_end(thread):
@@ -220,6 +227,11 @@ def waiting():
     expect(start(make_and_acquire, lost, slots), "waiting")
     waits(take, "waiting for threading.Lock", lost, says=["which no thread is seen to hold"],
           verdict="waiting_for_lock", never=["make_and_acquire"])
+    # In C, for nothing that Python knows of.
+    semaphore = ctypes.create_string_buffer(64)
+    ctypes.CDLL(None).sem_init(semaphore, 0, 0)
+    kept.append(semaphore)
+    waits(wait_native, "waiting in native code", ctypes.CDLL(None).sem_wait, semaphore, never=["a lock"])
     # Of a class of the program that is called like one of the library.
     waits(Queue().get, "waiting for a condition", says=["threading.Condition", '"self.not_empty" of <Queue at '])
     return {"head": ["waiting for an event"], "never_in_head": ["idle in Queue"]}
@@ -231,6 +243,47 @@ class Queue:
 
     def get(self):
         with self.not_empty: self.not_empty.wait()
+
+
+# --- Databases
+
+
+def lock_database(path, told):
+    end_with_parent()
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("begin exclusive")
+    told.send(os.getpid())
+    os.read(never, 1)
+
+
+def write_database(path):
+    database = sqlite3.connect(path, timeout=10**6, isolation_level=None)
+    database.execute("insert into job values (1)")
+
+
+def nap_briefly():
+    while True:
+        time.sleep(0.05)
+
+
+def databases():
+    """Another process has locked a database."""
+    folder = tempfile.TemporaryDirectory()
+    kept.append(folder)
+    path = os.path.join(folder.name, "app.db")
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("create table job (id)")
+    database.close()
+    ours, theirs = multiprocessing.Pipe()
+    holder = multiprocessing.get_context("fork").Process(target=lock_database, args=(path, theirs), daemon=True)
+    holder.start()
+    pid = ours.recv()
+    writer = start(write_database, path)
+    expect(writer, "waiting_for_lock", f"waiting for the SQLite database app.db, locked by ", f"(pid {pid})",
+           never=["sleeping"])
+    # Who only sleeps has nothing to do with it.
+    expect(start(nap_briefly), None, never=["SQLite"])
+    return {"never_in_head": ["deadlock"]}
 
 
 # --- Workers at rest
