@@ -133,3 +133,28 @@ TEST_CASE(
   }));
   CAPTURE(verdict.dump());
 }
+
+TEST_CASE("a deadlock of who has the GIL and who has a mutex of the C library is found", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "situations.py", {"through_gil"});
+  const json expected = target.read();
+  const auto cycle = expected.at("deadlocks").at(0).get<std::set<pid_t>>();
+  std::string text;
+  // Who waits for the GIL asks for it every few milliseconds, and runs meanwhile.
+  CHECK(eventually([&] {
+    text = run_pyscope({"dump", std::to_string(target.pid()), "--no-source"}).out;
+    return text.find("Found a deadlock of 2 threads through the GIL:") != std::string::npos;
+  }));
+  CAPTURE(text);
+  CHECK(contains(text, expected.at("head").at(0)));
+  json why;
+  CHECK(eventually([&] {
+    why = json::parse(
+        run_pyscope({"why", std::to_string(target.pid()), "--duration", "200ms", "--json"}).out);
+    return cycles_of(why) == std::set<std::set<pid_t>>{cycle};
+  }));
+  for (const pid_t tid : cycle)
+    CHECK(judged(why, tid).at("verdict") == "deadlocked");
+}

@@ -39,6 +39,19 @@ never, never_written = os.pipe()
 left, right = socket.socketpair()
 
 
+C = ctypes.CDLL(None)
+
+
+def stay():
+    os.read(never, 1)
+
+
+def native_mutex():
+    mutex = ctypes.create_string_buffer(64)  # PTHREAD_MUTEX_INITIALIZER
+    kept.append(mutex)
+    return mutex
+
+
 def native_id(thread):
     """Of a thread that may have to start first."""
     while thread.native_id is None:
@@ -119,6 +132,17 @@ def wait_slot(semaphore):
 
 def wait_native(function, argument):
     function(argument)
+
+
+def wait_native_condition(condition, mutex):
+    C.pthread_mutex_lock(mutex)
+    C.pthread_cond_wait(condition, mutex)
+
+
+def hold_native(mutex, inside):
+    C.pthread_mutex_lock(mutex)
+    inside.set()
+    os.read(never, 1)
 
 
 def wait_end(thread):
@@ -229,9 +253,18 @@ def waiting():
           verdict="waiting_for_lock", never=["make_and_acquire"])
     # In C, for nothing that Python knows of.
     semaphore = ctypes.create_string_buffer(64)
-    ctypes.CDLL(None).sem_init(semaphore, 0, 0)
+    C.sem_init(semaphore, 0, 0)
     kept.append(semaphore)
-    waits(wait_native, "waiting in native code", ctypes.CDLL(None).sem_wait, semaphore, never=["a lock"])
+    waits(wait_native, "waiting in native code", C.sem_wait, semaphore, never=["a lock", "mutex"])
+    # A condition, with its mutex given back meanwhile.
+    condition, mutex = ctypes.create_string_buffer(64), native_mutex()
+    kept.append(condition)
+    waits(wait_native_condition, "waiting in native code", condition, mutex, never=["a lock", "mutex"])
+    taken, inside = native_mutex(), threading.Event()
+    start(hold_native, taken, inside)
+    inside.wait()
+    waits(wait_native, "waiting for native mutex", C.pthread_mutex_lock, taken,
+          says=["held by", '"hold_native", which is blocked in hold_native'], verdict="waiting_for_lock")
     # Of a class of the program that is called like one of the library.
     waits(Queue().get, "waiting for a condition", says=["threading.Condition", '"self.not_empty" of <Queue at '])
     return {"head": ["waiting for an event"], "never_in_head": ["idle in Queue"]}
@@ -437,8 +470,60 @@ def joins():
     waits(wait_end, "to end, which is deadlocked", members[0], verdict="waiting_for_lock")
 
 
+def native_mutexes():
+    """Two threads that have a mutex of the C library each, and want the other's."""
+    mutexes = [native_mutex(), native_mutex()]
+    both = threading.Barrier(2)
+
+    def take_both(first, second):
+        C.pthread_mutex_lock(first)
+        both.wait()
+        C.pthread_mutex_lock(second)
+
+    deadlocked(start(take_both, *mutexes, name="mutex-0"), start(take_both, *reversed(mutexes), name="mutex-1"))
+
+
+def mutex_and_lock():
+    """One thread has a mutex and wants a lock, the other one the other way round."""
+    mutex, lock = native_mutex(), threading.Lock()
+    both = threading.Barrier(2)
+
+    def mutex_first():
+        C.pthread_mutex_lock(mutex)
+        both.wait()
+        with lock:
+            pass
+
+    def lock_first():
+        with lock:
+            both.wait()
+            C.pthread_mutex_lock(mutex)
+
+    deadlocked(start(mutex_first), start(lock_first))
+
+
+def through_gil():
+    """The main thread keeps the GIL and wants a mutex; who has that wants the GIL."""
+    global stay
+    mutex = native_mutex()
+    inside = threading.Event()
+
+    def own_mutex():
+        C.pthread_mutex_lock(mutex)
+        inside.set()
+        while True:
+            pass
+
+    owner = start(own_mutex)
+    inside.wait()
+    deadlocks.append([os.getpid(), native_id(owner)])
+    stay = lambda: ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+    return {"head": ["deadlocked"]}
+
+
 def deadlocking():
-    for situation in (nested, single, lock_and_pool, own_loop, loop_and_worker, joins):
+    for situation in (nested, single, lock_and_pool, own_loop, loop_and_worker, joins, native_mutexes,
+                      mutex_and_lock):
         situation()
     return {"head": ["deadlocked"]}
 
@@ -446,4 +531,4 @@ def deadlocking():
 if __name__ == "__main__":
     told = globals()[sys.argv[1]]()
     print(json.dumps({"threads": threads, "deadlocks": deadlocks, **told}), flush=True)
-    os.read(never, 1)
+    stay()
