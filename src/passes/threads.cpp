@@ -36,7 +36,7 @@ Result<void> read_lists(Draft& draft) {
       read_threads(Reader(thread_cache, draft.offsets()), draft.memory, *raw);
     }
     const bool settled =
-        raw ? raw->warnings.empty()
+        raw ? raw->warnings.empty() || raw->over_limit
             : raw.error().kind != ErrorKind::Fault && raw.error().kind != ErrorKind::Malformed;
     if (settled || attempt == kMaxAttempts || draft.deadline.has_passed()) {
       if (!raw) return fail(std::move(raw).error());
