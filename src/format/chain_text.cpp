@@ -98,7 +98,7 @@ std::string ChainTexts::follow_from_holder(const Thread& thread) {
       break;
   }
   const std::string place = short_place(snapshot_, activity.frame);
-  text += fmt::format(", which is {}", activity.words);
+  text += fmt::format(", which is {}", clip(escape(activity.words), kMaxWordsColumns));
   if (!place.empty()) {
     text += activity.kind == ActivityKind::Running ? " " + place : " in " + place;
   }
