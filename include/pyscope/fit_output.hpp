@@ -12,8 +12,9 @@ inline constexpr std::uint64_t kMostOutput = std::uint64_t{48} << 20U;
 
 enum class OutputForm : std::uint8_t { Text, Json };
 
-/// Leaves out the outermost frames of those threads that have the most to print, so that the output
-/// has about `most` bytes at the most. A thread that frames are left out of says so in its error.
+/// Leaves out the outermost frames of those stacks that have the most to print, so that the output
+/// has about `most` bytes at the most. A thread or task that frames are left out of says so in its
+/// error.
 void fit_output(Snapshot& snapshot, OutputForm form, std::uint64_t most = kMostOutput);
 
 }  // namespace pyscope

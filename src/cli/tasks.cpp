@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "cli/sandbox.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/capture.hpp"
+#include "pyscope/fit_output.hpp"
 #include "pyscope/render.hpp"
 
 namespace pyscope::cli {
@@ -36,8 +38,11 @@ int run_tasks(const TasksArguments& arguments, const ErrorReport& report) {
   if (arguments.pause) options.pause = Pause::All;
   if (arguments.verbose) options.log = print_step;
   enter_sandbox(arguments.pause ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
-  const auto snapshot = capture(arguments.pid, options);
+  auto snapshot = capture(arguments.pid, options);
   if (!snapshot) return report(arguments.pid, snapshot.error());
+  // Of tasks there may be tens of thousands, and all of them are wanted.
+  constexpr std::uint64_t kMostOfTasks = std::uint64_t{96} << 20U;
+  fit_output(*snapshot, arguments.json ? OutputForm::Json : OutputForm::Text, kMostOfTasks);
   const TasksTextOptions text{.color = wants_color(arguments.color),
                               .columns = terminal_columns(STDOUT_FILENO),
                               .flat = arguments.flat,

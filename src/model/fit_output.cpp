@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -92,40 +92,48 @@ std::size_t cut(std::vector<Frame>& frames, const OutputSizes& sizes, std::uint6
 
 void fit_output(Snapshot& snapshot, OutputForm form, std::uint64_t most) {
   const OutputSizes sizes(snapshot, form == OutputForm::Json);
-  std::vector<std::uint64_t> of_thread;
-  for (const Thread& thread : snapshot.threads) {
+  struct Stack {
+    std::vector<Frame>* frames;
+    std::vector<Frame>* native_frames;  // null: none
+    std::string* error;
+    bool* truncated;  // null: none
     std::uint64_t size = 0;
-    for (const auto* frames : {&thread.frames, &thread.native_frames}) {
+  };
+  std::vector<Stack> stacks;
+  for (Thread& thread : snapshot.threads)
+    stacks.push_back({&thread.frames, &thread.native_frames, &thread.error, &thread.truncated});
+  for (SuspendedStack& stack : snapshot.stacks)
+    stacks.push_back({&stack.frames, nullptr, &stack.error, nullptr});
+  std::uint64_t all = 0;
+  for (Stack& stack : stacks) {
+    for (const auto* frames : {stack.frames, stack.native_frames}) {
+      if (frames == nullptr) continue;
       for (const Frame& frame : *frames)
-        size += sizes.of(frame);
+        stack.size += sizes.of(frame);
     }
-    of_thread.push_back(size);
+    all += stack.size;
   }
-  if (std::accumulate(of_thread.begin(), of_thread.end(), std::uint64_t{0}) <= most) return;
+  if (all <= most) return;
   // Small stacks are whole; the large ones share what is left.
-  std::vector<std::size_t> order(of_thread.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return of_thread[a] < of_thread[b]; });
+  std::sort(stacks.begin(), stacks.end(),
+            [](const Stack& a, const Stack& b) { return a.size < b.size; });
   std::uint64_t left = most;
-  for (std::size_t n = 0; n < order.size(); ++n) {
-    const std::uint64_t share = left / (order.size() - n);
-    const std::uint64_t size = of_thread[order[n]];
-    if (size <= share) {
-      left -= size;
+  for (std::size_t n = 0; n < stacks.size(); ++n) {
+    const Stack& stack = stacks[n];
+    const std::uint64_t share = left / (stacks.size() - n);
+    if (stack.size <= share) {
+      left -= stack.size;
       continue;
     }
     left -= share;
     std::uint64_t room = share;
-    Thread& thread = snapshot.threads[order[n]];
-    const std::size_t left_out =
-        cut(thread.frames, sizes, room) + cut(thread.native_frames, sizes, room);
-    if (!thread.error.empty()) thread.error += "; ";
-    thread.error += fmt::format(
-        "its {} outermost frames are left out, as the output would be too large with them; --frames"
-        " shows fewer of each thread",
-        left_out);
-    thread.truncated = true;
+    std::size_t left_out = cut(*stack.frames, sizes, room);
+    if (stack.native_frames != nullptr) left_out += cut(*stack.native_frames, sizes, room);
+    if (!stack.error->empty()) *stack.error += "; ";
+    *stack.error += fmt::format(
+        "its {} outermost frames are left out, as the output would be too large with them{}",
+        left_out, stack.truncated != nullptr ? "; --frames shows fewer of each thread" : "");
+    if (stack.truncated != nullptr) *stack.truncated = true;
   }
   snapshot.capture.complete = false;
   snapshot.capture.consistent = false;

@@ -12,7 +12,7 @@ namespace pyscope {
 namespace {
 
 constexpr std::size_t kMostDepth = 10'000;
-constexpr std::size_t kMostFramesInAll = 1'000'000;
+constexpr std::size_t kMostFramesInAll = 500'000;
 
 bool is_generator(std::string_view type) {
   return type == "coroutine" || type == "generator" || type == "async_generator";

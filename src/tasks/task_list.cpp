@@ -11,7 +11,7 @@
 namespace pyscope {
 namespace {
 
-constexpr std::size_t kMostTasks = std::size_t{1} << 20U;
+constexpr std::size_t kMostTasks = 200'000;
 constexpr std::int32_t kPending = 0;  // of fut_state
 
 class TaskLister {

@@ -129,11 +129,11 @@ TEST_CASE("every field is known in every version that has it", "[python]") {
   if (minor < 14) {
     missing.insert({InterpreterThreadsMain, InterpreterCodeObjectGeneration,
                     InterpreterTlbcGeneration, ThreadHoldsGil, FrameStackpointer, FrameTlbcIndex,
-                    CodeCoTlbc, ListNodeNext, ListNodePrev, DebuggerEvalBreaker,
+                    CodeCoTlbc, TaskNode, ListNodeNext, ListNodePrev, DebuggerEvalBreaker,
                     DebuggerRemoteDebuggerSupport, DebuggerRemoteDebuggingEnabled,
                     DebuggerPendingCall, DebuggerScriptPath, DebuggerScriptPathSize});
   } else {
-    missing.insert({SemaphoreLockSize, SemaphoreLockSemaphore, SemaphoreLockLocked});
+    missing.insert({SemaphoreLockSize, SemaphoreLockSemaphore, SemaphoreLockLocked, FrameStacktop});
   }
   for (std::size_t i = 0; i < static_cast<std::size_t>(Field::Count); ++i) {
     const auto field = static_cast<Field>(i);
