@@ -1,0 +1,11 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "cli/verb.hpp"
+
+namespace pyscope::cli {
+
+[[nodiscard]] Verb add_exec(CLI::App& app, const Invocation& invocation);
+
+}  // namespace pyscope::cli
