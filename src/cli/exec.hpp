@@ -1,6 +1,5 @@
+// The verb exec.
 #pragma once
-
-#include <CLI/CLI.hpp>
 
 #include "cli/verb.hpp"
 

@@ -116,13 +116,15 @@ class Run {
     // How long after the last look at something the next one comes.
     constexpr std::chrono::milliseconds kStateApart{20};
     constexpr std::chrono::milliseconds kReminderApart{200};
-    constexpr std::chrono::milliseconds kUntilTold{400};
+    constexpr std::chrono::milliseconds kUntilTold{300};
     constexpr std::chrono::milliseconds kUntilToldWhileItRuns{1500};
+    constexpr std::chrono::seconds kUntilToldAnyhow{4};
     // From the moment when the thread takes the request to the first line of the wrapper.
     constexpr std::chrono::seconds kUntilBegun{3};
     auto next_state = begin + kStateApart;
     auto next_reminder = begin + kReminderApart;
     std::optional<Clock::time_point> taken;
+    auto next_told = begin + kUntilTold;
     bool told = false;
     bool gone = false;
     for (auto pause = std::chrono::microseconds(200);;) {
@@ -144,9 +146,10 @@ class Run {
           (void)request.renew(deadline);
         }
       }
-      if (!told && now - begin > (begun ? kUntilToldWhileItRuns : kUntilTold)) {
-        told = true;
-        explain(begun);
+      if (!told && now >= next_told && (begun || !taken) &&
+          (!begun || now - begin > kUntilToldWhileItRuns)) {
+        told = explain(begun, now - begin > kUntilToldAnyhow);
+        next_told = Clock::now() + kUntilTold * 3;
         continue;
       }
       const bool refused = taken && !begun && now - *taken > kUntilBegun;
@@ -228,17 +231,19 @@ class Run {
                  "interrupted thread holds waits for ever"};
   }
 
-  /// Says what the thread is doing, by the words of `pyscope why`.
-  void explain(bool begun) const {
-    if (!options_.tell) return;
+  /// Says what the thread is doing, by the words of `pyscope why`. False if there is nothing to
+  /// say: the thread runs, or will when it gets the GIL. Unless it should have come by then.
+  [[nodiscard]] bool explain(bool begun, bool anyhow) const {
+    if (!options_.tell) return true;
     WhyOptions why;
     why.duration = std::chrono::milliseconds(150);
     why.timeout = std::chrono::milliseconds(2000);
     why.go_on = [&](std::size_t) { return !options_.go_on || options_.go_on(); };
     const auto diagnosis = diagnose(result_.pid, why);
-    if (!diagnosis) return;
+    if (!diagnosis) return true;
     std::string label = std::to_string(thread_.tid);
     if (thread_.name) label += fmt::format(" \"{}\"", *thread_.name);
+    std::string line;
     std::string running;
     std::size_t count = 0;
     for (const ThreadDiagnosis& thread : diagnosis->threads) {
@@ -246,18 +251,22 @@ class Run {
                         thread.verdict == Verdict::Progressing ||
                         thread.verdict == Verdict::WaitingForGil;
       if (thread.tid == thread_.tid) {
-        options_.tell(fmt::format("thread {} {}: {}", label,
-                                  begun ? "is in the code" : "hasn't come to the code yet",
-                                  thread.summary.empty() ? "it stands still" : thread.summary));
+        if (runs && !anyhow) return false;
+        line = fmt::format("thread {} {}: {}", label,
+                           begun ? "is in the code" : "hasn't come to the code yet",
+                           thread.summary.empty() ? "it stands still" : thread.summary);
       } else if (runs && ++count <= kMostNamed) {
         running += (running.empty() ? "" : ", ") + std::to_string(thread.tid);
         if (thread.name) running += fmt::format(" \"{}\"", *thread.name);
       }
     }
+    if (line.empty()) return true;
+    options_.tell(line);
     if (!begun && !running.empty()) {
       options_.tell(fmt::format("these threads run Python: {}{}; --thread chooses one", running,
                                 count > kMostNamed ? " and others" : ""));
     }
+    return true;
   }
   static constexpr std::size_t kMostNamed = 4;
 
