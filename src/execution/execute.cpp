@@ -119,8 +119,9 @@ class Run {
     constexpr std::chrono::milliseconds kUntilTold{300};
     constexpr std::chrono::milliseconds kUntilToldWhileItRuns{1500};
     constexpr std::chrono::seconds kUntilToldAnyhow{4};
-    // From the moment when the thread takes the request to the first line of the wrapper.
-    constexpr std::chrono::seconds kUntilBegun{3};
+    // From the moment when the thread takes the request to the first line of the wrapper there may
+    // be some waits for the GIL, and no more.
+    constexpr std::chrono::seconds kUntilBegun{2};
     auto next_state = begin + kStateApart;
     auto next_reminder = begin + kReminderApart;
     std::optional<Clock::time_point> taken;
@@ -152,9 +153,16 @@ class Run {
         next_told = Clock::now() + kUntilTold * 3;
         continue;
       }
-      const bool refused = taken && !begun && now - *taken > kUntilBegun;
+      if (!told && taken && !begun && now - *taken > kUntilBegun) {
+        told = true;
+        if (options_.tell) {
+          options_.tell(
+              "the thread has taken the request, and the code hasn't begun: a hook may "
+              "have refused it");
+        }
+      }
       const bool interrupted = options_.go_on && !options_.go_on();
-      if (refused || interrupted || deadline.has_passed()) {
+      if (interrupted || deadline.has_passed()) {
         return give_up(request, file, interrupted);
       }
       std::this_thread::sleep_for(pause);

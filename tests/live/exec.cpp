@@ -318,7 +318,7 @@ TEST_CASE("a hook of the program that refuses scripts is told of", "[live]") {
   const Interpreter interpreter = GENERATE(from_range(newer_interpreters()));
   CAPTURE(interpreter);
   Target target = start(interpreter, {"refuses"});
-  const json document = exec_json(target.pid(), {"-e", "1", "--timeout", "30s"});
+  const json document = exec_json(target.pid(), {"-e", "1", "--timeout", "3s"});
   CHECK(document.at("status") == 1);
   CHECK(document.at("ran") == false);
   CHECK(contains(document.at("error").at("message"), "took the request, and the code didn't run"));
@@ -459,11 +459,14 @@ TEST_CASE("two at once: one after the other, or told that there is another", "[l
 
   Target sleeper = start(interpreter, {"sleeping"});
   REQUIRE(eventually([&] { return task_activity(sleeper.pid()).at(0).state == 'S'; }));
-  Child first(pyscope_program(command(sleeper.pid(), {"-e", "'first'", "--timeout", "60s"})));
-  REQUIRE(eventually([&] {
-    const Outcome second = exec(sleeper.pid(), {"-e", "'second'", "--timeout", "100ms"});
-    return contains(second.err, "another script first");
-  }));
+  Program program =
+      pyscope_program(command(sleeper.pid(), {"-e", "'first'", "--timeout", "60s", "-v"}));
+  program.error_file = sleeper.workspace().outside("first");
+  Child first(program);
+  REQUIRE(eventually([&] { return contains(read_file(program.error_file), "was asked"); }));
+  const Outcome second = exec(sleeper.pid(), {"-e", "'second'"});
+  CHECK(second.status == 1);
+  CHECK(contains(second.err, "another script first"));
   sleeper.child().send("x");
   CHECK(first.finish().out == "'first'\n");
 }
