@@ -11,8 +11,12 @@ namespace {
 
 // Whoever removes the file decides: the wrapper runs the code only if the wrapper did, and pyscope
 // says that the code didn't run only if pyscope did. All modules but traceback and linecache are
-// there in every Python that has started. posix is the one that nobody patches.
-constexpr std::string_view kWrapper = R"py(def _pyscope(path, name, source, expression, limit):
+// there in every Python that has started. posix is the one that nobody patches. By its name,
+// debuggers can be told to skip the wrapper.
+constexpr std::string_view kWrapper = R"py(__name__ = "pyscope"
+
+
+def _pyscope(path, name, source, expression, limit):
     import builtins, io, posix, sys
     from _thread import get_ident
 

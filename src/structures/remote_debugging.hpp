@@ -19,17 +19,16 @@ inline constexpr std::uint64_t kPleaseStop = 1U << 5U;
 [[nodiscard]] inline bool has_known_remote_debugging(const DebugOffsets& offsets) {
   struct Known {
     std::uint8_t minor;
-    std::uint64_t thread_size;
     std::uint64_t support;
   };
-  constexpr std::array kKnown{Known{14, 832, 304}, Known{15, 888, 344}};
+  constexpr std::array kKnown{Known{14, 304}, Known{15, 344}};
   constexpr std::uint64_t kBreaker = 24;
   constexpr std::uint64_t kPending = 0;
   constexpr std::uint64_t kPath = 4;
   constexpr std::uint64_t kPathSize = 512;
   for (const Known& known : kKnown) {
     if (known.minor != offsets.version().minor) continue;
-    return offsets[Field::ThreadSize] == known.thread_size &&
+    return offsets[Field::ThreadSize] >= known.support + kPath + kPathSize &&
            offsets[Field::DebuggerEvalBreaker] == kBreaker &&
            offsets[Field::DebuggerRemoteDebuggerSupport] == known.support &&
            offsets[Field::DebuggerPendingCall] == kPending &&

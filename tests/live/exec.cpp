@@ -2,6 +2,8 @@
 // answer is the code's own, and that the process goes on as if nothing had happened.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -389,7 +391,7 @@ TEST_CASE("a process that lies about its structures is not written to", "[live]"
        {Lie{Field::DebuggerEvalBreaker, 32}, Lie{Field::DebuggerPendingCall, 8},
         Lie{Field::DebuggerRemoteDebuggerSupport, 72}, Lie{Field::DebuggerScriptPath, 16},
         Lie{Field::DebuggerRemoteDebuggerSupport, 1U << 20U},
-        Lie{Field::DebuggerScriptPathSize, 4096}, Lie{Field::ThreadSize, 4096}}) {
+        Lie{Field::DebuggerScriptPathSize, 4096}, Lie{Field::ThreadSize, 800}}) {
     const auto place = std::find(fields.begin(), fields.end(), lie.field) - fields.begin();
     CAPTURE(pyscope::name_of(lie.field), lie.value);
     Target target = start(interpreter, {"lies",
@@ -431,6 +433,48 @@ TEST_CASE("a process of another user gets a script that this user alone can read
   CHECK(outcome.status == 1);
   CHECK(contains(outcome.err, "interrupted"));
   CHECK(scripts_of(sleeper).empty());
+}
+
+TEST_CASE("a process whose files are read-only is told from one that has a folder", "[live]") {
+  if (::geteuid() != 0) {
+    WARN("not tested: it takes root to make these namespaces");
+    return;
+  }
+  const bool has_folder = GENERATE(false, true);
+  CAPTURE(has_folder);
+  Workspace workspace(any_interpreter());
+  const std::string view = workspace.inside("view");
+  const std::string scratch = workspace.inside("scratch");
+  fs::create_directory(workspace.outside("view"));
+  fs::create_directory(workspace.outside("scratch"));
+  TargetOptions options;
+  options.environment = {"TMPDIR=" + scratch + "/"};
+  options.before_exec = [view, scratch, has_folder] {
+    const auto check = [](bool possible) {
+      if (!possible) ::_exit(98);
+    };
+    check(::unshare(CLONE_NEWNS) == 0);
+    check(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 || errno == EINVAL);
+    check(::mount("/", view.c_str(), nullptr, MS_BIND, nullptr) == 0);
+    check(::mount(nullptr, view.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) == 0);
+    if (has_folder) {
+      check(::mount("none", (view + scratch).c_str(), "tmpfs", 0, nullptr) == 0);
+    }
+    check(::chroot(view.c_str()) == 0 && ::chdir("/") == 0);
+  };
+  const std::string program = workspace.inside("exec.py");
+  Target target(std::move(workspace), program, {"works"}, options);
+  REQUIRE(target.read() == "ready");
+  const Outcome outcome = exec(target.pid(), {"-e", "6 * 7"});
+  CAPTURE(outcome.err);
+  if (has_folder) {
+    CHECK(outcome.status == 0);
+    CHECK(outcome.out == "42\n");
+  } else {
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.err, "Read-only file system"));
+  }
+  CHECK(target.ask().at("hits") == 0);
 }
 
 TEST_CASE("two at once: one after the other, or told that there is another", "[live]") {
