@@ -170,7 +170,16 @@ class Run {
     }
   }
 
-  Answer read(const ScriptFile& file) { return read_answer(file.read(kMostAnswer), result_); }
+  /// A long answer is read when the file has grown, and not each time.
+  Answer read(const ScriptFile& file) {
+    const std::size_t size = file.size();
+    if (size == size_read_ && last_answer_ != Answer::None) return last_answer_;
+    constexpr std::size_t kBegin = 64;  // enough to know the script from an answer
+    last_answer_ = read_answer(file.read(kBegin), result_);
+    if (last_answer_ == Answer::Begun) last_answer_ = read_answer(file.read(kMostAnswer), result_);
+    size_read_ = size;
+    return last_answer_;
+  }
 
   /// What became of the code where nothing more can come.
   Failure ended(Answer answer, const ThreadRequest& request, ScriptFile& file) {
@@ -284,6 +293,8 @@ class Run {
   const ExecuteOptions& options_;
   const Log& log_;
   Execution result_;
+  std::size_t size_read_ = 0;
+  Answer last_answer_ = Answer::None;
 };
 
 }  // namespace

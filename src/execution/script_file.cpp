@@ -144,6 +144,13 @@ ScriptFile::~ScriptFile() {
   if (file_) place_->remove();
 }
 
+std::size_t ScriptFile::size() const {
+  struct stat info {};
+  return ::fstat(file_.get(), &info) == 0 && info.st_size > 0
+             ? static_cast<std::size_t>(info.st_size)
+             : 0;
+}
+
 std::string ScriptFile::read(std::size_t limit) const {
   constexpr std::size_t kPiece = std::size_t{64} << 10U;
   std::string text;

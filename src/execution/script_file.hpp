@@ -2,6 +2,7 @@
 // alone, and removed by whoever comes first, the script or this program.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,7 +62,9 @@ class ScriptFile {
 
   /// As the target sees it.
   [[nodiscard]] const std::string& path() const { return path_; }
-  /// What stands in the file now, whether it has a name or not; no more than `limit`.
+  /// How long the file is now, whether it has a name or not.
+  [[nodiscard]] std::size_t size() const;
+  /// What stands in it; no more than `limit`.
   [[nodiscard]] std::string read(std::size_t limit) const;
   /// Removes the file. False if it was gone: then the script has removed it, and runs or ran.
   bool take_back() { return place_->remove(); }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -474,6 +475,76 @@ TEST_CASE("a process whose files are read-only is told from one that has a folde
     CHECK(outcome.status == 1);
     CHECK(contains(outcome.err, "Read-only file system"));
   }
+  CHECK(target.ask().at("hits") == 0);
+}
+
+TEST_CASE("a process in a pid namespace of its own is asked by the PID out here", "[live]") {
+  if (::geteuid() != 0) {
+    WARN("not tested: it takes root to make these namespaces");
+    return;
+  }
+  TargetOptions options;
+  options.before_exec = [] {
+    if (::unshare(CLONE_NEWPID) != 0) ::_exit(98);
+    const pid_t child = ::fork();
+    if (child < 0) ::_exit(97);
+    if (child > 0) {
+      // Whoever started this waits for the exec, which closes what is left of its descriptors.
+      ::close_range(3, ~0U, 0);
+      ::waitpid(child, nullptr, 0);
+      ::_exit(0);
+    }
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  };
+  Target target = start(any_interpreter(), {"works"}, options);
+  std::istringstream children(read_file(fmt::format("/proc/{0}/task/{0}/children", target.pid())));
+  pid_t inside = 0;
+  REQUIRE(children >> inside);
+  const json document = exec_json(
+      inside, {"-e", "__import__('os').getpid(), __import__('threading').current_thread().name",
+               "--thread", "worker"});
+  CHECK(document.at("status") == 0);
+  CHECK(document.at("repr") == "(1, 'worker')");
+  CHECK(document.at("tid") != 1);
+}
+
+TEST_CASE("a user asks the user's own processes, and nobody else's", "[live]") {
+  constexpr uid_t kUser = 54321;
+  constexpr uid_t kOther = 54322;
+  const auto become = [](uid_t user) {
+    return [user] {
+      if (::setgid(user) != 0 || ::setuid(user) != 0) ::_exit(99);
+    };
+  };
+  if (::geteuid() != 0) {
+    WARN("not tested: it takes root to become another user");
+    return;
+  }
+  TargetOptions options;
+  options.before_exec = become(kUser);
+  Target target = start(any_interpreter(), {"works"}, options);
+  // A place where others may start it.
+  const std::string copy = target.workspace().outside("pyscope");
+  fs::copy_file(pyscope_binary(), copy);
+  std::string folders = target.workspace().interpreter().root;
+  for (fs::path folder = folders; folder != folder.root_path(); folder = folder.parent_path()) {
+    if ((fs::status(folder).permissions() & fs::perms::others_exec) == fs::perms::none) {
+      WARN("not tested: the interpreters are in a folder that only root may enter");
+      return;
+    }
+  }
+  const auto run_as = [&](uid_t user) {
+    Program program = pyscope_program(command(target.pid(), {"-e", "6 * 7"}));
+    program.command.front() = copy;
+    program.before_exec = become(user);
+    return run(program);
+  };
+  const Outcome own = run_as(kUser);
+  CAPTURE(own.err);
+  const bool yama = contains(own.err, "ptrace_scope");
+  CHECK((own.out == "42\n" || yama));
+  const Outcome other = run_as(kOther);
+  CHECK(other.status == 4);
   CHECK(target.ask().at("hits") == 0);
 }
 
