@@ -12,6 +12,7 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -26,6 +27,7 @@
 #include "cli/selection.hpp"
 #include "cli/terminal.hpp"
 #include "pyscope/capture.hpp"
+#include "pyscope/fit_output.hpp"
 #include "pyscope/processes.hpp"
 #include "pyscope/render.hpp"
 
@@ -51,6 +53,7 @@ struct DumpArguments {
   std::string color = "auto";
   std::optional<double> watch;
   double timeout = 30;
+  bool timeout_given = false;
   bool verbose = false;
   std::string record;
   std::string replay;
@@ -74,6 +77,8 @@ struct Wanted {
   std::vector<pid_t> pids;
   bool named = true;  // on the command line; the end of any other process isn't reported
   bool one = false;   // only one is possible, so a single document is printed
+  /// Those that didn't answer while they were looked for: they aren't asked again.
+  std::map<pid_t, Error> unanswering = {};
 };
 
 class Dumper {
@@ -91,6 +96,8 @@ class Dumper {
     style_ = wanted.one ? JsonStyle::Pretty : JsonStyle::Compact;
     std::vector<int> statuses;
     const auto read = [&](std::size_t i) {
+      const auto known = wanted.unanswering.find(wanted.pids[i]);
+      if (known != wanted.unanswering.end()) return render(fail(known->second));
       return render(capture(wanted.pids[i], capture_options_));
     };
     const auto print_one = [&](std::size_t i, const Rendered& rendered) {
@@ -140,8 +147,9 @@ class Dumper {
     std::optional<Error> error;
   };
 
-  [[nodiscard]] Rendered render(const Result<Snapshot>& snapshot) const {
+  [[nodiscard]] Rendered render(Result<Snapshot> snapshot) const {
     if (!snapshot) return {{}, exit_status(snapshot.error().kind), snapshot.error()};
+    fit_output(*snapshot, options_.json ? OutputForm::Json : OutputForm::Text);
     return {options_.json ? render_json(*snapshot, style_) : render_text(*snapshot, text_),
             exit_status(*snapshot), std::nullopt};
   }
@@ -163,12 +171,17 @@ class Dumper {
   bool printed_ = false;
 };
 
-Result<std::vector<pid_t>> python_processes(const ProcessFilter& filter) {
+Result<std::vector<pid_t>> python_processes(const ProcessFilter& filter,
+                                            std::map<pid_t, Error>& unanswering) {
   const auto processes = list_python_processes(filter);
   if (!processes) return fail(processes.error());
   std::vector<pid_t> pids;
-  for (const PythonProcess& process : *processes)
+  for (const PythonProcess& process : *processes) {
     pids.push_back(process.pid);
+    if (process.refusal && process.refusal->kind == ErrorKind::Failed) {
+      unanswering.emplace(process.pid, *process.refusal);
+    }
+  }
   return pids;
 }
 
@@ -176,7 +189,7 @@ Result<Wanted> select(const DumpArguments& options) {
   Wanted wanted{options.pids, true, false};
   if (wanted.pids.empty()) {
     wanted.named = false;
-    auto selected = python_processes(options.filter);
+    auto selected = python_processes(options.filter, wanted.unanswering);
     if (!selected) return fail(std::move(selected).error());
     wanted.pids = *std::move(selected);
     if (wanted.pids.empty()) {
@@ -191,7 +204,7 @@ Result<Wanted> select(const DumpArguments& options) {
   const std::vector<pid_t> trees = find_trees(wanted.pids);
   ProcessFilter filter;
   filter.pids = trees;
-  const auto python = python_processes(filter);
+  const auto python = python_processes(filter, wanted.unanswering);
   if (!python) return fail(python.error());
   // If none of them is Python, the processes that were named are read, to say why each isn't.
   if (python->empty()) return wanted;
@@ -226,7 +239,11 @@ CaptureOptions capture_options(const DumpArguments& options) {
                      : options.native == "all" ? Native::All
                                                : Native::Folded;
   }
-  capture.timeout = milliseconds(options.timeout);
+  // Of processes that nobody named, none keeps the others waiting for long.
+  constexpr double kForSelected = 2;
+  const bool selected = options.pids.empty() && options.replay.empty();
+  capture.timeout =
+      milliseconds(selected && !options.timeout_given ? kForSelected : options.timeout);
   if (options.verbose) capture.log = print_step;
   return capture;
 }
@@ -321,7 +338,8 @@ Verb add_dump(CLI::App& app, const Invocation& invocation) {
                    "Print a new dump every so often, with what changed since the last")
       ->type_name("SECONDS")
       ->transform(duration());
-  add_timeout_option(*dump, options.timeout, "How long each process may take at the most");
+  add_timeout_option(*dump, options.timeout,
+                     "How long each process may take; 2 for --all, --match …");
   constexpr std::uint64_t kMostJobs = 64;
   dump->add_option("--jobs", options.jobs, "Read so many processes at a time (processors)")
       ->type_name("N")
@@ -332,7 +350,10 @@ Verb add_dump(CLI::App& app, const Invocation& invocation) {
   dump->add_option("--record", options.record)->group("")->check(some_text());
   dump->add_option("--replay", options.replay)->group("")->check(some_text());
   const ErrorReport report(*dump, invocation, kDumpSchema, JsonStyle::Pretty);
-  return {dump, report, [arguments, report] { return run(*arguments, report); }};
+  return {dump, report, [arguments, report, dump] {
+            arguments->timeout_given = dump->count("--timeout") > 0;
+            return run(*arguments, report);
+          }};
 }
 
 }  // namespace pyscope::cli

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cstdlib>
 #include <exception>
 #include <sstream>
 #include <string>
 
+#include "base/watched.hpp"
 #include "cli/dump.hpp"
 #include "cli/exec.hpp"
 #include "cli/inspect.hpp"
@@ -112,7 +114,9 @@ int main(int argc, char** argv) {
   pyscope::cli::occupy_standard_streams();
   try {
     const int status = run(argc, argv);
-    return pyscope::cli::output_lost() ? exit_status(ErrorKind::Failed) : status;
+    const int all = pyscope::cli::output_lost() ? exit_status(ErrorKind::Failed) : status;
+    if (pyscope::threads_left_behind != 0) std::_Exit(all);
+    return all;
   } catch (const std::exception& error) {
     pyscope::cli::Message::print("pyscope: unexpected failure: {}\n", error.what());
     return 1;

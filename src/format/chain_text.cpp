@@ -13,6 +13,7 @@ namespace pyscope {
 namespace {
 
 constexpr std::size_t kMaxPlaceColumns = 48;
+constexpr std::size_t kMaxWordsColumns = 120;
 
 /// The file and its folder: enough to tell one `models.py` from another.
 std::string_view short_path(std::string_view path) {
@@ -98,7 +99,7 @@ std::string ChainTexts::follow_from_holder(const Thread& thread) {
       break;
   }
   const std::string place = short_place(snapshot_, activity.frame);
-  text += fmt::format(", which is {}", activity.words);
+  text += fmt::format(", which is {}", clip(escape(activity.words), kMaxWordsColumns));
   if (!place.empty()) {
     text += activity.kind == ActivityKind::Running ? " " + place : " in " + place;
   }

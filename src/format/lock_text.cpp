@@ -29,6 +29,7 @@ std::string describe_object(const LockWait& lock) {
   if (lock.type == "import lock") {
     return fmt::format("the import lock of \"{}\"", clip(escape(lock.name), kMaxNameColumns));
   }
+  if (lock.type == "GIL") return "the GIL";
   std::string text = clip(escape(lock.type), kMaxNameColumns);
   const auto to = std::back_inserter(text);
   if (lock.address != 0) fmt::format_to(to, " {:#x}", lock.address);
@@ -164,8 +165,12 @@ std::vector<std::string> describe_deadlock(const Snapshot& snapshot, const Deadl
   if (deadlock.of_processes()) return describe_processes(snapshot, deadlock);
   std::vector<std::string> lines;
   const bool alone = deadlock.cycle.size() == 1;
+  const bool through_gil =
+      std::any_of(deadlock.cycle.begin(), deadlock.cycle.end(),
+                  [](const Deadlock::Member& member) { return member.lock.type == "GIL"; });
   lines.push_back(alone ? std::string("Found a deadlock of a thread with itself:")
-                        : fmt::format("Found a deadlock of {} threads:", deadlock.cycle.size()));
+                        : fmt::format("Found a deadlock of {} threads{}:", deadlock.cycle.size(),
+                                      through_gil ? " through the GIL" : ""));
   for (const Deadlock::Member& member : deadlock.cycle) {
     const LockWait& lock = member.lock;
     lines.push_back(fmt::format("  Thread {} waits{}", thread_label(member.tid, member.name),

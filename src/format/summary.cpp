@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::size_t kMaxGroups = 8;
 constexpr std::size_t kMaxColumns = 220;
+constexpr std::size_t kMaxWordsColumns = 120;
 constexpr std::size_t kMaxChainColumns = 400;  // what a process hangs on is worth a long line
 
 /// Threads that do the same.
@@ -66,7 +67,7 @@ bool is_told_apart_by_place(ActivityKind kind, Detail detail) {
 }
 
 /// Threads with equal keys are counted together.
-using GroupKey = std::tuple<ActivityKind, std::string_view, std::optional<std::uint32_t>,
+using GroupKey = std::tuple<ActivityKind, std::string, std::optional<std::uint32_t>,
                             std::optional<std::int32_t>>;
 
 GroupKey key_of(const Activity& activity, Detail detail) {
@@ -133,6 +134,7 @@ std::vector<Group> make_groups(const Snapshot& snapshot, Detail detail) {
 
 std::string describe(const Snapshot& snapshot, const Activity& activity, Detail detail) {
   const bool always = is_told_apart_by_place(activity.kind, Detail::Nothing);
+  const std::string words = clip(escape(activity.words), kMaxWordsColumns);
   std::string place;
   if (always || detail == Detail::Lines || detail == Detail::Chains)
     place = short_place(snapshot, activity.frame);
@@ -140,13 +142,11 @@ std::string describe(const Snapshot& snapshot, const Activity& activity, Detail 
   switch (activity.kind) {
     case ActivityKind::Running:
     case ActivityKind::Unknown:
-      if (!place.empty()) return fmt::format("{} {}", activity.words, place);
+      if (!place.empty()) return fmt::format("{} {}", words, place);
       // A lone "in" would say nothing.
-      return activity.kind == ActivityKind::Unknown ? "in an unknown state"
-                                                    : std::string(activity.words);
+      return activity.kind == ActivityKind::Unknown ? "in an unknown state" : words;
     default:
-      return place.empty() ? std::string(activity.words)
-                           : fmt::format("{} in {}", activity.words, place);
+      return place.empty() ? words : fmt::format("{} in {}", words, place);
   }
 }
 

@@ -7,6 +7,7 @@
 // are last.
 
 #include <fmt/format.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <chrono>
@@ -42,6 +43,7 @@ namespace {
 
 constexpr std::size_t kGroupAbove = 16;  // threads, for Grouping::Automatic
 constexpr std::size_t kMaxCommandColumns = 120;
+constexpr std::size_t kMaxWordsColumns = 120;
 constexpr std::size_t kMaxThreadNameColumns = 80;
 constexpr std::size_t kMaxMemberColumns = 100;
 constexpr std::size_t kCommBytes = 15;           // what the kernel keeps of a thread's name
@@ -312,7 +314,7 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
                    activity.kind == ActivityKind::WaitingForLock ||
                    activity.kind == ActivityKind::WaitingOutside) {
           add("blocked");
-          add(activity.words);
+          add(clip(escape(activity.words), kMaxWordsColumns));
           words += wait;
           // A worker at rest may wait for the lock of the queue that another worker reads.
           const bool is_told =
@@ -323,6 +325,10 @@ std::string TextRenderer::state_words(const Thread& thread, const Activity& acti
           add(fmt::format("blocked in {}{}", escape(thread.wait->system_call), wait));
         } else {
           add("blocked");
+          if (thread.system_call == SYS_futex && !thread.lock) {
+            const std::string library = waiting_library(snapshot_, thread);
+            add(fmt::format("{}{}", kWaitingInNativeCode, clip(escape(library), kMaxWordsColumns)));
+          }
         }
         if (thread.os_state == 'D') add("uninterruptible");
         break;

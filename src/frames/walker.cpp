@@ -42,8 +42,11 @@ std::optional<RemoteRange> FrameWalker::advance(const FrameBytes& bytes) {
                       next_.raw()));
       break;
     }
-    if (walk_.frames.size() >= kMaxDepth) {
-      end(fmt::format("there are more than {} frames", kMaxDepth));
+    if (walk_.frames.size() >= most_) {
+      walk_.over_limit = true;
+      end(most_ == kMaxDepth
+              ? fmt::format("there are more than {} frames", kMaxDepth)
+              : fmt::format("the process has more than {} frames in all", kMaxFramesInAll));
       break;
     }
     const ReadStatus status = bytes.try_read(next_, header);
@@ -135,20 +138,18 @@ std::vector<FrameWalk> walk_frames(const PageCache& cache, const DebugOffsets& o
     walkers.emplace_back(offsets, start);
   std::vector<RemoteRange> missing;
   std::vector<FrameWalker*> waiting;  // for each of these ranges
+  std::size_t frames = 0;  // of all walkers; those of a loop count as often as it was gone round
   do {
     missing.clear();
     waiting.clear();
-    std::size_t frames = 0;
     for (FrameWalker& walker : walkers) {
-      if (frames > FrameWalker::kMaxFramesInAll) {
-        walker.give_up(fmt::format("the process has more than {} frames in all",
-                                   FrameWalker::kMaxFramesInAll));
-      }
+      const std::size_t before = walker.depth();
+      walker.allow(before + FrameWalker::kMaxFramesInAll - frames);
       if (const auto range = walker.advance(bytes)) {
         missing.push_back(*range);
         waiting.push_back(&walker);
       }
-      frames += walker.depth();
+      frames += std::max(walker.depth(), before) - before;
     }
     cache.fetch(missing);
     // What a fetch leaves out (the budget) would be missing for ever. The frame that a walker waits

@@ -2,6 +2,7 @@
 // end with the generator that is suspended.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -21,7 +22,10 @@ struct FrameWalk {
   // behind.
   bool complete = false;
   bool limited = false;  // it ended because enough frames were found
-  std::string error;     // why it ended, if neither
+  /// It ended because there are more frames than are read of a thread, or of all of them: to walk
+  /// once more would lead no further.
+  bool over_limit = false;
+  std::string error;  // why it ended, if neither
 };
 
 /// The bytes that a walk reads, of which some may be missing for now.
@@ -41,16 +45,18 @@ class FrameBytes {
 /// walks of all threads share their reads.
 class FrameWalker {
  public:
-  /// No real stack is deeper; each frame costs us a few hundred bytes in the end.
-  static constexpr std::size_t kMaxDepth = 1'000'000;
+  /// Each frame costs us a few hundred bytes in the end.
+  static constexpr std::size_t kMaxDepth = 250'000;
   /// For all threads together: what a target can make us hold.
-  static constexpr std::size_t kMaxFramesInAll = 2'000'000;
+  static constexpr std::size_t kMaxFramesInAll = 300'000;
 
   FrameWalker(const DebugOffsets& offsets, const StackStart& start);
 
   /// Goes on as far as the bytes allow. Returns the range that is missing, or nothing at the end.
   [[nodiscard]] std::optional<RemoteRange> advance(const FrameBytes& bytes);
   [[nodiscard]] std::size_t depth() const { return walk_.frames.size(); }
+  /// From here on the walk may have so many frames, of kMaxFramesInAll.
+  void allow(std::size_t frames) { most_ = std::min(frames, kMaxDepth); }
   /// Ends the walk before its end, if it hasn't ended yet.
   void give_up(const std::string& why) {
     if (!done_) end(why);
@@ -72,6 +78,7 @@ class FrameWalker {
   RemoteAddr chunk_;
   std::uint64_t read_ahead_ = 0;
   std::size_t functions_ = 0;
+  std::size_t most_ = kMaxDepth;
   bool done_ = false;
   // A torn or hostile chain can lead back into itself. It comes by this frame again then, which is
   // moved onwards at each power of two of the depth.

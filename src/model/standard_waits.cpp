@@ -341,6 +341,21 @@ bool is_function(const Code& code, std::string_view file, std::string_view quali
   return code.qualified_name == qualified_name && is_library_file(code.file, file);
 }
 
+bool wraps_native_code(const Code& code) {
+  static constexpr auto kWrappers = std::to_array<std::pair<std::string_view, std::string_view>>({
+      {"re/__init__.py", "*"},
+      {"json/__init__.py", "*"},
+      {"json/decoder.py", "JSONDecoder.*"},
+      {"json/encoder.py", "JSONEncoder.*"},
+      {"base64.py", "*"},
+      {"fnmatch.py", "*"},
+  });
+  return std::any_of(kWrappers.begin(), kWrappers.end(), [&](const auto& wrapper) {
+    return matches(code.qualified_name, wrapper.second) &&
+           is_library_file(code.file, wrapper.first);
+  });
+}
+
 bool begins_thread(const Code& code) {
   static constexpr auto kBegins = std::to_array<std::pair<std::string_view, std::string_view>>({
       {"threading.py", "Thread.run"},

@@ -56,6 +56,9 @@ struct StandardWait {
 /// Whether code is this function of the standard library.
 [[nodiscard]] bool is_function(const Code& code, std::string_view file,
                                std::string_view qualified_name);
+/// Whether code is a function of the standard library that leaves the work to a function in C, so
+/// that its caller tells more of a thread that is busy there: re.match, json.loads.
+[[nodiscard]] bool wraps_native_code(const Code& code);
 /// Whether code is what the standard library calls a thread's, or a child process's, own function
 /// from.
 [[nodiscard]] bool begins_thread(const Code& code);

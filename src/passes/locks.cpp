@@ -17,10 +17,11 @@ namespace {
 constexpr std::size_t kNowhere = std::numeric_limits<std::size_t>::max();
 constexpr auto kInterval = std::chrono::milliseconds(10);
 
-/// What these threads wait for now. Their stacks are read anew.
-std::vector<std::optional<FoundLock>> find_again(const Memory& memory, const Runtime& runtime,
-                                                 CodeTable& codes, const Target& target,
-                                                 std::span<const GraphThread> threads) {
+}  // namespace
+
+std::vector<std::optional<FoundLock>> find_locks_again(const Memory& memory, const Runtime& runtime,
+                                                       CodeTable& codes, const Target& target,
+                                                       std::span<const GraphThread> threads) {
   std::unordered_map<pid_t, std::optional<FutexWait>> futexes;
   for (const Task& task : target.threads(ThreadDetail::SystemCalls)) {
     if (task.system_call) futexes.emplace(task.tid, futex_wait(*task.system_call));
@@ -51,8 +52,6 @@ std::vector<std::optional<FoundLock>> find_again(const Memory& memory, const Run
   }
   return find_locks(memory, reader, codes, again);
 }
-
-}  // namespace
 
 std::optional<FutexWait> futex_wait(const SystemCall& call) {
   constexpr std::uint64_t kCommand = 0x7F;  // without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME
@@ -195,7 +194,7 @@ WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTabl
   std::vector<std::optional<std::uint64_t>> before;
   for (const GraphThread& thread : waiting)
     before.push_back(thread.tid == 0 ? std::nullopt : living->switches_at_rest(thread.tid));
-  const auto again = find_again(memory, runtime, codes, target, waiting);
+  const auto again = find_locks_again(memory, runtime, codes, target, waiting);
   std::vector<Wakers> confirmed(wakers.size());
   for (std::size_t i = 0; i < members.size(); ++i) {
     const auto& now = again[i];

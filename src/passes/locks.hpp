@@ -35,6 +35,11 @@ struct GraphThread {
   pid_t tid = 0;  // as we see it; 0 if the kernel knows no such thread
 };
 
+/// What these threads wait for now. Their stacks are read anew.
+[[nodiscard]] std::vector<std::optional<FoundLock>> find_locks_again(
+    const Memory& memory, const Runtime& runtime, CodeTable& codes, const Target& target,
+    std::span<const GraphThread> threads);
+
 /// Cycles of indices of threads, each waiting for what the next one holds.
 struct WaitCycles {
   std::vector<std::vector<std::size_t>> deadlocks;

@@ -58,7 +58,9 @@ class StackProver {
     std::vector<std::size_t> unproven;
     std::vector<std::size_t> held;
     for (std::size_t i = 0; i < threads_.size(); ++i) {
-      if (!reading(i).walk.error.empty()) {
+      if (reading(i).walk.over_limit) {
+        reading(i).doubt = "it has more frames than are read";
+      } else if (!reading(i).walk.error.empty()) {
         unproven.push_back(i);
       } else if (holds_.holds(tid(i))) {
         held.push_back(i);

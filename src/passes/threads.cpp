@@ -36,7 +36,7 @@ Result<void> read_lists(Draft& draft) {
       read_threads(Reader(thread_cache, draft.offsets()), draft.memory, *raw);
     }
     const bool settled =
-        raw ? raw->warnings.empty()
+        raw ? raw->warnings.empty() || raw->over_limit
             : raw.error().kind != ErrorKind::Fault && raw.error().kind != ErrorKind::Malformed;
     if (settled || attempt == kMaxAttempts || draft.deadline.has_passed()) {
       if (!raw) return fail(std::move(raw).error());
@@ -107,20 +107,6 @@ RemoteRange gil_place(const Draft& draft, const RawInterpreter& interpreter) {
   const DebugOffsets& offsets = draft.offsets();
   const std::uint64_t begin = offsets[Field::GilCond];
   return {interpreter.gil + begin, offsets[Field::GilSize] - begin};
-}
-
-// A thread that waits for the GIL sleeps on a futex within the GIL's condition variable or mutex.
-// Before 3.15 nothing else shows it. Empty if it isn't known what the thread sleeps on.
-std::optional<bool> sleeps_on_gil(const Draft& draft, const RawInterpreter& interpreter,
-                                  const Task* task) {
-  if (task != nullptr && task->state == 'R') return false;
-  if (task == nullptr || !task->system_call || !interpreter.gil) return std::nullopt;
-  const SystemCall& call = *task->system_call;
-  const bool within = gil_place(draft, interpreter).contains(RemoteAddr{call.arguments[0]});
-  // A wait that was held goes on as another system call, with the arguments that it had. No other
-  // call that does so has an address of the GIL's.
-  if (call.number == SYS_restart_syscall) return within ? std::optional(true) : std::nullopt;
-  return call.number == SYS_futex && within;
 }
 
 void describe_gil(const Draft& draft, const ThreadDraft& entry, const Task* task, Thread& thread) {
@@ -307,6 +293,18 @@ const Task* find_task(Draft& draft, std::uint64_t native_id) {
     found = draft.task_of.find(key);
   }
   return found == draft.task_of.end() ? nullptr : &found->second;
+}
+
+std::optional<bool> sleeps_on_gil(const Draft& draft, const RawInterpreter& interpreter,
+                                  const Task* task) {
+  if (task != nullptr && task->state == 'R') return false;
+  if (task == nullptr || !task->system_call || !interpreter.gil) return std::nullopt;
+  const SystemCall& call = *task->system_call;
+  const bool within = gil_place(draft, interpreter).contains(RemoteAddr{call.arguments[0]});
+  // A wait that was held goes on as another system call, with the arguments that it had. No other
+  // call that does so has an address of the GIL's.
+  if (call.number == SYS_restart_syscall) return within ? std::optional(true) : std::nullopt;
+  return call.number == SYS_futex && within;
 }
 
 std::optional<FutexWait> futex_of(Draft& draft, const ThreadDraft& thread) {

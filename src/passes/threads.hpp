@@ -15,6 +15,12 @@ namespace pyscope {
 /// What a thread was in when it was held, by its registers; what the kernel said before if it isn't
 /// held, or its registers don't tell.
 [[nodiscard]] Task as_held(const Draft& draft, Task before);
+/// Whether a thread waits for the GIL of an interpreter: it sleeps on a futex within the GIL's
+/// condition variable or mutex. Before 3.15 nothing else shows it. Empty if it isn't known what the
+/// thread sleeps on.
+[[nodiscard]] std::optional<bool> sleeps_on_gil(const Draft& draft,
+                                                const RawInterpreter& interpreter,
+                                                const Task* task);
 /// Describes a thread by what the kernel said of it at the moment of its stack; `draft.told_gils`
 /// are those of that moment.
 void describe_again(Draft& draft, ThreadDraft& thread, const Task& task);

@@ -1,6 +1,7 @@
 #include "passes/variables.hpp"
 
 #include <algorithm>
+#include <span>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -30,11 +31,16 @@ bool is_there(const Reader& reader, const RawFrame& frame) {
   return now && now->previous == frame.previous && now->executable == frame.executable;
 }
 
-/// Hands each frame's variables, and whether the frame is still there, to `take`.
+/// What the variables of all frames may be, whatever their values are. Each frame counts, too.
+constexpr std::size_t kMostVariables = 200'000;
+constexpr std::size_t kMostNameBytes = std::size_t{32} << 20U;
+
+/// Hands each frame's variables, and whether the frame is still there, to `take`. Returns how many
+/// frames were read: all, unless they have too many variables.
 template <class Take>
-void read_each(const Draft& draft, const std::vector<WantedFrame>& frames, const Take& take) {
+std::size_t read_each(const Draft& draft, std::span<const WantedFrame> frames, const Take& take) {
   constexpr std::size_t kMostForValues = std::size_t{128} << 20U;
-  constexpr std::uint64_t kMostWork = std::uint64_t{1} << 25U;
+  constexpr std::uint64_t kMostWork = std::uint64_t{1} << 23U;
   const PageCache cache(draft.memory, kMostForValues, kMostWork);
   const Reader reader(cache, draft.offsets());
   ObjectReader objects(reader);
@@ -45,14 +51,22 @@ void read_each(const Draft& draft, const std::vector<WantedFrame>& frames, const
     being_changed = find_objects_being_changed(reader, draft.gils);
     values.decoder().set_being_changed(being_changed);
   }
-  for (const WantedFrame& frame : frames) {
+  std::size_t variables = 0;
+  std::size_t name_bytes = 0;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    if (variables >= kMostVariables || name_bytes >= kMostNameBytes) return i;
+    const WantedFrame& frame = frames[i];
     const std::size_t failures = cache.failures();
     Locals locals = read_locals(reader, frame.raw(), values, draft.options.values);
     // An attribute that wasn't found may be where nothing could be read.
     locals.complete = locals.complete && cache.failures() == failures;
     locals.half_done = values.decoder().met_one_being_changed();
+    variables += 1 + locals.variables.size();
+    for (const Local& local : locals.variables)
+      name_bytes += local.name.size();
     take(frame.model(), std::move(locals), is_there(reader, frame.raw()));
   }
+  return frames.size();
 }
 
 /// Of a recording: whether nobody had a GIL when it was made, so that nothing changed.
@@ -105,10 +119,19 @@ void read_variables(Draft& draft) {
                      draft.target.living() != nullptr && !draft.holds.holds_all() &&
                      draft.copier.mark() && draft.copier.marked_gils() == draft.gils;
   auto& all = draft.snapshot.locals;
-  read_each(draft, frames, [&](Frame& frame, Locals locals, bool) {
+  const std::size_t read = read_each(draft, frames, [&](Frame& frame, Locals locals, bool) {
     frame.locals = static_cast<std::uint32_t>(all.size());
     all.push_back(std::move(locals));
   });
+  if (read < frames.size()) {
+    const auto index = static_cast<std::uint32_t>(all.size());
+    for (std::size_t i = read; i < frames.size(); ++i)
+      frames[i].model().locals = index;
+    all.emplace_back();
+    all.back().complete = false;
+    all.back().error = "not read: the frames before this one have too many variables";
+    frames.resize(read);
+  }
   // While all threads stand, nothing changes; end_hold() says whether they did.
   if (draft.holds.holds_all()) return;
   if (draft.instant != nullptr) {
@@ -122,7 +145,7 @@ void read_variables(Draft& draft) {
   if (draft.is_read_again()) return;
   const bool lives = draft.target.living() != nullptr;
   if (lives ? rests && draft.copier.stood_since_mark() : nobody_had_a_gil(draft)) return;
-  read_each(draft, frames, [&](const Frame& frame, const Locals& again, bool there) {
+  (void)read_each(draft, frames, [&](const Frame& frame, const Locals& again, bool there) {
     Locals& locals = all[*frame.locals];
     locals.same_twice = there && locals.variables == again.variables && locals.error.empty();
     // What a living process changes in between, and changes back, was perhaps never so.

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "memory/page_cache.hpp"
+#include "process/database_locks.hpp"
 #include "process/descriptors.hpp"
 #include "process/other_processes.hpp"
 #include "process/system_calls.hpp"
@@ -443,9 +444,27 @@ class WaitReader {
                                                   : children.names();
         }
         break;
+      case Subject::Clock:
+        if (may_be_busy_handler(call)) {
+          if (!locked_database_) locked_database_ = name_locked_database(*process_);
+          if (locked_database_->empty()) break;
+          wait.kind = "database";
+          wait.target = *locked_database_;
+        }
+        break;
       default:
         break;
     }
+  }
+
+  /// SQLite's busy handler sleeps by nanosleep for a while and tries again. Python's own sleeps
+  /// have a deadline.
+  static bool may_be_busy_handler(const BlockedCall& call) {
+    constexpr std::uint64_t kLongest = 100'000;  // of sqliteDefaultBusyCallback, in microseconds
+    if (!call.wait.timeout_us || *call.wait.timeout_us == 0 || *call.wait.timeout_us > kLongest)
+      return false;
+    return call.known->timeout == TimeoutForm::Timespec ||
+           (call.argument(0) == CLOCK_REALTIME && call.argument(1) == 0);
   }
 
   /// What was known when the thread was listed.
@@ -475,6 +494,7 @@ class WaitReader {
   Arguments arguments_;
   std::vector<BlockedCall> calls_;
   std::optional<bool> shares_clocks_;
+  mutable std::optional<std::string> locked_database_;  // once it was looked for
 };
 
 }  // namespace

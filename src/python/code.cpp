@@ -51,10 +51,11 @@ void CodeTable::begin_snapshot() {
   order_.clear();
   // A program that makes code all the time mustn't make this grow for ever.
   constexpr std::size_t kMostKept = 100'000;
-  if (loaded_.size() <= kMostKept && budget_.left >= TextBudget::kAll / 2) return;
+  search_left_ = std::min(search_left_ + kSearchedInNext, kMostSearched);
+  if (loaded_.size() <= kMostKept && budget_.left >= kMostText / 2) return;
   entries_.clear();
   loaded_.clear();
-  budget_ = {};
+  budget_.left = kMostText;
 }
 
 std::unordered_set<std::uint64_t> CodeTable::replaced(const std::vector<RemoteAddr>& codes) const {
@@ -95,9 +96,10 @@ void CodeTable::load(std::vector<RemoteAddr> codes) {
     }
   }
   reader.prefetch(parts, kCodeStringPrefetch);
+  Strings strings;
   for (const RemoteAddr code : codes) {
     entries_[code.raw()] = loaded_.size();
-    auto loaded = read(reader, code);
+    auto loaded = read(reader, code, strings);
     if (!loaded) {
       loaded_.emplace_back().entry.error = loaded.error().message;
       continue;
@@ -138,7 +140,7 @@ void CodeTable::reload(const std::unordered_set<std::uint64_t>& codes) {
   load(std::move(unknown));
 }
 
-Result<CodeTable::Loaded> CodeTable::read(const Reader& reader, RemoteAddr code) {
+Result<CodeTable::Loaded> CodeTable::read(const Reader& reader, RemoteAddr code, Strings& strings) {
   std::vector<std::byte> bytes(CodeIdentity::size(reader.offsets()));
   if (auto ok = reader.memory().read(code, bytes); !ok) return fail("code object", ok.error());
   Loaded loaded;
@@ -158,9 +160,15 @@ Result<CodeTable::Loaded> CodeTable::read(const Reader& reader, RemoteAddr code)
   Entry& entry = loaded.entry;
   const auto read_name = [&](std::string_view what, RemoteAddr at,
                              std::string& into) -> Result<void> {
-    auto text = read_str(reader, at);
-    if (!text) return fail(what, std::move(text).error());
-    into = *std::move(text);
+    const bool known = strings.contains(at.raw());
+    if (!known) strings.emplace(at.raw(), read_str(reader, at));
+    const Result<std::string>& text = strings.at(at.raw());
+    if (!text) return fail(what, text.error());
+    // Reading it has spent what one copy takes. Each code object keeps a copy of its own.
+    if (known) {
+      if (auto ok = reader.spend(text->size()); !ok) return fail(what, ok.error());
+    }
+    into = *text;
     return {};
   };
   if (auto ok = read_name("co_name", identity.name, entry.code.function); !ok) {
@@ -189,14 +197,21 @@ Result<CodeTable::Loaded> CodeTable::read(const Reader& reader, RemoteAddr code)
 
 const CodeTable::Location& CodeTable::location(RemoteAddr code, std::uint64_t unit) {
   Loaded& loaded = loaded_[entries_.at(code.raw())];
-  const auto [known, fresh] = loaded.locations.try_emplace(unit);
-  if (fresh) {
-    auto found = find_location(loaded.table, loaded.entry.code.first_line, unit);
-    if (found) {
-      known.value().position = *found;
-    } else {
-      known.value().error = found.error().message;
-    }
+  if (const auto known = loaded.locations.find(unit); known != loaded.locations.end()) {
+    return known->second;
+  }
+  if (loaded.table.size() > search_left_) {
+    not_searched_.error =
+        "its line was not looked up: too many bytes of location tables were searched";
+    return not_searched_;
+  }
+  search_left_ -= loaded.table.size();
+  const auto known = loaded.locations.try_emplace(unit).first;
+  const auto found = find_location(loaded.table, loaded.entry.code.first_line, unit);
+  if (found) {
+    known.value().position = *found;
+  } else {
+    known.value().error = found.error().message;
   }
   return known->second;
 }

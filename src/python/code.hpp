@@ -79,8 +79,15 @@ class CodeTable {
     Position position;
     std::string error;
   };
-  /// Valid until the next call.
+  /// Valid until the next call. Has an error while too many bytes of tables would be searched: each
+  /// place that is asked for takes a search from the beginning of a table.
   [[nodiscard]] const Location& location(RemoteAddr code, std::uint64_t unit);
+
+  /// What the names and tables that are kept may hold together.
+  static constexpr std::uint64_t kMostText = std::uint64_t{32} << 20U;
+  /// How many bytes of location tables may be searched at once, and in each further snapshot.
+  static constexpr std::uint64_t kMostSearched = std::uint64_t{64} << 20U;
+  static constexpr std::uint64_t kSearchedInNext = std::uint64_t{4} << 20U;
 
   /// Those of this snapshot that could be read, for the model.
   [[nodiscard]] std::vector<Code> codes() const;
@@ -99,11 +106,15 @@ class CodeTable {
   [[nodiscard]] const Loaded& loaded(RemoteAddr code) const {
     return loaded_[entries_.at(code.raw())];
   }
-  [[nodiscard]] static Result<Loaded> read(const Reader& reader, RemoteAddr code);
+  /// Strings that were read, by address: many code objects share the name of their file.
+  using Strings = std::unordered_map<std::uint64_t, Result<std::string>>;
+  [[nodiscard]] static Result<Loaded> read(const Reader& reader, RemoteAddr code, Strings& strings);
 
   const Memory& memory_;
   const DebugOffsets& offsets_;
-  TextBudget budget_;
+  TextBudget budget_{kMostText};
+  std::uint64_t search_left_ = kMostSearched;
+  Location not_searched_;
   tsl::robin_map<std::uint64_t, std::size_t> entries_;  // by address, into loaded_
   std::deque<Loaded> loaded_;
   std::vector<std::size_t> order_;  // into loaded_, of those without an error in this snapshot

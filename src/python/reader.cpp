@@ -179,8 +179,7 @@ Result<RemoteAddr> Reader::pointer(RemoteAddr base, std::uint64_t offset) const 
 
 Result<void> Reader::spend(std::uint64_t size) const {
   if (size > budget_->left) {
-    return fail(ErrorKind::Malformed,
-                fmt::format("names and tables of more than {} bytes in all", TextBudget::kAll));
+    return fail(ErrorKind::Malformed, "the names and tables are larger in all than what is read");
   }
   budget_->left -= size;
   return {};

@@ -12,7 +12,7 @@ namespace {
 
 // Bounds on the lists, above anything that runs.
 constexpr std::size_t kMaxInterpreters = 4096;
-constexpr std::size_t kMaxThreads = 1U << 17U;
+constexpr std::size_t kMaxThreads = 1U << 15U;  // of all interpreters
 
 // Reads the fields of an interpreter that are used, which lie within a few KiB of the much larger
 // structure.
@@ -110,12 +110,13 @@ bool links_hold(const Memory& memory, const std::vector<std::pair<RemoteAddr, Re
   return true;
 }
 
+/// Takes the threads that are looked at off `left`.
 void read_threads(const Reader& reader, const Memory& memory, RawInterpreter& interpreter,
-                  std::vector<std::string>& warnings) {
+                  std::size_t& left, RawRuntime& runtime) {
   const std::uint64_t size = reader.offsets()[Field::ThreadSize];
   const auto head = reader.pointer(interpreter.at, Field::InterpreterThreadsHead);
   const auto give_up = [&](const std::string& why) {
-    warnings.push_back(
+    runtime.warnings.push_back(
         fmt::format("interpreter {}: the list of threads could not be followed to its "
                     "end: {}",
                     interpreter.id, why));
@@ -128,7 +129,11 @@ void read_threads(const Reader& reader, const Memory& memory, RawInterpreter& in
   RemoteAddr last;
   for (RemoteAddr at = *head; at;) {
     if (!seen.insert(at.raw()).second) return give_up("it leads back into itself");
-    if (seen.size() > kMaxThreads) return give_up(fmt::format("more than {} threads", kMaxThreads));
+    if (left == 0) {
+      runtime.over_limit = true;
+      return give_up(fmt::format("more than {} threads", kMaxThreads));
+    }
+    --left;
     // Thread states are allocated one after the other upwards and linked newest first.
     constexpr std::uint64_t kNear = 64U << 10U;
     constexpr std::uint64_t kMaxReadAhead = 512U << 10U;
@@ -200,9 +205,9 @@ Result<RawRuntime> read_interpreters(const Reader& reader, RemoteAddr runtime) {
 }
 
 void read_threads(const Reader& reader, const Memory& memory, RawRuntime& runtime) {
-  for (RawInterpreter& interpreter : runtime.interpreters) {
-    read_threads(reader, memory, interpreter, runtime.warnings);
-  }
+  std::size_t left = kMaxThreads;
+  for (RawInterpreter& interpreter : runtime.interpreters)
+    read_threads(reader, memory, interpreter, left, runtime);
 }
 
 std::unordered_map<std::uint64_t, GilMoment> read_gils(const Memory& memory,

@@ -48,6 +48,7 @@ struct RawRuntime {
   bool finalizing = false;
   std::vector<RawInterpreter> interpreters;  // oldest first
   std::vector<std::string> warnings;         // parts of the lists that could not be followed
+  bool over_limit = false;  // there are more than are read: to read again would lead no further
 };
 
 /// Follows the list of interpreters; their threads are not read yet. Fails if not even one

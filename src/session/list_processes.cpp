@@ -1,10 +1,12 @@
 // Which Python processes there are: what the kernel shows of all processes, and a short look into
 // each that may be one.
 #include <regex.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,8 +14,8 @@
 #include <utility>
 
 #include "base/file_name.hpp"
-#include "base/parallel.hpp"
 #include "base/shortage.hpp"
+#include "base/watched.hpp"
 #include "memory/page_cache.hpp"
 #include "process/cgroup.hpp"
 #include "process/other_processes.hpp"
@@ -29,6 +31,8 @@ namespace pyscope {
 namespace {
 
 constexpr std::size_t kMostReaders = 8;
+/// How long one process may take.
+constexpr std::chrono::seconds kPatience{2};
 
 /// A pattern as grep -E takes it.
 class Pattern {
@@ -88,35 +92,17 @@ bool is_unit(std::string_view unit, std::string_view wanted) {
 
 class Lister {
  public:
-  Lister(const ProcessFilter& filter, std::optional<Pattern> pattern, std::optional<uid_t> uid,
-         const UserNames& users)
-      : filter_(filter),
+  Lister(ProcessFilter filter, std::optional<Pattern> pattern, std::optional<uid_t> uid,
+         UserNames users)
+      : filter_(std::move(filter)),
         pattern_(std::move(pattern)),
         uid_(uid),
-        users_(users),
-        secrets_(filter.secret_names),
-        log_(filter.log) {}
+        users_(std::move(users)),
+        secrets_(filter_.secret_names),
+        log_(filter_.log) {}
 
-  std::vector<PythonProcess> list() {
-    const std::vector<pid_t> pids = filter_.pids ? *filter_.pids : list_pids();
-    // Half of the time is spent in the kernel, so that threads pay. With a log there is one thread,
-    // so that the steps are told in their order.
-    const std::size_t readers =
-        filter_.log ? 1
-                    : std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostReaders);
-    std::vector<PythonProcess> processes;
-    run_parallel(
-        pids.size(), readers, false, [&](std::size_t i) { return look(pids[i]); },
-        [&](std::size_t, std::optional<PythonProcess> found) {
-          if (found) processes.push_back(*std::move(found));
-          return true;
-        });
-    std::sort(processes.begin(), processes.end(),
-              [](const PythonProcess& a, const PythonProcess& b) { return a.pid < b.pid; });
-    return processes;
-  }
+  [[nodiscard]] const ProcessFilter& filter() const { return filter_; }
 
- private:
   /// Nothing for a process that isn't wanted, isn't Python, or has ended.
   std::optional<PythonProcess> look(pid_t pid) {
     // A process that replaces its program meanwhile is looked at again: the command line of one
@@ -131,18 +117,29 @@ class Lister {
     return std::nullopt;
   }
 
+  /// A process that a read of doesn't come back from: whether it is Python isn't known.
+  [[nodiscard]] std::optional<PythonProcess> unanswering(pid_t pid) const {
+    const auto process = Process::open(pid, Log());
+    auto found = process ? list_facts(*process) : std::nullopt;
+    if (!found) return std::nullopt;
+    found->captured_at = std::chrono::system_clock::now();
+    utsname host{};
+    if (::uname(&host) == 0) found->host = host.nodename;
+    found->refusal =
+        Error{ErrorKind::Failed,
+              fmt::format("process {} ({}) could not be looked at within {} s: its memory, or the "
+                          "files that it maps, may be on something that doesn't answer",
+                          pid, process->name(), kPatience.count()),
+              ""};
+    return found;
+  }
+
+ private:
   std::optional<PythonProcess> look(const Process& process) {
     const pid_t pid = process.pid();
-    const auto status = process.read_file("status");
-    const auto stat = process.read_file("stat");
-    const auto parsed = stat ? parse_stat(*stat) : std::nullopt;
-    if (!status || !parsed) return std::nullopt;
-    PythonProcess found;
-    found.pid = pid;
-    found.parent_pid = parsed->parent;
-    const auto uids = status_words(*status, "Uid");  // real, effective, saved, file system
-    found.uid = uids.size() < 2 ? 0 : to_number<uid_t>(uids[1]).value_or(0);
-    if (uid_ && found.uid != *uid_) return std::nullopt;
+    auto listed = list_facts(process);
+    if (!listed) return std::nullopt;
+    PythonProcess& found = *listed;
     ProcessFacts facts = process.facts();
     if (pattern_ && !pattern_->matches(join(facts.command))) return std::nullopt;
     const Confinement confinement = parse_cgroup(process.read_file("cgroup").value_or(""));
@@ -153,13 +150,9 @@ class Lister {
     found.container = confinement.container;
     found.unit = confinement.unit;
     found.namespace_pid = facts.namespace_pid;
-    found.user = users_.name(found.uid);
     found.executable = std::move(facts.executable);
     found.command = filter_.show_secrets ? std::move(facts.command)
                                          : mask_command(std::move(facts.command), secrets_);
-    const auto threads = status_words(*status, "Threads");
-    found.threads = threads.empty() ? 1 : to_number<std::size_t>(threads[0]).value_or(1);
-    found.cpu_time_us = cpu_time_us(*parsed);
     found.started_at = facts.started_at;
     found.captured_at = facts.captured_at;
     found.host = std::move(facts.host);
@@ -178,6 +171,31 @@ class Lister {
     // By now its pid could be another process's.
     if (process.ended()) return std::nullopt;
     found.python = std::move(seen.python);
+    return listed;
+  }
+
+  /// What the kernel tells without looking into the process's memory. Nothing for a process that
+  /// has ended, or is another user's than is wanted.
+  [[nodiscard]] std::optional<PythonProcess> list_facts(const Process& process) const {
+    const auto status = process.read_file("status");
+    const auto stat = process.read_file("stat");
+    const auto parsed = stat ? parse_stat(*stat) : std::nullopt;
+    if (!status || !parsed) return std::nullopt;
+    PythonProcess found;
+    found.pid = process.pid();
+    found.namespace_pid = process.pid();
+    found.parent_pid = parsed->parent;
+    const auto uids = status_words(*status, "Uid");  // real, effective, saved, file system
+    found.uid = uids.size() < 2 ? 0 : to_number<uid_t>(uids[1]).value_or(0);
+    if (uid_ && found.uid != *uid_) return std::nullopt;
+    found.user = users_.name(found.uid);
+    const auto threads = status_words(*status, "Threads");
+    found.threads = threads.empty() ? 1 : to_number<std::size_t>(threads[0]).value_or(1);
+    found.cpu_time_us = cpu_time_us(*parsed);
+    const auto namespace_pids = status_words(*status, "NSpid");
+    if (!namespace_pids.empty()) {
+      found.namespace_pid = to_number<pid_t>(namespace_pids.back()).value_or(found.pid);
+    }
     return found;
   }
 
@@ -189,10 +207,10 @@ class Lister {
     return read_debug_build(reader, runtime->interpreters.front());
   }
 
-  const ProcessFilter& filter_;
+  ProcessFilter filter_;
   std::optional<Pattern> pattern_;
   std::optional<uid_t> uid_;
-  const UserNames& users_;
+  UserNames users_;
   SecretNames secrets_;
   Log log_;
   FilesWithoutPython known_;
@@ -218,8 +236,24 @@ Result<std::vector<PythonProcess>> list_python_processes(const ProcessFilter& fi
                   "--user takes a name of /etc/passwd, or a number");
     }
   }
-  return shortages.judge(
-      Result<std::vector<PythonProcess>>(Lister(filter, std::move(pattern), uid, users).list()));
+  const std::vector<pid_t> pids = filter.pids ? *filter.pids : list_pids();
+  const auto lister = std::make_shared<Lister>(filter, std::move(pattern), uid, users);
+  // Half of the time is spent in the kernel, so that threads pay. With a log there is one thread,
+  // so that the steps are told in their order.
+  const std::size_t readers =
+      filter.log ? 1
+                 : std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostReaders);
+  std::vector<PythonProcess> processes;
+  run_watched(
+      pids.size(), readers, kPatience,
+      [lister, pids](std::size_t i) { return lister->look(pids[i]); },
+      [&](std::size_t i, std::optional<std::optional<PythonProcess>> found) {
+        auto process = found ? *std::move(found) : lister->unanswering(pids[i]);
+        if (process) processes.push_back(*std::move(process));
+      });
+  std::sort(processes.begin(), processes.end(),
+            [](const PythonProcess& a, const PythonProcess& b) { return a.pid < b.pid; });
+  return shortages.judge(Result<std::vector<PythonProcess>>(std::move(processes)));
 }
 
 std::vector<pid_t> find_trees(std::span<const pid_t> roots) {

@@ -5,6 +5,7 @@
 
 #include "passes/lock_waits.hpp"
 #include "passes/native_frames.hpp"
+#include "passes/native_locks.hpp"
 #include "passes/stacks.hpp"
 #include "passes/threads.hpp"
 #include "passes/variables.hpp"
@@ -235,7 +236,10 @@ bool Session::try_instants(const std::function<AtInstant()>& read) {
 LocatedSnapshot Session::finish(Draft draft, Surroundings surroundings) {
   describe_waits(draft, surroundings == Surroundings::All);
   // To confirm them, the target is looked at as it is later.
-  if (!within_) confirm_lock_waits(draft);
+  if (!within_) {
+    confirm_lock_waits(draft);
+    find_native_locks(draft);
+  }
   if (surroundings == Surroundings::All) find_process_deadlocks(draft);
   draft.snapshot.interpreters = describe_interpreters(draft);
   draft.snapshot.codes = codes_.codes();

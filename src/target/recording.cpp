@@ -25,7 +25,9 @@ namespace pyscope {
 namespace {
 
 constexpr std::string_view kHeader = "pyscope-recording 1";
-constexpr std::uint64_t kMaxRange = std::uint64_t{1} << 30U;
+constexpr std::uint64_t kMaxMemory = std::uint64_t{512} << 20U;  // of all ranges
+constexpr std::size_t kMaxLine = std::size_t{8} << 20U;
+constexpr std::size_t kMaxLines = 1'000'000;
 constexpr std::string_view kEmptyWord = "%";  // what no encoded value is
 
 /// False with errno set if not all of it could be written.
@@ -82,6 +84,20 @@ std::uint64_t parse_address(const std::string& word) {
   std::uint64_t value = 0;
   std::from_chars(word.data(), word.data() + word.size(), value, 16);
   return value;
+}
+
+/// A line without its end. False at the end of the file, and for a line that is too long.
+bool read_line(std::istream& file, std::string& line) {
+  line.clear();
+  for (int c = file.get(); c != std::istream::traits_type::eof(); c = file.get()) {
+    if (c == '\n') return true;
+    if (line.size() == kMaxLine) {
+      file.setstate(std::ios::badbit);
+      return false;
+    }
+    line += static_cast<char>(c);
+  }
+  return !line.empty();
 }
 
 /// As a word of a line, which can't be empty.
@@ -251,17 +267,24 @@ Result<void> write_recording(const std::string& path, const Recording& recording
 }
 
 Result<Recording> read_recording(const std::string& path) {
+  // A device or a FIFO may go on for ever.
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return fail(ErrorKind::Failed, fmt::format("{} is no regular file, and no recording", path));
+  }
   std::ifstream file(path, std::ios::binary);
   return read_recording(file, path);
 }
 
 Result<Recording> read_recording(std::istream& file, const std::string& name) {
   std::string text;
-  if (!std::getline(file, text) || text != kHeader) {
+  if (!read_line(file, text) || text != kHeader) {
     return fail(ErrorKind::Failed, fmt::format("{} can't be opened, or is no recording", name));
   }
   Recording recording;
-  while (std::getline(file, text)) {
+  std::uint64_t memory_left = kMaxMemory;
+  for (std::size_t lines = 0; read_line(file, text); ++lines) {
+    if (lines == kMaxLines) return fail(ErrorKind::Failed, "a recording of too many lines");
     std::istringstream line(text);
     std::string key;
     std::string word;
@@ -294,8 +317,9 @@ Result<Recording> read_recording(std::istream& file, const std::string& name) {
     } else if (key == "memory") {
       std::uint64_t size = 0;
       line >> word >> size;
-      if (size > kMaxRange)
+      if (size > memory_left)
         return fail(ErrorKind::Failed, "a recording with a range that is too large");
+      memory_left -= size;
       // In pieces: the size may be far beyond what the file holds.
       constexpr std::uint64_t kPiece = std::uint64_t{1} << 20U;
       std::vector<char> piece(std::min(size, kPiece));
@@ -310,6 +334,7 @@ Result<Recording> read_recording(std::istream& file, const std::string& name) {
         return fail(ErrorKind::Failed, "a recording that is cut short");
     }
   }
+  if (file.bad()) return fail(ErrorKind::Failed, "a recording with a line that is too long");
   return recording;
 }
 

@@ -1,8 +1,13 @@
 #include "verdict/activity.hpp"
 
+#include <fmt/format.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <iterator>
+
+#include "base/file_name.hpp"
 
 namespace pyscope {
 namespace {
@@ -56,6 +61,24 @@ ActivityKind kind_of(WaitKind wait) {
 
 }  // namespace
 
+std::string waiting_library(const Snapshot& snapshot, const Thread& thread) {
+  static constexpr std::string_view kPassOn[] = {"libc.",     "libc-",  "libpthread", "libstdc++",
+                                                 "libc++",    "libgcc", "libffi",     "_ctypes",
+                                                 "libpython", "python", "ld-",        "["};
+  const auto& frames = thread.native_frames.empty() ? thread.frames : thread.native_frames;
+  for (const Frame& frame : frames) {
+    if (frame.kind == FrameKind::Python) break;
+    const NativeLocation* location = native_location(snapshot, frame);
+    if (location == nullptr || location->module.empty()) continue;
+    const std::string_view name = file_name(location->module);
+    const bool passes_on =
+        std::any_of(std::begin(kPassOn), std::end(kPassOn),
+                    [&](std::string_view part) { return name.starts_with(part); });
+    if (!passes_on) return fmt::format(" ({})", name);
+  }
+  return {};
+}
+
 bool has_ended(const Thread& thread) {
   return thread.tid == 0 || thread.os_state == 'Z' || thread.os_state == 'X';
 }
@@ -96,6 +119,9 @@ bool ActivityFinder::is_all_that_its_thread_does(const Thread& thread, const Fra
 /// numbers are those of this machine, which is the target's too.
 Activity ActivityFinder::blocked_in_system_call(const Thread& thread, const Frame* frame,
                                                 const Frame* caller) const {
+  if (thread.wait && thread.wait->kind == "database") {
+    return {ActivityKind::WaitingForLock, "waiting for " + thread.wait->target, frame};
+  }
   switch (thread.system_call.value_or(-1)) {
     case SYS_futex:
       // Written in C, so there is no frame of its own.
@@ -105,13 +131,25 @@ Activity ActivityFinder::blocked_in_system_call(const Thread& thread, const Fram
         }
         return {ActivityKind::WaitingForEvent, "waiting for an item of a queue", frame};
       }
-      return {ActivityKind::WaitingForLock, "waiting for a lock", frame};
+      if (thread.lock) return {ActivityKind::WaitingForLock, "waiting for a lock", frame};
+      return {ActivityKind::Blocked,
+              std::string(kWaitingInNativeCode) + waiting_library(snapshot_, thread), frame};
     case SYS_nanosleep:
     case SYS_clock_nanosleep:
       return {ActivityKind::WaitingOutside, "sleeping", frame};
     default:
       return {ActivityKind::Blocked, "blocked", frame};
   }
+}
+
+const Frame* ActivityFinder::caller_of_wrappers(const Thread& thread) const {
+  Frames frames(thread);
+  const Frame* innermost = frames.next();
+  for (const Frame* frame = innermost; frame != nullptr; frame = frames.next()) {
+    const Code* code = code_of(frame);
+    if (code == nullptr || !wraps_native_code(*code)) return frame;
+  }
+  return innermost;
 }
 
 Activity ActivityFinder::find(const Thread& thread) {
@@ -152,7 +190,7 @@ Activity ActivityFinder::find(const Thread& thread) {
     case ThreadState::Running:
       if (innermost == nullptr)
         return {ActivityKind::Running, "running outside of Python", nullptr};
-      return {ActivityKind::Running, "running", innermost};
+      return {ActivityKind::Running, "running", caller_of_wrappers(thread)};
     case ThreadState::WaitingForGil:
       return {ActivityKind::WaitingForGil, "waiting for the GIL", innermost};
     case ThreadState::Blocked:
@@ -162,8 +200,9 @@ Activity ActivityFinder::find(const Thread& thread) {
         (void)again.next();
         return blocked_in_system_call(thread, innermost, again.next());
       }
-      if (takes_in) return {ActivityKind::Idle, run.outermost->idle_words, nullptr};
-      return {kind_of(run.outermost->kind), run.outermost->words, idle ? nullptr : run.caller};
+      if (takes_in) return {ActivityKind::Idle, std::string(run.outermost->idle_words), nullptr};
+      return {kind_of(run.outermost->kind), std::string(run.outermost->words),
+              idle ? nullptr : run.caller};
     case ThreadState::Unknown:
       if (innermost == nullptr) break;
       return {ActivityKind::Unknown, "in", notable};

@@ -24,15 +24,16 @@ enum class ActivityKind : std::uint8_t {
   Stopped,         // by a signal or a tracer
   Unreadable,
   Unknown,
-  NoFrames,
   Elsewhere,  // its OS thread is in another interpreter: that stack tells
   Ended,
   Idle,
+  NoFrames,  // native threads, most of which are at rest
 };
 
 struct Activity {
   ActivityKind kind = ActivityKind::Unknown;
-  std::string_view words;  // "idle in Queue.get", "waiting for a lock", "blocked"; static text
+  /// "idle in Queue.get", "waiting for a lock", "blocked"; may hold a file's name, with any bytes.
+  std::string words;
   const Frame* frame = nullptr;  // where; nullptr if nobody knows, or if the words say it all
 };
 
@@ -46,6 +47,8 @@ class ActivityFinder {
 
  private:
   const StandardWait* known_wait(const Frame& frame);
+  /// The innermost frame but for those of functions that do their work in C (re.match).
+  [[nodiscard]] const Frame* caller_of_wrappers(const Thread& thread) const;
   [[nodiscard]] bool is_library_wait(const Frame& frame) const;
   [[nodiscard]] const Code* code_of(const Frame* frame) const;
   [[nodiscard]] bool is_all_that_its_thread_does(const Thread& thread, const Frame* function,
@@ -56,6 +59,13 @@ class ActivityFinder {
   const Snapshot& snapshot_;
   std::vector<std::optional<const StandardWait*>> waits_;  // by code; empty: not looked up yet
 };
+
+/// What a thread does that waits on a futex for no lock of Python's: "waiting in native code".
+inline constexpr std::string_view kWaitingInNativeCode = "waiting in native code";
+
+/// " (libgrpc.so)": the innermost library that such a thread is in, but for those that only pass a
+/// wait on (the C library, Python itself); empty if the native frames aren't known.
+[[nodiscard]] std::string waiting_library(const Snapshot& snapshot, const Thread& thread);
 
 /// True if the thread itself is no more: it ended while it was read, or Python only remembers it.
 [[nodiscard]] bool has_ended(const Thread& thread);

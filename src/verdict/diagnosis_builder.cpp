@@ -11,6 +11,7 @@
 
 #include "base/file_name.hpp"
 #include "base/thousands.hpp"
+#include "model/standard_waits.hpp"
 #include "verdict/activity.hpp"
 
 namespace pyscope {
@@ -23,7 +24,34 @@ struct CodeName {
   std::string name;
   std::string file;
   std::int32_t first_line = 0;
-  friend bool operator==(const CodeName&, const CodeName&) = default;
+
+  [[nodiscard]] bool names(const Code& code) const {
+    return first_line == code.first_line && file == code.file &&
+           name == (code.qualified_name.empty() ? code.function : code.qualified_name);
+  }
+};
+
+/// The names of the code objects of one sample. All frames of all threads that run one share its
+/// name: a deep stack may run one with a long name a hundred thousand times.
+class SharedNames {
+ public:
+  explicit SharedNames(const Snapshot& snapshot)
+      : codes_(snapshot.codes), names_(snapshot.codes.size()) {}
+
+  [[nodiscard]] std::shared_ptr<const CodeName> of(std::uint32_t index) {
+    auto& name = names_[index];
+    if (!name) {
+      const Code& code = codes_[index];
+      name = std::make_shared<const CodeName>(
+          CodeName{code.qualified_name.empty() ? code.function : code.qualified_name, code.file,
+                   code.first_line});
+    }
+    return name;
+  }
+
+ private:
+  const std::vector<Code>& codes_;
+  std::vector<std::shared_ptr<const CodeName>> names_;
 };
 
 /// In floating point: a sleep may be for longer than a clock can count.
@@ -160,7 +188,7 @@ class DiagnosisBuilder::ThreadHistory {
  public:
   void add(const Snapshot& snapshot, const Thread& thread, const StackMarks& marks,
            ActivityFinder& activities, const std::map<pid_t, std::string>& names,
-           Clock::time_point at);
+           SharedNames& code_names, Clock::time_point at);
 
   /// The index of the innermost frame that was there in every sample, in the last sample's stack;
   /// if the thread wanted the CPU then.
@@ -176,7 +204,7 @@ class DiagnosisBuilder::ThreadHistory {
   /// One frame of those that all samples have in common.
   struct Level {
     std::uint64_t id = 0;
-    CodeName code;
+    std::shared_ptr<const CodeName> code;
     std::map<std::int32_t, std::size_t> lines;  // how often it was seen at each
     Position position;                          // in the last sample
     bool came_back = false;                     // it was seen at a place that it had left before
@@ -194,7 +222,7 @@ class DiagnosisBuilder::ThreadHistory {
   };
 
   void add_stack(const Snapshot& snapshot, const Thread& thread,
-                 const std::vector<std::uint64_t>& frame_ids);
+                 const std::vector<std::uint64_t>& frame_ids, SharedNames& code_names);
   [[nodiscard]] double share(std::size_t count) const {
     return samples_ == 0 ? 0 : static_cast<double>(count) / static_cast<double>(samples_);
   }
@@ -255,7 +283,7 @@ class DiagnosisBuilder::ThreadHistory {
 void DiagnosisBuilder::ThreadHistory::add(const Snapshot& snapshot, const Thread& thread,
                                           const StackMarks& marks, ActivityFinder& activities,
                                           const std::map<pid_t, std::string>& names,
-                                          Clock::time_point at) {
+                                          SharedNames& code_names, Clock::time_point at) {
   if (samples_ == 0) {
     first_at_ = at;
     first_cpu_ = thread.cpu_time_us.value_or(0);
@@ -295,23 +323,24 @@ void DiagnosisBuilder::ThreadHistory::add(const Snapshot& snapshot, const Thread
   constexpr std::size_t kMostActivities = 256;
   if (activities_.size() < kMostActivities || activities_.contains(what)) ++activities_[what];
   at_backward_jump_ += marks.at_backward_jump ? 1 : 0;
-  add_stack(snapshot, thread, marks.frames);
+  add_stack(snapshot, thread, marks.frames, code_names);
 }
 
 void DiagnosisBuilder::ThreadHistory::add_stack(const Snapshot& snapshot, const Thread& thread,
-                                                const std::vector<std::uint64_t>& frame_ids) {
+                                                const std::vector<std::uint64_t>& frame_ids,
+                                                SharedNames& code_names) {
   innermost_index_.reset();
   // From the outermost inwards; of a stack that isn't verified what held still.
   struct Seen {
     std::size_t index;
-    const Code* code;
+    std::uint32_t code;
   };
   std::vector<Seen> seen;
   for (std::size_t i = thread.frames.size(); i-- > 0;) {
     const Frame& frame = thread.frames[i];
     if (!thread.consistent && frame.moving) break;
     if (!frame.code || *frame.code >= snapshot.codes.size() || i >= frame_ids.size()) continue;
-    seen.push_back({i, &snapshot.codes[*frame.code]});
+    seen.push_back({i, *frame.code});
   }
   // How deep it is can be told of one that moves as well.
   constexpr std::size_t kMostDepths = 100'000;
@@ -325,22 +354,18 @@ void DiagnosisBuilder::ThreadHistory::add_stack(const Snapshot& snapshot, const 
     still_ = false;
     return;
   }
-  const auto name_of_code = [](const Code& code) {
-    return CodeName{code.qualified_name.empty() ? code.function : code.qualified_name, code.file,
-                    code.first_line};
-  };
   const bool first = stacks_ == 0;
   ++stacks_;
   if (!thread.consistent) still_ = false;
   if (first) {
     for (const Seen& frame : seen)
-      levels_.push_back({frame_ids[frame.index], name_of_code(*frame.code), {}, {}, false, {}});
+      levels_.push_back({frame_ids[frame.index], code_names.of(frame.code), {}, {}, false, {}});
   }
   std::size_t common = 0;
   while (common < std::min(levels_.size(), seen.size())) {
     const Level& level = levels_[common];
     if (level.id != frame_ids[seen[common].index] ||
-        !(level.code == name_of_code(*seen[common].code))) {
+        !level.code->names(snapshot.codes[seen[common].code])) {
       break;
     }
     ++common;
@@ -454,9 +479,9 @@ void DiagnosisBuilder::ThreadHistory::tell_lines(ThreadDiagnosis& result) const 
                     percent(static_cast<double>(lines[i].first) / static_cast<double>(all))));
   }
   if (lines.size() > kMost) texts.push_back(fmt::format("{} more", lines.size() - kMost));
-  result.evidence.push_back(
-      fmt::format("in {} ({}) all the time, at {} {}", level.code.name, file_name(level.code.file),
-                  lines.size() == 1 ? "line" : "lines", fmt::join(texts, ", ")));
+  result.evidence.push_back(fmt::format(
+      "in {} ({}) all the time, at {} {}", level.code->name, file_name(level.code->file),
+      lines.size() == 1 ? "line" : "lines", fmt::join(texts, ", ")));
 }
 
 void DiagnosisBuilder::ThreadHistory::tell_variables(ThreadDiagnosis& result) const {
@@ -613,13 +638,28 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
     }
     return;
   }
+  if (kind == "database") {
+    result.verdict = Verdict::WaitingForLock;
+    result.summary = activity.words + where;
+    result.evidence.emplace_back(
+        "it sleeps as SQLite's busy handler does, and the kernel's table of locks tells who has "
+        "the lock");
+    return;
+  }
   if (kind == "file_lock") {
     result.verdict = Verdict::WaitingForLock;
     result.summary = fmt::format("waiting for a file lock{}, for at least {}", where, time);
     result.evidence.push_back("blocked in " + waits_for());
     return;
   }
-  if (kind == "futex" || activity.kind == ActivityKind::WaitingForLock) {
+  if (activity.kind != ActivityKind::WaitingForLock && kind == "futex") {
+    // A native thread that Python knows, and that runs nothing of Python's, is most often at rest.
+    const bool rests_outside = activity.kind == ActivityKind::NoFrames;
+    result.verdict = rests_outside ? Verdict::Idle : Verdict::Waiting;
+    result.summary = std::string(kWaitingInNativeCode) + where;
+    return;
+  }
+  if (activity.kind == ActivityKind::WaitingForLock) {
     result.verdict = Verdict::WaitingForLock;
     result.summary = "waiting for a lock" + where;
     return;
@@ -640,10 +680,20 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
 
 void DiagnosisBuilder::ThreadHistory::judge_running(ThreadDiagnosis& result) const {
   const Level* level = levels_.empty() ? nullptr : &levels_.back();
-  const std::string place =
-      level == nullptr ? std::string{}
-                       : fmt::format(" in {} ({}:{})", level->code.name,
-                                     file_name(level->code.file), level->position.line.value_or(0));
+  if (still_ && share(at_backward_jump_) < kMostly) {
+    // Of what goes on in C, the caller of the standard library's function tells more.
+    for (auto outer = levels_.rbegin(); outer != levels_.rend(); ++outer) {
+      const CodeName& code = *outer->code;
+      if (wraps_native_code({.function = {}, .qualified_name = code.name, .file = code.file}))
+        continue;
+      level = &*outer;
+      break;
+    }
+  }
+  const std::string place = level == nullptr ? std::string{}
+                                             : fmt::format(" in {} ({}:{})", level->code->name,
+                                                           file_name(level->code->file),
+                                                           level->position.line.value_or(0));
   if (still_ && level != nullptr && share(at_backward_jump_) >= kMostly) {
     // `while True: pass` never is anywhere else.
     result.verdict = Verdict::Looping;
@@ -679,7 +729,7 @@ void DiagnosisBuilder::ThreadHistory::judge_running(ThreadDiagnosis& result) con
   result.verdict = loops ? Verdict::Looping : Verdict::Progressing;
   result.summary =
       level == nullptr ? std::string("running")
-      : loops ? fmt::format("looping in {} ({})", level->code.name, file_name(level->code.file))
+      : loops ? fmt::format("looping in {} ({})", level->code->name, file_name(level->code->file))
               : "running" + place;
   tell_cpu(result);
   tell_lines(result);
@@ -780,6 +830,7 @@ void DiagnosisBuilder::add(Snapshot snapshot, const std::vector<StackMarks>& sta
   for (const Thread& thread : last_.threads)
     names.emplace(thread.tid, name_of(thread));
   ActivityFinder activities(last_);
+  SharedNames code_names(last_);
   of_last_.clear();
   for (std::size_t i = 0; i < last_.threads.size(); ++i) {
     const Thread& thread = last_.threads[i];
@@ -789,7 +840,7 @@ void DiagnosisBuilder::add(Snapshot snapshot, const std::vector<StackMarks>& sta
     }
     auto& history = stacks_[stack_id(thread)];
     if (!history) history = std::make_unique<ThreadHistory>();
-    history->add(last_, thread, stacks[i], activities, names, at);
+    history->add(last_, thread, stacks[i], activities, names, code_names, at);
     of_last_.push_back(history.get());
   }
 }

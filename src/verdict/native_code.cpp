@@ -11,12 +11,17 @@
 #include <vector>
 
 #include "base/file_name.hpp"
+#include "verdict/activity.hpp"
 #include "verdict/diagnosis_builder.hpp"
 
 namespace pyscope {
 namespace {
 
 constexpr std::string_view kInNativeCode = "in native code";
+
+bool waits_in_native_code(const ThreadDiagnosis& judged) {
+  return judged.summary.starts_with(kWaitingInNativeCode);
+}
 
 /// What the innermost Python frame has called, innermost first.
 std::vector<const NativeLocation*> callees(const Snapshot& snapshot, const Thread& thread) {
@@ -78,13 +83,14 @@ bool wants_native_code(const ThreadDiagnosis& judged, const Snapshot& last) {
       const Thread* thread = find_thread(last, judged);
       return thread != nullptr && !thread->lock;
     }
-    case Verdict::Deadlocked:
     case Verdict::Waiting:
+    case Verdict::Idle:
+      return waits_in_native_code(judged);
+    case Verdict::Deadlocked:
     case Verdict::Looping:
     case Verdict::WaitingForGil:
     case Verdict::Progressing:
     case Verdict::Sleeping:
-    case Verdict::Idle:
       return false;
   }
   return false;
@@ -105,12 +111,14 @@ void add_native_code(Diagnosis& diagnosis, const std::vector<Snapshot>& looks) {
     };
     std::map<std::string, Seen> places;
     std::size_t looked = 0;
+    std::string library;
     std::string failure;
     for (const Snapshot& look : looks) {
       const Thread* thread = find_thread(look, judged);
       if (thread == nullptr) continue;
       if (!thread->native_error.empty()) failure = thread->native_error;
       const auto locations = callees(look, *thread);
+      if (library.empty()) library = waiting_library(look, *thread);
       const NativeLocation* telling = most_telling(locations);
       if (telling == nullptr) continue;
       ++looked;
@@ -130,6 +138,8 @@ void add_native_code(Diagnosis& diagnosis, const std::vector<Snapshot>& looks) {
         places.begin(), places.end(),
         [](const auto& a, const auto& b) { return a.second.times < b.second.times; });
     const Seen& seen = most->second;
+    if (waits_in_native_code(judged) && !library.empty())
+      judged.summary.insert(kWaitingInNativeCode.size(), library);
     if (judged.verdict == Verdict::InNativeCode && judged.summary.starts_with(kInNativeCode)) {
       judged.summary.replace(0, kInNativeCode.size(), "in " + seen.words);
     }

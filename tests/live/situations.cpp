@@ -100,3 +100,61 @@ TEST_CASE("each thread of a table of situations is told rightly", "[live]") {
     CHECK(verdict.at("verdict") == thread.at("verdict"));
   }
 }
+
+TEST_CASE(
+    "a thread that waits for a locked SQLite database is told with the process that locked it",
+    "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "situations.py", {"databases"});
+  const json expected = target.read();
+  const json& writer = expected.at("threads").at(0);
+  const json& sleeper = expected.at("threads").at(1);
+  std::string text;
+  const auto says = [&](const json& thread, const std::string& what) {
+    return std::all_of(thread.at("says").begin(), thread.at("says").end(),
+                       [&](const json& words) { return contains(what, words); });
+  };
+  // Now and then it tries again, and runs.
+  CHECK(eventually([&] {
+    text = run_pyscope({"dump", std::to_string(target.pid()), "--no-source"}).out;
+    return says(writer, heading_of(text, writer.at("tid")));
+  }));
+  CAPTURE(text);
+  CHECK(heading_of(text, sleeper.at("tid")).find("SQLite") == std::string::npos);
+  json verdict;
+  CHECK(eventually([&] {
+    const json why = json::parse(
+        run_pyscope({"why", std::to_string(target.pid()), "--duration", "300ms", "--json"}).out);
+    verdict = judged(why, writer.at("tid"));
+    return verdict.at("verdict") == writer.at("verdict") &&
+           says(writer, verdict.at("summary").get<std::string>());
+  }));
+  CAPTURE(verdict.dump());
+}
+
+TEST_CASE("a deadlock of who has the GIL and who has a mutex of the C library is found", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "situations.py", {"through_gil"});
+  const json expected = target.read();
+  const auto cycle = expected.at("deadlocks").at(0).get<std::set<pid_t>>();
+  std::string text;
+  // Who waits for the GIL asks for it every few milliseconds, and runs meanwhile.
+  CHECK(eventually([&] {
+    text = run_pyscope({"dump", std::to_string(target.pid()), "--no-source"}).out;
+    return text.find("Found a deadlock of 2 threads through the GIL:") != std::string::npos;
+  }));
+  CAPTURE(text);
+  CHECK(contains(text, expected.at("head").at(0)));
+  json why;
+  CHECK(eventually([&] {
+    why = json::parse(
+        run_pyscope({"why", std::to_string(target.pid()), "--duration", "200ms", "--json"}).out);
+    return cycles_of(why) == std::set<std::set<pid_t>>{cycle};
+  }));
+  for (const pid_t tid : cycle)
+    CHECK(judged(why, tid).at("verdict") == "deadlocked");
+}

@@ -95,6 +95,12 @@ TEST_CASE("why tells loops from native code and from a recursion that grows", "[
   CAPTURE(words(native));
   CHECK(native.at("verdict") == "in_native_code");
   CHECK(says(native, "add_up (why.py"));
+
+  // Not the function of the standard library in which it is.
+  const json regular = judge("backtracks", "backtrack");
+  CAPTURE(words(regular));
+  CHECK(regular.at("verdict") == "in_native_code");
+  CHECK(regular.at("summary").get<std::string>().ends_with(" called in backtrack (why.py:99)"));
 }
 
 TEST_CASE("why judges each of the stacks that a thread has in several interpreters", "[live]") {

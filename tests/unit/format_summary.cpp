@@ -71,7 +71,7 @@ TEST_CASE("a process is summed up with the unusual first", "[format]") {
   add_blocked(snapshot, {{"get_user", "/srv/app/views.py", 88}}).state = ThreadState::Running;
   CHECK(summarize(snapshot) ==
         "12 threads: 1 running get_user (app/views.py:88), "
-        "2 waiting for a lock in Store.save (app/store.py:31), 9 idle in Queue.get");
+        "2 waiting in native code in Store.save (app/store.py:31), 9 idle in Queue.get");
 }
 
 TEST_CASE("a process with one thread is summed up without counting", "[format]") {
@@ -216,7 +216,7 @@ TEST_CASE("a queue whose own lock is taken is not idle", "[format]") {
 
 TEST_CASE("where the stack does not say what a thread waits for its system call does", "[format]") {
   const Place user{"poll", "/srv/app/job.py", 12};
-  CHECK(blocked_in({user}, SYS_futex) == "waiting for a lock in poll (app/job.py:12)");
+  CHECK(blocked_in({user}, SYS_futex) == "waiting in native code in poll (app/job.py:12)");
   CHECK(blocked_in({user}, SYS_clock_nanosleep) == "sleeping in poll (app/job.py:12)");
   CHECK(blocked_in({user}, SYS_read) == "blocked in poll (app/job.py:12)");
   CHECK(blocked_in({user}, std::nullopt) == "blocked in poll (app/job.py:12)");
@@ -260,7 +260,7 @@ TEST_CASE("threads without frames are counted by what is known of them", "[forma
   add_blocked(snapshot, {}).tid = 0;
   add_blocked(snapshot, {}).os_state = 'Z';
   CHECK(summarize(snapshot) ==
-        "5 threads: 1 running outside of Python, 1 unreadable, 1 without Python frames, 2 ended");
+        "5 threads: 1 running outside of Python, 1 unreadable, 2 ended, 1 without Python frames");
 }
 
 TEST_CASE("the summary says what the interpreter is doing", "[format]") {
@@ -322,13 +322,13 @@ TEST_CASE("places of threads that wait give way before what they wait for does",
   }
   add_blocked(snapshot, {{"fetch", fmt::format("/srv/app/{}.py", name), 7}}, SYS_recvfrom);
   CHECK(summarize(snapshot) ==
-        "5 threads: 1 running get_user (app/views.py:88), 1 waiting for a lock in save, "
-        "1 waiting for a lock in save, 1 waiting for a lock in save, 1 blocked in fetch");
+        "5 threads: 1 running get_user (app/views.py:88), 1 waiting in native code in save, "
+        "1 waiting in native code in save, 1 waiting in native code in save, 1 blocked in fetch");
   for (Code& code : snapshot.codes) {
     if (code.qualified_name != "get_user") code.qualified_name += name;
   }
   CHECK(summarize(snapshot) ==
-        "5 threads: 1 running get_user (app/views.py:88), 3 waiting for a lock, 1 blocked");
+        "5 threads: 1 running get_user (app/views.py:88), 3 waiting in native code, 1 blocked");
 }
 
 TEST_CASE("names of the target can not act through the summary", "[format]") {
@@ -339,7 +339,7 @@ TEST_CASE("names of the target can not act through the summary", "[format]") {
 TEST_CASE("a snapshot that makes no sense is summed up nevertheless", "[format]") {
   Snapshot snapshot = make_snapshot();
   add_blocked(snapshot, {}).frames = {frame_at(99, 1)};
-  CHECK(summarize(snapshot) == "1 thread: waiting for a lock");
+  CHECK(summarize(snapshot) == "1 thread: waiting in native code");
   snapshot.threads[0].state = ThreadState::Unknown;
   CHECK(summarize(snapshot) == "1 thread: in an unknown state");
   snapshot.threads[0].state = ThreadState::Running;

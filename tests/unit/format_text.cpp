@@ -84,7 +84,7 @@ TEST_CASE("a dump reads like a traceback with headings", "[format]") {
 
   CHECK(
       text_of(snapshot) ==
-      R"(2 threads: 1 running get_user (app/views.py:88), 1 waiting for a lock in Store.save (app/store.py:31)
+      R"(2 threads: 1 running get_user (app/views.py:88), 1 waiting in native code in Store.save (app/store.py:31)
 Process 4711 on web-3: python3 app.py
 CPython 3.14.8, /usr/bin/python3.14
 Read 2026-01-02 03:04:05 UTC in 0.8 ms without stopping it, verified; innermost frame first
@@ -97,7 +97,7 @@ Thread 4711 "MainThread" (main, running, holds the GIL, 51.2 s CPU)
     serve(get_user)
     ~~~~~^^^^^^^^^^
 
-Thread 4712 "worker-1" (blocked, waiting for a lock)
+Thread 4712 "worker-1" (blocked, waiting in native code)
   File "/srv/app/store.py", line 31, in Store.save
     with self.lock:
          ^^^^^^^^^
@@ -575,7 +575,7 @@ TEST_CASE("a wait that the stack explains is told behind its words", "[format]")
   thread.frames = {add_frame(snapshot, "Store.save", "/a.py", 1)};
   thread.wait = Wait{"futex", "futex", {}, "", {}, {}};
   thread.system_call = SYS_futex;
-  CHECK(thread_heading(snapshot, thread) == R"(Thread 4711 "w" (blocked, waiting for a lock))");
+  CHECK(thread_heading(snapshot, thread) == R"(Thread 4711 "w" (blocked, waiting in native code))");
 }
 
 TEST_CASE("threads that wait in one place for several things are one group", "[format]") {

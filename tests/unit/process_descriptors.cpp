@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "process/database_locks.hpp"
 #include "process/descriptors.hpp"
 #include "process/file_locks.hpp"
 #include "process/system_calls.hpp"
@@ -103,4 +104,29 @@ TEST_CASE("the holder of a lock is found by who waits for it", "[process]") {
                        "2: FLOCK ADVISORY WRITE 6 fd:02:9 0 EOF\n"
                        "2: -> FLOCK ADVISORY WRITE 7 fd:02:9 0 EOF\n",
                        7, 9));
+}
+
+TEST_CASE("who keeps SQLite's busy handler waiting is told by ranges of locks", "[process]") {
+  using Locks = std::vector<DatabaseLock>;
+  const auto of = [](pid_t waiter, const std::string& text) {
+    return find_database_locks(text, waiter);
+  };
+  // 708 writes: RESERVED, and SHARED by 709, which only reads.
+  const std::string writer =
+      "1: POSIX  ADVISORY  WRITE 708 fd:01:5 1073741825 1073741825\n"
+      "2: POSIX  ADVISORY  READ 709 fd:01:5 1073741826 1073742335\n";
+  CHECK(of(4711, writer) == Locks{{5, 708, false}});
+  // The writer itself waits for those who read.
+  CHECK(of(708, writer) == Locks{{5, 709, false}});
+  // A write-ahead log: 708 writes; the others read, which keeps nobody.
+  CHECK(of(4711,
+           "1: POSIX  ADVISORY  WRITE 708 fd:01:6 120 120\n"
+           "2: POSIX  ADVISORY  READ 709 fd:01:6 123 123\n"
+           "3: POSIX  ADVISORY  READ 709 fd:01:6 128 128\n") == Locks{{6, 708, true}});
+  CHECK(of(4711,
+           "1: FLOCK  ADVISORY  WRITE 708 fd:01:5 0 EOF\n"
+           "2: POSIX  ADVISORY  WRITE 708 fd:01:5 0 EOF\n"
+           "3: OFDLCK ADVISORY  WRITE -1 fd:01:5 1073741825 1073741825\n"
+           "4: POSIX  ADVISORY  WRITE 4711 fd:01:5 1073741825 1073741825\n: : :\n\n")
+            .empty());
 }

@@ -197,3 +197,42 @@ TEST_CASE("a code object with a part that makes no sense is an error that names 
   }
   CHECK_THAT(error_of(heap, code), Catch::Contains(part));
 }
+
+TEST_CASE("what code objects keep of names is bounded, however many share a long one", "[python]") {
+  PythonHeap heap(14);
+  const RemoteAddr longest = heap.str(std::string(65'000, 'n'));
+  std::vector<RemoteAddr> all;
+  for (int i = 0; i < 1000; ++i) {
+    all.push_back(heap.code({.name = "f", .qualified_name = "f", .file = "f"}));
+    heap.set(all.back(), Field::CodeFilename, longest);
+  }
+  CodeTable codes(heap.memory, heap.offsets());
+  codes.load(all);
+  std::uint64_t kept = 0;
+  for (const Code& code : codes.codes())
+    kept += code.file.size();
+  CHECK(kept > CodeTable::kMostText / 2);
+  CHECK(kept <= CodeTable::kMostText);
+  CHECK_THAT(codes.at(all.back()).error, Catch::Contains("larger in all"));
+  // The next snapshot begins anew.
+  codes.begin_snapshot();
+  codes.load({all.back()});
+  CHECK(codes.at(all.back()).error.empty());
+}
+
+TEST_CASE("location tables are searched for so long and no longer", "[python]") {
+  PythonHeap heap(14);
+  constexpr std::uint64_t kUnits = std::uint64_t{4} << 20U;
+  const RemoteAddr code =
+      heap.code({.units = kUnits, .table = std::vector<std::uint8_t>(kUnits, std::uint8_t{0xf8})});
+  CodeTable codes(heap.memory, heap.offsets());
+  codes.load({code});
+  REQUIRE(codes.at(code).error.empty());
+  std::uint64_t found = 0;
+  while (found < 1000 && codes.location(code, found).error.empty())
+    ++found;
+  CHECK(found == CodeTable::kMostSearched / kUnits);
+  CHECK_THAT(codes.location(code, found).error, Catch::Contains("not looked up"));
+  // What was found before is still known.
+  CHECK(codes.location(code, 0).error.empty());
+}

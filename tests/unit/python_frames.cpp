@@ -368,7 +368,7 @@ class EndlessFrames final : public Memory {
 TEST_CASE("an endless chain of frames ends at a limit", "[python]") {
   const PythonHeap heap(13);
   const FrameWalk found = walk(EndlessFrames(), heap.offsets(), start_at(RemoteAddr{0x100000}));
-  check_ended_early(found, "more than 1000000 frames");
+  check_ended_early(found, "more than 250000 frames");
   CHECK(found.frames.size() == FrameWalker::kMaxDepth);
 }
 
@@ -466,4 +466,20 @@ TEST_CASE("only a generator's own frame ends a chain that may be suspended", "[p
   StackStart start = start_at(heap.frame({.code = heap.code()}));
   start.may_be_suspended = true;
   check_ended_early(walk(heap.memory, heap.offsets(), start), "ends in the middle of the stack");
+}
+
+TEST_CASE("the frames of all threads together have a limit", "[python]") {
+  const PythonHeap heap(13);
+  const EndlessFrames memory;
+  const PageCache cache(memory);
+  const auto walks = walk_frames(cache, heap.offsets(),
+                                 {start_at(RemoteAddr{0x100000}), start_at(RemoteAddr{0x200000}),
+                                  start_at(RemoteAddr{0x300000})});
+  std::size_t frames = 0;
+  for (const FrameWalk& found : walks) {
+    frames += found.frames.size();
+    CHECK(found.over_limit);
+  }
+  CHECK(frames == FrameWalker::kMaxFramesInAll);
+  check_ended_early(walks.back(), "300000 frames in all");
 }

@@ -423,3 +423,19 @@ TEST_CASE("a debug build says so in its ABI flags", "[python]") {
   CHECK_FALSE(is_debug(heap.dict(PythonHeap::kUnicode, {})).has_value());
   CHECK_FALSE(is_debug(kNowhere).has_value());
 }
+
+TEST_CASE("the threads of all interpreters together have a limit", "[python]") {
+  PythonHeap heap(14);
+  constexpr std::size_t kMost = 32'768;
+  const RemoteAddr young = heap.interpreter(1);
+  const RemoteAddr old = heap.interpreter(0);
+  for (std::uint64_t i = 0; i < kMost / 2 + 10; ++i) {
+    heap.thread(young, {.native_id = 1 + i});
+    heap.thread(old, {.native_id = 100'001 + i});
+  }
+  const RawRuntime runtime = runtime_of(heap);
+  REQUIRE(runtime.interpreters.size() == 2);
+  CHECK(runtime.interpreters[0].threads.size() + runtime.interpreters[1].threads.size() == kMost);
+  CHECK(runtime.over_limit);
+  check_warned(runtime, "more than 32768 threads");
+}

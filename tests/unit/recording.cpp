@@ -256,3 +256,24 @@ TEST_CASE("a recording that can not be written is an error", "[recording]") {
   CHECK(ok.error().kind == ErrorKind::Failed);
   CHECK_FALSE(write_recording("/dev/full", make_recording()));
 }
+
+TEST_CASE("what is no regular file is no recording, and is not read", "[recording]") {
+  const auto read = read_recording("/dev/zero");
+  REQUIRE_FALSE(read);
+  CHECK(read.error().message == "/dev/zero is no regular file, and no recording");
+}
+
+TEST_CASE("a recording has a limit on its lines and on its memory", "[recording]") {
+  const Texts texts;
+  const std::string header = "pyscope-recording 1\n";
+  CHECK_FALSE(texts.read(std::string(std::size_t{9} << 20U, 'x')));
+  const auto long_line = texts.read(header + "host " + std::string(std::size_t{9} << 20U, 'x'));
+  REQUIRE_FALSE(long_line);
+  CHECK(long_line.error().message == "a recording with a line that is too long");
+  const auto many = texts.read(header + std::string(2'000'000, '\n'));
+  REQUIRE_FALSE(many);
+  CHECK(many.error().message == "a recording of too many lines");
+  const auto large = texts.read(header + "memory 1000 1\na\nmemory 2000 536870912\n");
+  REQUIRE_FALSE(large);
+  CHECK(large.error().message == "a recording with a range that is too large");
+}

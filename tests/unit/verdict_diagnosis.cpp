@@ -196,7 +196,7 @@ TEST_CASE("what a blocked thread waits for is its verdict") {
   CHECK(verdict("child").verdict == Verdict::WaitingForIo);
   CHECK(verdict("sleep").verdict == Verdict::Sleeping);
   CHECK(verdict("file_lock").verdict == Verdict::WaitingForLock);
-  CHECK(verdict("futex").verdict == Verdict::WaitingForLock);
+  CHECK(verdict("futex").verdict == Verdict::Waiting);
 }
 
 TEST_CASE("a lock's holder is part of the verdict") {

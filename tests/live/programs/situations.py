@@ -25,8 +25,11 @@ import selectors
 import signal
 import socket
 import socketserver
+import sqlite3
 import sys
+import tempfile
 import threading
+import time
 
 FILE = os.path.basename(__file__)
 threads = []
@@ -34,6 +37,19 @@ deadlocks = []
 kept = []  # what ends when nobody refers to it any more
 never, never_written = os.pipe()
 left, right = socket.socketpair()
+
+
+C = ctypes.CDLL(None)
+
+
+def stay():
+    os.read(never, 1)
+
+
+def native_mutex():
+    mutex = ctypes.create_string_buffer(64)  # PTHREAD_MUTEX_INITIALIZER
+    kept.append(mutex)
+    return mutex
 
 
 def native_id(thread):
@@ -112,6 +128,21 @@ def wait_item(jobs):
 
 def wait_slot(semaphore):
     semaphore.acquire()
+
+
+def wait_native(function, argument):
+    function(argument)
+
+
+def wait_native_condition(condition, mutex):
+    C.pthread_mutex_lock(mutex)
+    C.pthread_cond_wait(condition, mutex)
+
+
+def hold_native(mutex, inside):
+    C.pthread_mutex_lock(mutex)
+    inside.set()
+    os.read(never, 1)
 
 
 def wait_end(thread):
@@ -220,6 +251,20 @@ def waiting():
     expect(start(make_and_acquire, lost, slots), "waiting")
     waits(take, "waiting for threading.Lock", lost, says=["which no thread is seen to hold"],
           verdict="waiting_for_lock", never=["make_and_acquire"])
+    # In C, for nothing that Python knows of.
+    semaphore = ctypes.create_string_buffer(64)
+    C.sem_init(semaphore, 0, 0)
+    kept.append(semaphore)
+    waits(wait_native, "waiting in native code", C.sem_wait, semaphore, never=["a lock", "mutex"])
+    # A condition, with its mutex given back meanwhile.
+    condition, mutex = ctypes.create_string_buffer(64), native_mutex()
+    kept.append(condition)
+    waits(wait_native_condition, "waiting in native code", condition, mutex, never=["a lock", "mutex"])
+    taken, inside = native_mutex(), threading.Event()
+    start(hold_native, taken, inside)
+    inside.wait()
+    waits(wait_native, "waiting for native mutex", C.pthread_mutex_lock, taken,
+          says=["held by", '"hold_native", which is blocked in hold_native'], verdict="waiting_for_lock")
     # Of a class of the program that is called like one of the library.
     waits(Queue().get, "waiting for a condition", says=["threading.Condition", '"self.not_empty" of <Queue at '])
     return {"head": ["waiting for an event"], "never_in_head": ["idle in Queue"]}
@@ -231,6 +276,47 @@ class Queue:
 
     def get(self):
         with self.not_empty: self.not_empty.wait()
+
+
+# --- Databases
+
+
+def lock_database(path, told):
+    end_with_parent()
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("begin exclusive")
+    told.send(os.getpid())
+    os.read(never, 1)
+
+
+def write_database(path):
+    database = sqlite3.connect(path, timeout=10**6, isolation_level=None)
+    database.execute("insert into job values (1)")
+
+
+def nap_briefly():
+    while True:
+        time.sleep(0.05)
+
+
+def databases():
+    """Another process has locked a database."""
+    folder = tempfile.TemporaryDirectory()
+    kept.append(folder)
+    path = os.path.join(folder.name, "app.db")
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("create table job (id)")
+    database.close()
+    ours, theirs = multiprocessing.Pipe()
+    holder = multiprocessing.get_context("fork").Process(target=lock_database, args=(path, theirs), daemon=True)
+    holder.start()
+    pid = ours.recv()
+    writer = start(write_database, path)
+    expect(writer, "waiting_for_lock", f"waiting for the SQLite database app.db, locked by ", f"(pid {pid})",
+           never=["sleeping"])
+    # Who only sleeps has nothing to do with it.
+    expect(start(nap_briefly), None, never=["SQLite"])
+    return {"never_in_head": ["deadlock"]}
 
 
 # --- Workers at rest
@@ -384,8 +470,60 @@ def joins():
     waits(wait_end, "to end, which is deadlocked", members[0], verdict="waiting_for_lock")
 
 
+def native_mutexes():
+    """Two threads that have a mutex of the C library each, and want the other's."""
+    mutexes = [native_mutex(), native_mutex()]
+    both = threading.Barrier(2)
+
+    def take_both(first, second):
+        C.pthread_mutex_lock(first)
+        both.wait()
+        C.pthread_mutex_lock(second)
+
+    deadlocked(start(take_both, *mutexes, name="mutex-0"), start(take_both, *reversed(mutexes), name="mutex-1"))
+
+
+def mutex_and_lock():
+    """One thread has a mutex and wants a lock, the other one the other way round."""
+    mutex, lock = native_mutex(), threading.Lock()
+    both = threading.Barrier(2)
+
+    def mutex_first():
+        C.pthread_mutex_lock(mutex)
+        both.wait()
+        with lock:
+            pass
+
+    def lock_first():
+        with lock:
+            both.wait()
+            C.pthread_mutex_lock(mutex)
+
+    deadlocked(start(mutex_first), start(lock_first))
+
+
+def through_gil():
+    """The main thread keeps the GIL and wants a mutex; who has that wants the GIL."""
+    global stay
+    mutex = native_mutex()
+    inside = threading.Event()
+
+    def own_mutex():
+        C.pthread_mutex_lock(mutex)
+        inside.set()
+        while True:
+            pass
+
+    owner = start(own_mutex)
+    inside.wait()
+    deadlocks.append([os.getpid(), native_id(owner)])
+    stay = lambda: ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+    return {"head": ["deadlocked"]}
+
+
 def deadlocking():
-    for situation in (nested, single, lock_and_pool, own_loop, loop_and_worker, joins):
+    for situation in (nested, single, lock_and_pool, own_loop, loop_and_worker, joins, native_mutexes,
+                      mutex_and_lock):
         situation()
     return {"head": ["deadlocked"]}
 
@@ -393,4 +531,4 @@ def deadlocking():
 if __name__ == "__main__":
     told = globals()[sys.argv[1]]()
     print(json.dumps({"threads": threads, "deadlocks": deadlocks, **told}), flush=True)
-    os.read(never, 1)
+    stay()

@@ -99,6 +99,15 @@ def backtrack():
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
+def backtracks():
+    """It keeps the GIL, so all must be said before."""
+    go = threading.Event()
+    start("backtrack", lambda: (go.wait(), backtrack()))
+    say()
+    go.set()
+    stay()
+
+
 def add_up():
     sum(range(10**15))
 
