@@ -13,7 +13,6 @@ namespace pyscope {
 namespace {
 
 constexpr std::size_t kMaxPlaceColumns = 48;
-constexpr std::size_t kMaxWordsColumns = 120;
 
 /// The file and its folder: enough to tell one `models.py` from another.
 std::string_view short_path(std::string_view path) {

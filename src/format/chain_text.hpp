@@ -2,6 +2,7 @@
 // for, and so on.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <unordered_map>
 
@@ -9,6 +10,9 @@
 #include "verdict/activity.hpp"
 
 namespace pyscope {
+
+/// How wide the words for what a thread does may be, which can hold names of the target's.
+inline constexpr std::size_t kMaxWordsColumns = 120;
 
 /// "get_user (app/views.py:88)"; empty if the frame doesn't tell. Escaped.
 [[nodiscard]] std::string short_place(const Snapshot& snapshot, const Frame* frame);

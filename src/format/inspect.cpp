@@ -88,7 +88,7 @@ void write_json(JsonWriter& json, pid_t pid, const InspectedValue& value) {
   }
   json.address_field("address", value.address);
   json.text_unless_empty("origin", value.origin);
-  json.field("consistent", value.consistent);
+  json.field("consistent", value.consistent && !value.unreadable);
   if (!value.consistent) json.word_field("doubt", doubt_of(value));
   json.field("truncated", value.truncated);
   if (value.unreadable) json.field("unreadable", true);

@@ -22,7 +22,6 @@ namespace {
 
 constexpr std::size_t kMaxGroups = 8;
 constexpr std::size_t kMaxColumns = 220;
-constexpr std::size_t kMaxWordsColumns = 120;
 constexpr std::size_t kMaxChainColumns = 400;  // what a process hangs on is worth a long line
 
 /// Threads that do the same.

@@ -43,7 +43,6 @@ namespace {
 
 constexpr std::size_t kGroupAbove = 16;  // threads, for Grouping::Automatic
 constexpr std::size_t kMaxCommandColumns = 120;
-constexpr std::size_t kMaxWordsColumns = 120;
 constexpr std::size_t kMaxThreadNameColumns = 80;
 constexpr std::size_t kMaxMemberColumns = 100;
 constexpr std::size_t kCommBytes = 15;           // what the kernel keeps of a thread's name

@@ -356,6 +356,41 @@ bool wraps_native_code(const Code& code) {
   });
 }
 
+bool is_dispatcher(const Code& code) {
+  static constexpr auto kDispatchers =
+      std::to_array<std::pair<std::string_view, std::string_view>>({
+          {"asyncio/runners.py", "*"},
+          {"asyncio/base_events.py", "BaseEventLoop.run_until_complete"},
+          {"asyncio/base_events.py", "BaseEventLoop.run_forever"},
+          {"asyncio/base_events.py", "BaseEventLoop._run_once"},
+          {"asyncio/events.py", "Handle._run"},
+          {"threading.py", "Thread.run"},
+          {"threading.py", "Thread._bootstrap_inner"},
+          {"threading.py", "Thread._bootstrap"},
+          {"threading.py", "Timer.run"},
+          {"concurrent/futures/thread.py", "_worker"},
+          {"concurrent/futures/thread.py", "_WorkItem.run"},
+          {"concurrent/futures/thread.py", "WorkerContext.run"},
+          {"concurrent/futures/process.py", "_process_worker"},
+          {"multiprocessing/process.py", "BaseProcess._bootstrap"},
+          {"multiprocessing/process.py", "BaseProcess.run"},
+          {"multiprocessing/pool.py", "worker"},
+          {"multiprocessing/pool.py", "mapstar"},
+          {"sched.py", "scheduler.run"},
+          {"socketserver.py", "BaseServer.*"},
+          {"socketserver.py", "ThreadingMixIn.*"},
+          {"socketserver.py", "BaseRequestHandler.__init__"},
+          {"http/server.py", "BaseHTTPRequestHandler.handle"},
+          {"http/server.py", "BaseHTTPRequestHandler.handle_one_request"},
+          {"wsgiref/simple_server.py", "WSGIRequestHandler.handle"},
+          {"wsgiref/handlers.py", "BaseHandler.run"},
+      });
+  return std::any_of(kDispatchers.begin(), kDispatchers.end(), [&](const auto& dispatcher) {
+    return matches(code.qualified_name, dispatcher.second) &&
+           is_library_file(code.file, dispatcher.first);
+  });
+}
+
 bool begins_thread(const Code& code) {
   static constexpr auto kBegins = std::to_array<std::pair<std::string_view, std::string_view>>({
       {"threading.py", "Thread.run"},

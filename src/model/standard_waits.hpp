@@ -59,6 +59,9 @@ struct StandardWait {
 /// Whether code is a function of the standard library that leaves the work to a function in C, so
 /// that its caller tells more of a thread that is busy there: re.match, json.loads.
 [[nodiscard]] bool wraps_native_code(const Code& code);
+/// Whether code is a function of the standard library that only calls functions of the program, one
+/// after the other: an event loop, a server's loop, a thread's or an executor's worker.
+[[nodiscard]] bool is_dispatcher(const Code& code);
 /// Whether code is what the standard library calls a thread's, or a child process's, own function
 /// from.
 [[nodiscard]] bool begins_thread(const Code& code);

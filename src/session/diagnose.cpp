@@ -10,6 +10,7 @@
 #include "locks/namespaces.hpp"
 #include "locks/thread_frames.hpp"
 #include "memory/page_cache.hpp"
+#include "model/standard_waits.hpp"
 #include "passes/variables.hpp"
 #include "pyscope/why.hpp"
 #include "session/attach.hpp"
@@ -22,16 +23,50 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// What tells the callback that asyncio's event loop runs in this thread from all others: the time
+/// at which the loop began its present turn, and the number of the callback in that turn.
+std::string name_callback(const Snapshot& snapshot, const Thread& thread,
+                          const std::vector<RawFrame>& frames, const PageCache& cache,
+                          const DebugOffsets& offsets) {
+  const auto is = [&](const Frame& frame, std::string_view file, std::string_view name) {
+    return frame.code && *frame.code < snapshot.codes.size() &&
+           is_function(snapshot.codes[*frame.code], file, name);
+  };
+  bool runs_callback = false;
+  for (std::size_t i = 0; i < std::min(thread.frames.size(), frames.size()); ++i) {
+    runs_callback = runs_callback || is(thread.frames[i], "asyncio/events.py", "Handle._run");
+    if (!is(thread.frames[i], "asyncio/base_events.py", "BaseEventLoop._run_once")) continue;
+    if (!runs_callback || !thread.consistent) return {};
+    const Reader reader(cache, offsets);
+    ObjectReader objects(reader);
+    const ValueLimits limits;
+    ReprBudget budget{.objects = 1'000, .text = std::size_t{1} << 16U};
+    ReprWriter values(objects, limits, budget);
+    const Locals locals = read_locals(reader, frames[i], values, limits);
+    std::string turn;
+    std::string number;
+    for (const Local& local : locals.variables) {
+      if (local.name == "end_time" && local.type == "float") turn = local.repr;
+      if (local.name == "i" && local.type == "int") number = local.repr;
+    }
+    return turn.empty() || number.empty() ? std::string{} : turn + " " + number;
+  }
+  return {};
+}
+
 /// Of each thread of a sample what the builder needs to follow its stack.
 std::vector<DiagnosisBuilder::StackMarks> marks_of(const LocatedSnapshot& located,
                                                    const PageCache& cache,
-                                                   const PythonLayout& layout) {
+                                                   const DebugOffsets& offsets) {
+  const PythonLayout& layout = offsets.layout();
   std::vector<DiagnosisBuilder::StackMarks> marks;
   for (std::size_t i = 0; i < located.frames.size(); ++i) {
     auto& mark = marks.emplace_back();
     for (const RawFrame& frame : located.frames[i])
       mark.frames.push_back(frame.at.raw());
     const Thread& thread = located.snapshot.threads[i];
+    mark.callback = name_callback(located.snapshot, thread, located.frames[i], cache, offsets);
+    mark.callback_read_at = Clock::now();
     if (thread.state != ThreadState::Running && thread.state != ThreadState::WaitingForGil)
       continue;
     const auto innermost = std::find_if(located.frames[i].begin(), located.frames[i].end(),
@@ -185,7 +220,7 @@ Result<Diagnosis> diagnose(pid_t pid, const WhyOptions& options) {
     if (timed_out) break;
     if (!located) return fail(std::move(located).error());
     const PageCache cache(session.memory());
-    const auto marks = marks_of(*located, cache, session.runtime().offsets.layout());
+    const auto marks = marks_of(*located, cache, session.runtime().offsets);
     builder.add(std::move(located->snapshot), marks, begin);
     read_loop_variables(session, *located, limits, builder);
     if (last) break;

@@ -13,6 +13,8 @@
 #include "base/thousands.hpp"
 #include "model/standard_waits.hpp"
 #include "verdict/activity.hpp"
+#include "verdict/dispatched_work.hpp"
+#include "verdict/trend.hpp"
 
 namespace pyscope {
 namespace {
@@ -81,60 +83,6 @@ std::string name_of(const Thread& thread) {
 
 /// A share of the samples that is as good as all of them.
 constexpr double kMostly = 0.8;
-
-/// A number at a moment.
-struct NumberSeen {
-  double seconds = 0;  // since the first one
-  std::int64_t value = 0;
-};
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-/// A number that goes up or down all the time. Where a loop makes millions of numbers a second,
-/// what was read may have been another number's memory by then: such ones lie beside the line that
-/// most of them make, and are left out. Nothing if there is no such line.
-struct Trend {
-  std::int64_t first = 0;
-  std::int64_t last = 0;
-  double per_second = 0;
-};
-
-std::optional<Trend> trend_of(const std::vector<NumberSeen>& seen) {
-  constexpr std::size_t kFew = 4;
-  if (seen.size() < kFew) return std::nullopt;
-  const std::size_t half = seen.size() / 2;
-  std::vector<double> slopes;
-  for (std::size_t i = 0; i + half < seen.size(); ++i) {
-    const double time = seen[i + half].seconds - seen[i].seconds;
-    if (time <= 0) return std::nullopt;
-    slopes.push_back(
-        (static_cast<double>(seen[i + half].value) - static_cast<double>(seen[i].value)) / time);
-  }
-  Trend trend;
-  trend.per_second = median(slopes);
-  if (trend.per_second == 0) return std::nullopt;
-  std::vector<double> offsets;
-  for (const NumberSeen& number : seen)
-    offsets.push_back(static_cast<double>(number.value) - trend.per_second * number.seconds);
-  const double offset = median(offsets);
-  const double range = std::fabs(trend.per_second) * seen.back().seconds;
-  constexpr double kBeside = 0.25;  // of the way that was gone: a loop need not be steady
-  std::vector<const NumberSeen*> good;
-  for (const NumberSeen& number : seen) {
-    const double expected = offset + trend.per_second * number.seconds;
-    if (std::fabs(static_cast<double>(number.value) - expected) <= kBeside * range) {
-      good.push_back(&number);
-    }
-  }
-  if (good.size() * 2 < seen.size()) return std::nullopt;
-  trend.first = good.front()->value;
-  trend.last = good.back()->value;
-  return trend;
-}
 
 std::optional<std::int64_t> number_of(const std::string& repr) {
   std::int64_t value = 0;
@@ -249,6 +197,7 @@ class DiagnosisBuilder::ThreadHistory {
   void tell_lines(ThreadDiagnosis& result) const;
   void tell_variables(ThreadDiagnosis& result) const;
 
+  DispatchedWork work_;
   std::size_t samples_ = 0;
   std::size_t running_ = 0;
   std::size_t waiting_for_gil_ = 0;
@@ -308,6 +257,8 @@ void DiagnosisBuilder::ThreadHistory::add(const Snapshot& snapshot, const Thread
   }
   unverified_ += thread.consistent ? 0 : 1;
   const Activity activity = activities.find(thread);
+  if (wanted_cpu_) work_.add_running(snapshot, thread, activity);
+  work_.add_callback(marks.callback, at, marks.callback_read_at);
   idle_ += activity.kind == ActivityKind::Idle ? 1 : 0;
   waiting_ += activity.kind == ActivityKind::WaitingForEvent ? 1 : 0;
   stopped_ += activity.kind == ActivityKind::Stopped ? 1 : 0;
@@ -725,6 +676,15 @@ void DiagnosisBuilder::ThreadHistory::judge_running(ThreadDiagnosis& result) con
     tell_cpu(result);
     return;
   }
+  const auto is_dispatcher_code = [](const CodeName& code) {
+    return is_dispatcher({.function = {}, .qualified_name = code.name, .file = code.file});
+  };
+  if (level != nullptr && is_dispatcher_code(*level->code)) {
+    work_.judge(fmt::format("{} ({})", level->code->name, file_name(level->code->file)), result);
+    tell_cpu(result);
+    tell_gil(result);
+    return;
+  }
   const bool loops = level != nullptr && level->came_back;
   result.verdict = loops ? Verdict::Looping : Verdict::Progressing;
   result.summary =
@@ -802,6 +762,7 @@ ThreadDiagnosis DiagnosisBuilder::ThreadHistory::judge(const Snapshot& last,
   } else if (!activities_.empty()) {
     judge_mixed(result);
   }
+  if (result.verdict && result.verdict != Verdict::Idle) work_.tell_blocking(result);
   if (unverified_ > 0) {
     result.evidence.push_back(
         fmt::format("{}, its stack could not be verified: only the part that held still is used",

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "pyscope/diagnosis.hpp"
@@ -31,6 +32,10 @@ class DiagnosisBuilder {
     std::vector<std::uint64_t> frames;
     /// The innermost function is about to jump backwards, as at the end of a loop.
     bool at_backward_jump = false;
+    /// What tells the callback that the thread's event loop runs from all others; empty: it runs
+    /// none. Read later than the stack.
+    std::string callback = {};
+    Clock::time_point callback_read_at = {};
   };
   /// One more sample, with the marks of each of its threads.
   void add(Snapshot snapshot, const std::vector<StackMarks>& stacks, Clock::time_point at);

@@ -137,3 +137,49 @@ TEST_CASE("a command line is shown argument by argument and harmlessly", "[live]
                      "", "two words", R"(\x1b[31m)", "é🐍", R"(\xff\xfe)", R"(line\x0aend)"}));
   CHECK(is_harmless(run_pyscope({"dump", std::to_string(target.pid())}).out, true));
 }
+
+TEST_CASE("no verb lets a name of the program steer the terminal", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "names.py", {"class_names"});
+  REQUIRE(target.read().at("ready") == true);
+  const std::string pid = std::to_string(target.pid());
+  const std::vector<std::vector<std::string>> commands = {
+      {"dump", pid, "--locals"},
+      {"dump", pid, "--thread", "\x1b]0;none\x07"},
+      {"why", pid, "--duration", "20ms"},
+      {"ps"},
+      {"inspect", pid, "hostile"},
+      {"inspect", pid, "hostile", "--list"},
+      {"inspect", pid, "hostile.inner", "hostile.changing"},
+      {"inspect", pid, "hostile.missing"},
+      {"inspect", pid, "hostile.inner.missing.more"},
+      {"inspect", pid, "hostile.changing['x']"},
+      {"inspect", pid, "hostile[0]"},
+      {"inspect", pid, "\x1b]0;none\x07"},
+  };
+  for (std::vector<std::string> command : commands) {
+    CAPTURE(command);
+    command.insert(command.end(), {"--color", "never"});
+    const Outcome outcome = run_pyscope(command);
+    CHECK(outcome.status < 7);
+    CHECK(!(outcome.out + outcome.err).empty());
+    CHECK(is_harmless(outcome.out, true));
+    CHECK(is_harmless(outcome.err, true));
+  }
+  CHECK(run_pyscope({"inspect", pid, "hostile"}).out.find(R"(\x1b]0;title\x07)") !=
+        std::string::npos);
+}
+
+TEST_CASE("a value that can not be read is no success, and not consistent", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  CAPTURE(interpreter);
+  Target target(interpreter, "names.py", {"broken_value"});
+  REQUIRE(target.read().at("ready") == true);
+  const Outcome outcome =
+      run_pyscope({"inspect", std::to_string(target.pid()), "broken", "--json"});
+  CHECK(outcome.status == 6);
+  const json document = json::parse(outcome.out);
+  CHECK(document.at("consistent") == false);
+  CHECK(document.at("unreadable") == true);
+}

@@ -96,11 +96,37 @@ TEST_CASE("why tells loops from native code and from a recursion that grows", "[
   CHECK(native.at("verdict") == "in_native_code");
   CHECK(says(native, "add_up (why.py"));
 
+  const json blocking = judge("blocks_loop", "loop");
+  CAPTURE(words(blocking));
+  CHECK(blocking.at("verdict") == "sleeping");
+  CHECK(says(blocking, "blocks the event loop for at least "));
+  CHECK(says(blocking, "sleeping in block (why.py:"));
+
   // Not the function of the standard library in which it is.
   const json regular = judge("backtracks", "backtrack");
   CAPTURE(words(regular));
   CHECK(regular.at("verdict") == "in_native_code");
   CHECK(regular.at("summary").get<std::string>().ends_with(" called in backtrack (why.py:99)"));
+}
+
+TEST_CASE("why looks through an event loop that runs many short callbacks", "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  if (interpreter.debug()) return;
+  CAPTURE(interpreter);
+  Target target(interpreter, "why.py", {"busy_loop"});
+  const json started = target.read();
+  json loop;
+  CHECK(eventually([&] {
+    loop = thread(why(target.pid()), started.at("loop"));
+    return says(loop, "calls: compute_again (why.py)");
+  }));
+  CAPTURE(words(loop));
+  CHECK(loop.at("verdict") != "looping");
+  // Each of many callbacks sleeps for a moment: none blocks the loop for long.
+  const json sleeper = thread(why(target.pid()), started.at("sleeper"));
+  CAPTURE(words(sleeper));
+  CHECK_FALSE(says(sleeper, "blocks the event loop"));
+  CHECK_FALSE(says(sleeper, "blocked the event loop"));
 }
 
 TEST_CASE("why judges each of the stacks that a thread has in several interpreters", "[live]") {

@@ -97,6 +97,33 @@ def long_names():
     block()
 
 
+def class_names():
+    """Values whose classes have escapes in their names, in code and a thread that have some, too."""
+    global hostile, HostileError
+    escape = "\x1b]0;title\x07\x1b[31m"
+    hostile_class = type(escape, (), {"__module__": escape, "__qualname__": escape})
+    hostile_class.__qualname__ = f"Outer.{escape}"
+    hostile = hostile_class()
+    hostile.inner = hostile_class()
+    hostile.changing = {escape: hostile_class}
+    threading.main_thread().name = escape
+    oracle.expect(1)
+    threading.Thread(target=code_named(escape), name=escape, daemon=True).start()
+    block()
+
+
+def broken_value():
+    """A list whose items lie where there is no memory."""
+    import ctypes
+
+    global broken
+    broken = [1, 2, 3]
+    nowhere = 0x7E0000000000
+    items = ctypes.c_uint64.from_address(id(broken) + object.__basicsize__ + 8)
+    items.value = nowhere
+    block()
+
+
 def executed_as(*file_names):
     """A thread for each name: it is blocked in line 1 of code that says it comes from there."""
     oracle.expect(len(file_names))

@@ -99,6 +99,46 @@ def backtrack():
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
+async def block():
+    time.sleep(1000)
+
+
+def blocks_loop():
+    """A coroutine that sleeps by blocking."""
+    start("loop", lambda: asyncio.run(block()))
+    say()
+    stay()
+
+
+async def compute_again():
+    while True:
+        spend(1_000)
+        await asyncio.sleep(0)
+
+
+async def compute_more():
+    while True:
+        spend(200)
+        await asyncio.sleep(0)
+
+
+async def compute_both():
+    await asyncio.gather(compute_again(), compute_more())
+
+
+async def sleep_again():
+    while True:
+        time.sleep(0.001)
+        await asyncio.sleep(0)
+
+
+def busy_loop():
+    start("loop", lambda: asyncio.run(compute_both()))
+    start("sleeper", lambda: asyncio.run(sleep_again()))
+    say()
+    stay()
+
+
 def backtracks():
     """It keeps the GIL, so all must be said before."""
     go = threading.Event()
