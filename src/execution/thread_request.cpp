@@ -125,10 +125,19 @@ Result<void> ThreadRequest::check() const {
                 "pyscope dump, why and inspect read it; to change it takes a debugger such as gdb, "
                 "or code of its own");
   }
-  if (auto ok = RemoteWriter::create(process, offsets, thread_.thread_state); !ok) {
-    return fail(std::move(ok).error());
-  }
-  if (auto ok = verify(); !ok) return fail(std::move(ok).error());
+  if (auto ok = writer(); !ok) return fail(std::move(ok).error());
+  return check_state();
+}
+
+Result<RemoteWriter> ThreadRequest::writer() const {
+  return RemoteWriter::create(*attached_.target->process(), attached_.runtime.offsets,
+                              thread_.thread_state);
+}
+
+Result<void> ThreadRequest::check_state() const {
+  if (auto ok = verify(); !ok) return ok;
+  const Process& process = *attached_.target->process();
+  const DebugOffsets& offsets = attached_.runtime.offsets;
   const auto enabled = read_as<std::int32_t>(attached_.target->memory(), thread_.interpreter,
                                              offsets[Field::DebuggerRemoteDebuggingEnabled]);
   if (!enabled) return fail(enabled.error());
@@ -145,7 +154,7 @@ Result<void> ThreadRequest::check() const {
 }
 
 Result<void> ThreadRequest::while_held(const Deadline& deadline, const std::function<bool()>& go_on,
-                                       const std::function<Result<void>()>& work) {
+                                       const std::function<Result<Write>()>& look) {
   const ProcessTarget& target = *attached_.target;
   const auto list = [&] {
     std::vector<pid_t> tids;
@@ -159,31 +168,45 @@ Result<void> ThreadRequest::while_held(const Deadline& deadline, const std::func
     holds.hold_all(list, log_);
     // A thread that is late stands before it runs anything but the kernel's code. So it changes
     // nothing either.
-    std::string refusal;
     const auto tids = list();
+    std::string refusal;
     for (const pid_t tid : tids) {
-      if (!holds.holds(tid) && !holds.is_late(tid)) {
-        refusal = fmt::format("thread {} can't be held for a moment: {}", tid, holds.refusal(tid));
-      }
+      if (!holds.holds(tid) && !holds.is_late(tid)) refusal = holds.refusal(tid);
     }
-    // The holder lets go by itself after a time (HoldLimits). Less than half of that has passed, or
-    // nothing is written.
-    const bool fresh = Clock::now() - begin < std::chrono::milliseconds(100) +
-                                                  std::chrono::microseconds(250) * tids.size();
-    if (refusal.empty() && !fresh) refusal = "the threads took too long to stand";
     if (refusal.empty() && !tids.empty()) {
-      auto result = work();
-      if (!holds.release()) log_("the threads were let go before all was written");
+      const Result<Write> write = look();
+      // The holder lets go by itself after a time (HoldLimits), of which about a half has passed by
+      // then.
+      const bool in_time = Clock::now() - begin < std::chrono::milliseconds(120) +
+                                                      std::chrono::microseconds(250) * tids.size();
+      Result<void> result;
+      if (!write) {
+        result = fail(write.error());
+      } else if (in_time) {
+        result = (*write)();
+      }
+      if (!holds.release()) log_("the threads went on before they were let go");
       paused_us_ += holds.microseconds();
-      return result;
+      if (in_time || !write) return result;
+      log_("the threads took too long to stand; once more");
+    } else {
+      (void)holds.release();
+      paused_us_ += holds.microseconds();
     }
-    (void)holds.release();
-    paused_us_ += holds.microseconds();
     if (target.ended()) return fail(gone_while_read(*target.process()));
     if (deadline.has_passed() || (go_on && !go_on())) {
+      const pid_t pid = target.process()->pid();
+      if (refusal.empty()) {
+        return fail(ErrorKind::Failed,
+                    fmt::format("process {} can't be written to safely: its threads took too long "
+                                "to stand",
+                                pid),
+                    "is the machine overloaded? --timeout tries for longer");
+      }
       return fail(ErrorKind::NotPermitted,
-                  fmt::format("process {} can't be written to safely: {}", target.process()->pid(),
-                              refusal.empty() ? "its threads can't be listed" : refusal),
+                  fmt::format("process {} can't be written to safely: a thread of it can't be held "
+                              "for a moment: {}",
+                              pid, refusal),
                   "a process has one tracer (strace, gdb, another pyscope) at a time: try again "
                   "when that has gone");
     }
@@ -194,18 +217,19 @@ Result<void> ThreadRequest::while_held(const Deadline& deadline, const std::func
 
 Result<void> ThreadRequest::place(const std::string& path, const Deadline& deadline,
                                   const std::function<bool()>& go_on) {
-  return while_held(deadline, go_on, [&]() -> Result<void> {
+  return while_held(deadline, go_on, [&]() -> Result<Write> {
     // All over again: until now the process was running.
-    if (auto ok = check(); !ok) return ok;
-    const auto writer = RemoteWriter::create(*attached_.target->process(),
-                                             attached_.runtime.offsets, thread_.thread_state);
-    if (!writer) return fail(writer.error());
+    if (auto ok = check_state(); !ok) return fail(std::move(ok).error());
+    const auto to = writer();
+    if (!to) return fail(to.error());
     const auto words = read_words();
     if (!words) return fail(words.error());
-    // In this order, so that whatever has been written when this ends is a whole request or none.
-    if (auto ok = writer->write_path(path); !ok) return ok;
-    if (auto ok = writer->write_pending(true); !ok) return ok;
-    return writer->write_breaker(words->breaker | kPleaseStop);
+    return [&path, to = *to, breaker = words->breaker]() -> Result<void> {
+      // In this order, so that whatever has been written when this ends is a whole request or none.
+      if (auto ok = to.write_path(path); !ok) return ok;
+      if (auto ok = to.write_pending(true); !ok) return ok;
+      return to.write_breaker(breaker | kPleaseStop);
+    };
   });
 }
 
@@ -217,29 +241,29 @@ ThreadRequest::State ThreadRequest::state() const {
 }
 
 Result<void> ThreadRequest::renew(const Deadline& deadline) {
-  return while_held(deadline, nullptr, [&]() -> Result<void> {
-    if (auto ok = verify(); !ok) return ok;
+  return while_held(deadline, nullptr, [&]() -> Result<Write> {
+    if (auto ok = verify(); !ok) return fail(std::move(ok).error());
+    const auto to = writer();
+    if (!to) return fail(to.error());
     const auto words = read_words();
     if (!words) return fail(words.error());
-    if (!is_ours(*words)) return {};
-    const auto writer = RemoteWriter::create(*attached_.target->process(),
-                                             attached_.runtime.offsets, thread_.thread_state);
-    if (!writer) return fail(writer.error());
-    return writer->write_breaker(words->breaker | kPleaseStop);
+    return [to = *to, words = *words, ours = is_ours(*words)]() -> Result<void> {
+      return ours ? to.write_breaker(words.breaker | kPleaseStop) : Result<void>();
+    };
   });
 }
 
 Result<void> ThreadRequest::withdraw(const Deadline& deadline) {
-  return while_held(deadline, nullptr, [&]() -> Result<void> {
-    if (auto ok = verify(); !ok) return ok;
+  return while_held(deadline, nullptr, [&]() -> Result<Write> {
+    if (auto ok = verify(); !ok) return fail(std::move(ok).error());
+    const auto to = writer();
+    if (!to) return fail(to.error());
     const auto words = read_words();
     if (!words) return fail(words.error());
-    if (!is_ours(*words)) return {};
-    const auto writer = RemoteWriter::create(*attached_.target->process(),
-                                             attached_.runtime.offsets, thread_.thread_state);
-    if (!writer) return fail(writer.error());
     // The bit in the breaker stays: the thread finds nothing to do, and clears the bit.
-    return writer->write_pending(false);
+    return [to = *to, ours = is_ours(*words)]() -> Result<void> {
+      return ours ? to.write_pending(false) : Result<void>();
+    };
   });
 }
 

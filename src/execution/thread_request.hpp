@@ -60,14 +60,19 @@ class ThreadRequest {
     std::uint64_t breaker = 0;
     std::string path;
   };
+  /// What check() asks, but for where the thread state lies and which offsets the target has.
+  [[nodiscard]] Result<void> check_state() const;
   /// Whether the thread state is in the list of its interpreter, as it was when it was found.
   [[nodiscard]] Result<void> verify() const;
   [[nodiscard]] Result<Words> read_words() const;
   [[nodiscard]] bool is_ours(const Words& words) const;
-  /// Runs `work` while no thread of the process can run.
+  [[nodiscard]] Result<RemoteWriter> writer() const;
+  /// Calls `look`, and then what `look` returns, while no thread of the process can run. If looking
+  /// took so long that they may go on soon, all of it is done again.
+  using Write = std::function<Result<void>()>;
   [[nodiscard]] Result<void> while_held(const Deadline& deadline,
                                         const std::function<bool()>& go_on,
-                                        const std::function<Result<void>()>& work);
+                                        const std::function<Result<Write>()>& look);
 
   const AttachedProcess& attached_;
   AskedThread thread_;

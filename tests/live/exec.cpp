@@ -250,6 +250,33 @@ TEST_CASE("what the program prints meanwhile stays the program's", "[live]") {
     REQUIRE(target.child().read_line() == fmt::format("mine {}", i));
 }
 
+TEST_CASE("streams of codes that overlap are each its own, and the program has its own back",
+          "[live]") {
+  const Interpreter interpreter = GENERATE(from_range(newer_interpreters()));
+  CAPTURE(interpreter);
+  Target target = start(interpreter, {"works"});
+  const std::string wait_for =
+      "import __main__, time\nwhile __main__.hits < {}: time.sleep(0.001)\n";
+  // The first one to begin ends first, most probably.
+  Child first(pyscope_program(command(
+      target.pid(), {"--timeout", "40s", "--thread", "worker", "-c",
+                     fmt::format("print('a')\nimport __main__\n__main__.hits = 1\n{}print('A')",
+                                 fmt::format(fmt::runtime(wait_for), 2))})));
+  Child second(pyscope_program(command(
+      target.pid(), {"--timeout", "40s", "-c",
+                     fmt::format("{}print('b')\n__main__.hits = 2\ntime.sleep(0.3)\nprint('B')",
+                                 fmt::format(fmt::runtime(wait_for), 1))})));
+  CHECK(first.finish().out == "a\nA\n");
+  CHECK(second.finish().out == "b\nB\n");
+  CHECK(target.ask().at("stdout") == true);
+  // Whoever keeps the stream has the program's own, once the code has ended.
+  CHECK(exec(target.pid(), {"-c", "import __main__, sys\n__main__.kept = sys.stdout"}).status == 0);
+  CHECK(exec(target.pid(),
+             {"-c", "import __main__\nprint('\"kept\"', file=__main__.kept, flush=True)"})
+            .out.empty());
+  CHECK(target.read() == "kept");
+}
+
 TEST_CASE("a program without stdout can be asked, too", "[live]") {
   Target target = start(any_interpreter(), {"no_streams"});
   CHECK(exec(target.pid(), {"-c", "print('here')"}).out == "here\n");
