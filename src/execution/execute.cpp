@@ -103,7 +103,14 @@ class Run {
     const Deadline deadline(begin + options_.timeout);
     const auto placed = request.place(file->path(), deadline, options_.go_on);
     result_.paused_us = request.paused_us();
-    if (!placed) return placed.error();
+    if (!placed) {
+      // A part of it may have been written before a write failed.
+      const auto state = request.state();
+      if (state == ThreadRequest::State::Waiting || state == ThreadRequest::State::Forgotten) {
+        (void)request.withdraw(Deadline::after(std::chrono::seconds(1)));
+      }
+      return placed.error();
+    }
     log_("thread {} was asked; held for {} us", thread_.tid, request.paused_us());
     Failure failed = wait(request, *file, begin, deadline);
     result_.paused_us = request.paused_us();
@@ -216,7 +223,7 @@ class Run {
     const bool taken_back = file.take_back();
     const std::string after =
         interrupted
-            ? "when it was interrupted"
+            ? "before the interrupt"
             : fmt::format("within {:g} s", std::chrono::duration<double>(options_.timeout).count());
     if (taken_back && before == ThreadRequest::State::Taken) {
       return Error{ErrorKind::Failed, "the thread took the request, and the code didn't run",
