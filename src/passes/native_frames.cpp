@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/file_name.hpp"
 #include "native/machinery.hpp"
 #include "native/merge.hpp"
 
@@ -33,6 +34,13 @@ NativeFrames::NativeFrames(const Memory& memory, const Target& target, const Run
           [this](RemoteAddr pc) { return symbols_.registered_unwind_table(pc); }),
       interpreter_(images_.mapping(runtime.at)) {
   if (interpreter_ != nullptr && interpreter_->inode == 0) interpreter_ = nullptr;
+  if (interpreter_ != nullptr && symbols_.section_of_file(runtime.at, ".PyRuntime")) return;
+  // The program has a copy of _PyRuntime; the code is that of the library.
+  const auto library = std::find_if(maps.begin(), maps.end(), [](const Mapping& mapping) {
+    return mapping.executable && mapping.inode != 0 &&
+           file_name(mapping.path).starts_with("libpython");
+  });
+  if (library != maps.end()) interpreter_ = images_.mapping(library->range.start);
 }
 
 std::uint32_t NativeFrames::location_of(const UnwoundFrame& frame) {

@@ -90,9 +90,9 @@ std::vector<DatabaseLock> find_database_locks(std::string_view locks, pid_t wait
 }
 
 std::string name_locked_database(const Process& process) {
-  constexpr std::size_t kMostLocks = std::size_t{4} << 20U;
+  constexpr std::size_t kMostText = std::size_t{4} << 20U;
   constexpr int kMostDescriptors = 65'536;
-  const auto text = read_file_start(AT_FDCWD, "/proc/locks", kMostLocks);
+  const auto text = read_file_start(AT_FDCWD, "/proc/locks", kMostText);
   if (!text) return {};
   const auto locks = find_database_locks(*text, process.pid());
   if (locks.empty()) return {};

@@ -195,6 +195,14 @@ class RuntimeFinder {
       for (const std::uint64_t bias : biases)
         scan(*image, bias);
     } else if (fd) {
+      // A program that refers to _PyRuntime itself has the only copy of it that is used, in its own
+      // .bss (a copy relocation).
+      const auto copy = find_dynamic_symbol(fd->get(), "_PyRuntime");
+      for (const std::uint64_t bias : copy ? biases : std::vector<std::uint64_t>{}) {
+        log_("  _PyRuntime at {:#x} with the load bias {:#x}", *copy + bias, bias);
+        try_runtime(RemoteAddr{*copy + bias});
+      }
+      if (found_ || refusal_ || unreadable_) return;
       look_for_old_python(fd->get(), biases, file);
       if (!old_python_) known_.insert(*file.mappings.front());
     }

@@ -76,7 +76,7 @@ void DispatchedWork::add_callback(const std::string& callback, Clock::time_point
 }
 
 void DispatchedWork::judge(const std::string& dispatcher, ThreadDiagnosis& result) const {
-  constexpr double kMostly = 0.8;
+  constexpr double kHot = 0.8;
   constexpr std::size_t kMost = 4;
   const auto share = [&](std::size_t count) {
     return static_cast<double>(count) / static_cast<double>(std::max<std::size_t>(samples_, 1));
@@ -84,7 +84,7 @@ void DispatchedWork::judge(const std::string& dispatcher, ThreadDiagnosis& resul
   const auto places = most_frequent_first(places_);
   const auto called = most_frequent_first(called_);
   result.verdict = Verdict::Progressing;
-  if (!places.empty() && share(places.front().first) >= kMostly) {
+  if (!places.empty() && share(places.front().first) >= kHot) {
     result.summary = "running in " + places.front().second;
   } else if (!called.empty()) {
     result.summary =
