@@ -28,7 +28,7 @@ _pyscope_processes() {
 _pyscope() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' word i
   local -a positionals=() pids=() names=()
-  local verbs='dump why tasks inspect ps' secrets='--show-secrets --secret' common='--help --color --verbose' options
+  local verbs='dump why tasks inspect ps exec' secrets='--show-secrets --secret' common='--help --color --verbose' options
   local values="--max-string --max-items --max-depth $secrets" which='--match --user --unit --container'
   COMPREPLY=()
 
@@ -40,7 +40,7 @@ _pyscope() {
   fi
 
   local takes_value=' --match --user --unit --container --jobs --thread --frames --frame --max-string --max-items '
-  takes_value+='--max-depth --secret --watch --timeout --color --duration --rate --task '
+  takes_value+='--max-depth --secret --watch --timeout --color --duration --rate --task --code --expression -c -e '
   for ((i = 1; i < COMP_CWORD; ++i)); do
     word=${COMP_WORDS[i]}
     if [[ $word == '=' ]]; then
@@ -81,6 +81,7 @@ _pyscope() {
     tasks) options="$common --task --flat --no-source --pause --timeout --json" ;;
     inspect) options="$common --json --thread --frame --list --watch --timeout --pause $values" ;;
     ps) options="$common --json $which $secrets" ;;
+    exec) options='--help --verbose --code --expression --thread --all-threads --timeout --json' ;;
     *) return ;;
   esac
   if [[ $current == -* ]]; then
@@ -89,6 +90,10 @@ _pyscope() {
   fi
   if [[ -z $verb ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$current")
+    return
+  fi
+  if [[ $verb == exec && ${#positionals[@]} == 1 ]]; then
+    mapfile -t COMPREPLY < <(compgen -f -- "$current")
     return
   fi
   if [[ $verb != ps && ($verb == dump || ${#positionals[@]} == 0) ]]; then

@@ -51,28 +51,29 @@ complete -c pyscope -n __fish_use_subcommand -a why -d 'What each thread is doin
 complete -c pyscope -n __fish_use_subcommand -a tasks -d 'The tasks of asyncio'
 complete -c pyscope -n __fish_use_subcommand -a inspect -d 'The values of variables'
 complete -c pyscope -n __fish_use_subcommand -a ps -d 'The Python processes'
+complete -c pyscope -n __fish_use_subcommand -a exec -d 'Run code in a process'
 complete -c pyscope -n __fish_use_subcommand -l version -d 'Print the version'
 complete -c pyscope -s h -l help -d 'Print a summary of the options'
 
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -k -a '(__pyscope_pids)'
-complete -c pyscope -n '__pyscope_wants_pid why tasks inspect' -k -a '(__pyscope_pids)'
+complete -c pyscope -n '__pyscope_wants_pid why tasks inspect exec' -k -a '(__pyscope_pids)'
 
-complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -l json -d 'Print JSON'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps exec' -l json -d 'Print JSON'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -l show-secrets -d 'Print values that are named like passwords'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -l secret -x -d 'Mask values whose name has this in it'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -l color -x -a 'auto always never' -d 'When to use colour'
-complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -s v -l verbose -d 'Tell what is tried'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps exec' -s v -l verbose -d 'Tell what is tried'
 
 complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l match -x -d 'Processes with this in their command line'
 complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l user -x -a '(__fish_complete_users)' -d 'Processes of this user'
 complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l unit -x -a '(__pyscope_units unit)' -d 'Processes of this systemd unit'
 complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l container -x -a '(__pyscope_units container)' -d 'Processes in this container'
 
-complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l thread -x -d 'Only this thread, by tid or name'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect exec' -l thread -x -d 'Only this thread, by tid or name'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-string -x -d 'Characters of a string'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-items -x -d 'Items of a container'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-depth -x -d 'Containers within containers'
-complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect' -l timeout -x -d 'Stop reading after so many seconds'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect exec' -l timeout -x -d 'Stop reading after so many seconds'
 complete -c pyscope -n '__fish_seen_subcommand_from dump inspect' -l watch -x -d 'Look again every so many seconds'
 
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l all -d 'All Python processes of this machine'
@@ -98,3 +99,8 @@ complete -c pyscope -n '__fish_seen_subcommand_from tasks' -l flat -d 'A line fo
 
 complete -c pyscope -n '__fish_seen_subcommand_from inspect' -l frame -x -d 'A frame, by number or function'
 complete -c pyscope -n '__fish_seen_subcommand_from inspect' -l list -d 'Print what is there'
+
+complete -c pyscope -n '__fish_seen_subcommand_from exec; and not __pyscope_wants_pid exec' -F
+complete -c pyscope -n '__fish_seen_subcommand_from exec' -s c -l code -x -d 'Statements to run'
+complete -c pyscope -n '__fish_seen_subcommand_from exec' -s e -l expression -x -d 'An expression, whose repr() is printed'
+complete -c pyscope -n '__fish_seen_subcommand_from exec' -l all-threads -d 'In each thread, one after the other'

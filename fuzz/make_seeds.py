@@ -47,7 +47,7 @@ FEW = [("values.py", "standard"), ("paths.py", "values"), ("locks.py", "names")]
 # The numbers of the parsers in parsers.cpp.
 ELF, ELF_HEAD, OFFSETS, MAPS, STATUS, LOCATIONS, EXCEPTIONS, FDINFO, SOCKETS, DIAGNOSIS, LOCKS, CGROUP, PASSWD, COMMAND, \
     ESCAPE, PATH, MOUNTS, REFUSAL, LOCATIONS_ANY, INNER, SYMBOLS, LOADED, PERF_MAP, \
-    DEMANGLE, COMPRESSED, REGISTERED = range(26)
+    DEMANGLE, COMPRESSED, REGISTERED, ANSWER = range(27)
 
 
 LIBRARY = """
@@ -150,6 +150,8 @@ def make_parsers(folder, recordings):
             put(SYMBOLS, f"dwarf-{version.replace(' ', '')}", text_of(library))
             put(REGISTERED, f"dwarf-{version.replace(' ', '')}", text_of(library))
     put(LOADED, "vdso", vdso())
+    put(ANSWER, "value", b"pyscope-begun\npyscope-answer 0 0 4 3 5 0 0 0\nout\nerr'abc'")
+    put(ANSWER, "exception", b"pyscope-begun\npyscope-answer 1 1 0 0 0 3 2 5\nKeynot\n\n\n\n")
     put(PERF_MAP, "map", b"1000 20 py::stock:/srv/shop.py\n1010 10 lazy\n0x1800 800 std::sort\n")
     for i, name in enumerate([b"_ZNSt6vectorIiSaIiEE9push_backERKi", b"_RNvMs_NtCs1234_7mycrate3fooNtB4_3Bar3run",
                               b"_ZN4core3fmt9Formatter9write_str17h0123456789abcdefE", b"_Z1f1AIiiES_IS0_S0_E.cold"]):

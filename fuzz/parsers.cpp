@@ -18,6 +18,7 @@
 #include "elf/elf_file.hpp"
 #include "elf/elf_image.hpp"
 #include "elf/symbol_table.hpp"
+#include "execution/script.hpp"
 #include "format/command_line.hpp"
 #include "format/escape.hpp"
 #include "fuzz/promises.hpp"
@@ -279,6 +280,13 @@ const std::vector<std::function<void(Bytes)>> kParsers = {
         if (!known && table != nullptr) broken("a table has code");
         if (table != nullptr && table->entries > table->copy.size()) broken("entries have bytes");
       }
+    },
+    [](Bytes b) {
+      Execution execution;
+      const bool complete = read_answer(text_of(b), execution) == Answer::Complete;
+      if (complete != execution.ran.value_or(true))
+        broken("only a whole answer says that code ran");
+      check_json(render_json(execution, JsonStyle::Compact));
     },
 };
 

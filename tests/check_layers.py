@@ -32,15 +32,24 @@ BELOW = {
                "target", "model", "elf"},
     "session": {"base", "process", "memory", "elf", "structures", "python", "values", "frames", "locks", "native", "source",
                 "target", "model", "passes", "verdict"},
+    "execution": {"base", "process", "memory", "structures", "python", "target", "passes", "session"},
     "verdict": {"base", "model"},
     "format": {"base", "model", "verdict"},
     "cli": {"base", "model", "format"},
 }
 HIDDEN_FROM_RENDERERS = {
-    "pyscope/address.hpp", "pyscope/capture.hpp", "pyscope/inspect.hpp", "pyscope/memory.hpp",
+    "pyscope/address.hpp", "pyscope/capture.hpp", "pyscope/execute.hpp", "pyscope/inspect.hpp", "pyscope/memory.hpp",
     "pyscope/processes.hpp", "pyscope/why.hpp",
 }
 RENDERERS = {"verdict", "format"}
+# What changes a process, and who may name it: the call that writes, the type around it, and the way to all of that.
+WRITING = {
+    "process_vm_writev": {"execution/remote_writer.cpp", "cli/sandbox.cpp"},
+    "RemoteWriter": {"execution/remote_writer.hpp", "execution/remote_writer.cpp", "execution/thread_request.hpp",
+                     "execution/thread_request.cpp"},
+    "execution/": {"execution/*"},
+    "pyscope/execute.hpp": {"execution/*", "cli/exec.cpp"},
+}
 READ_BY_FIELD = {"python", "frames", "values", "locks", "tasks", "passes"}
 # A read whose last argument is a number or a constant: reader.pointer(object, 16), read_as<int>(memory, at, kOwner).
 READ_BY_NUMBER = re.compile(r"\b(?:value|pointer|read_as|value_in)(?:<[^;>]*>+)?\([^;]*?,\s*(?:k[A-Z]\w*|[1-9]\d*)\)")
@@ -64,6 +73,10 @@ def main(repository: str) -> int:
         layer = path.parent.name
         if layer in READ_BY_FIELD:
             wrong += [f"{path}: {' '.join(read.split())}" for read in READ_BY_NUMBER.findall(path.read_text())]
+        place = f"{layer}/{path.name}"
+        text = path.read_text()
+        wrong += [f"{path}: names {word}, which writes" for word, places in WRITING.items()
+                  if word in text and place not in places and f"{layer}/*" not in places]
         for name in included(path):
             if name.startswith("pyscope/"):
                 if layer in RENDERERS and name in HIDDEN_FROM_RENDERERS:

@@ -12,6 +12,7 @@
 
 #include "pyscope/diagnosis.hpp"
 #include "pyscope/error.hpp"
+#include "pyscope/execution.hpp"
 #include "pyscope/inspected_value.hpp"
 #include "pyscope/python_process.hpp"
 #include "pyscope/snapshot.hpp"
@@ -105,6 +106,14 @@ struct InspectTextOptions {
 
 /// The contract's object for one path, schema pyscope.inspect/1. Ends with a line end.
 [[nodiscard]] std::string render_json(pid_t pid, const InspectedValue& value, JsonStyle style);
+
+inline constexpr std::string_view kExecSchema = "pyscope.exec/1";
+
+/// The contract's object for code in one thread, schema pyscope.exec/1. Ends with a line end.
+[[nodiscard]] std::string render_json(const Execution& execution, JsonStyle style);
+
+/// Text of several lines that a program wrote: line ends and tabs stay, all else is escaped.
+[[nodiscard]] std::string render_output(std::string_view text);
 
 inline constexpr std::string_view kPsSchema = "pyscope.ps/1";
 

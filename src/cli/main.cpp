@@ -14,6 +14,7 @@
 
 #include "base/watched.hpp"
 #include "cli/dump.hpp"
+#include "cli/exec.hpp"
 #include "cli/inspect.hpp"
 #include "cli/ps.hpp"
 #include "cli/tasks.hpp"
@@ -40,11 +41,12 @@ constexpr const char* kFooter = R"(Examples:
   pyscope tasks 4711                     the tasks of asyncio, and what they wait for
   pyscope inspect 4711 shop.orders       the value of a variable of a module
   pyscope ps                             the Python processes of this machine
+  pyscope exec 4711 -e 'len(app.orders)' runs code in the process; all other verbs only read
   pyscope dump --match gunicorn          all of those with this in their command line
 
 Exit status: 0 all was read and verified, 1 failure, 2 bad usage, 3 no such process,
 4 not permitted, 5 not a supported Python (CPython 3.13, 3.14, 3.15), 6 dumped, but some
-part could not be read or verified.)";
+part could not be read or verified, 7 the code of exec raised an exception.)";
 
 int explain_usage(const std::string& first_word, const std::string& message) {
   const bool number =
@@ -81,8 +83,8 @@ int run(int argc, char** argv) {
   using namespace pyscope::cli;
   const pyscope::Invocation invocation = invocation_of(argc, argv);
   const std::array verbs = {add_dump(app, invocation), add_inspect(app, invocation),
-                            add_why(app, invocation), add_tasks(app, invocation),
-                            add_ps(app, invocation)};
+                            add_why(app, invocation),  add_tasks(app, invocation),
+                            add_ps(app, invocation),   add_exec(app, invocation)};
   const auto typed = [&] {
     return std::find_if(verbs.begin(), verbs.end(),
                         [](const Verb& verb) { return verb.command->parsed(); });

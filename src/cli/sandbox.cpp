@@ -47,7 +47,7 @@ int enter(std::vector<Rule> rules) {
 /// Gives up the capabilities that reading doesn't take. Without CAP_SYS_PTRACE all are kept: the
 /// kernel then asks whether we have each one that the target has.
 /// Returns errno, or 0.
-int drop_capabilities() {
+int drop_capabilities(Sandbox sandbox) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
   if (::syscall(SYS_capget, &header, data.data()) != 0) return errno;
@@ -65,6 +65,11 @@ int drop_capabilities() {
   keep(CAP_DAC_READ_SEARCH);
   // For /proc/PID/map_files; before Linux 5.9 the one, since then the other.
   keep(has(kCheckpointRestore) ? kCheckpointRestore : unsigned{CAP_SYS_ADMIN});
+  // To make the script as the user of the target.
+  if (sandbox == Sandbox::Executing) {
+    keep(CAP_SETUID);
+    keep(CAP_SETGID);
+  }
   for (std::size_t i = 0; i < data.size(); ++i) {
     data.at(i).effective &= kept.at(i);
     data.at(i).permitted &= kept.at(i);
@@ -73,7 +78,7 @@ int drop_capabilities() {
   return ::syscall(SYS_capset, &header, data.data()) == 0 ? 0 : errno;
 }
 
-std::vector<Rule> rules_for(Sandbox sandbox) {
+std::vector<Rule> rules_for(Sandbox sandbox, pid_t target) {
   std::vector<Rule> rules;
   // Calls that reading takes, allowed with any arguments: on files that are open, our own memory,
   // the time and our own threads, and to read the memory of others.
@@ -143,7 +148,13 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
 
   // Files are opened for reading only.
   constexpr int kWrites = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND;
-  allow(SYS_openat, {{bits(2, kWrites, O_RDONLY)}});
+  std::vector<Checks> openings = {{bits(2, kWrites, O_RDONLY)}};
+  // Or a file is made that wasn't there.
+  constexpr int kMade = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+  if (sandbox == Sandbox::Executing) {
+    openings.push_back({bits(2, kWrites | O_EXCL | O_NOFOLLOW, kMade)});
+  }
+  rules.push_back({SYS_openat, false, std::move(openings)});
 #ifdef SYS_open
   allow(SYS_open, {{bits(1, kWrites, O_RDONLY)}});
 #endif
@@ -171,7 +182,7 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
   constexpr int kThread = CLONE_THREAD | CLONE_VM;
   constexpr int kShares = kThread | CLONE_FILES | CLONE_FS | CLONE_SIGHAND | CLONE_NEWUSER |
                           CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_PARENT;
-  const bool holds = sandbox == Sandbox::HoldingThreads;
+  const bool holds = sandbox != Sandbox::Reading;
   std::vector<Checks> clones = {{bits(0, kThread, kThread)}};
   std::vector<Checks> controls = {{is(0, PR_SET_NAME)}};
   if (holds) {
@@ -208,14 +219,23 @@ std::vector<Rule> rules_for(Sandbox sandbox) {
 #ifdef SYS_fork
   rules.push_back({SYS_fork, true});
 #endif
+  if (sandbox != Sandbox::Executing) return rules;
+
+  // One range of memory of one process; files as another user, and their removal.
+  allow(SYS_process_vm_writev, {{is(0, static_cast<int>(target)), is(2, 1), is(4, 1), is(5, 0)}});
+  rules.push_back({SYS_setfsuid, true});
+  rules.push_back({SYS_setfsgid, true});
+  allow(SYS_unlinkat, {{is(2, 0)}});
   return rules;
 }
 
 }  // namespace
 
-void enter_sandbox(Sandbox sandbox, const std::function<void(const std::string&)>& log) {
+void enter_sandbox(Sandbox sandbox, const std::function<void(const std::string&)>& log,
+                   pid_t target) {
 #ifdef PYSCOPE_SANITIZE
   (void)sandbox;
+  (void)target;
   (void)rules_for;
   (void)enter;
   (void)drop_capabilities;
@@ -223,8 +243,8 @@ void enter_sandbox(Sandbox sandbox, const std::function<void(const std::string&)
 #else
   constexpr rlimit kNoCore{0, 0};
   ::setrlimit(RLIMIT_CORE, &kNoCore);
-  const int capabilities = drop_capabilities();
-  const int error = enter(rules_for(sandbox));
+  const int capabilities = drop_capabilities(sandbox);
+  const int error = enter(rules_for(sandbox, target));
   if (!log) return;
   if (capabilities != 0) {
     log(fmt::format("sandbox: capabilities are kept: {}", std::strerror(capabilities)));

@@ -132,6 +132,12 @@ UniqueFd open_below_root(int proc_directory, const std::string& path) {
   return open_if_regular(open_in_root(root.get(), path, RootedOpening::kPath));
 }
 
+UniqueFd open_folder_below_root(int proc_directory, const std::string& path) {
+  const UniqueFd root{::openat(proc_directory, "root", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  if (!root) return {};
+  return open_in_root(root.get(), path, RootedOpening::kFolder);
+}
+
 UniqueFd open_from_working_directory(int proc_directory, const std::string& path,
                                      const Credentials& reader) {
   const UniqueFd root{::openat(proc_directory, "root", O_PATH | O_DIRECTORY | O_CLOEXEC)};

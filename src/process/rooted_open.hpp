@@ -15,8 +15,11 @@ namespace pyscope {
 /// Uses openat2 (Linux 5.6), or the same steps one by one on older kernels.
 [[nodiscard]] UniqueFd open_below_root(int proc_directory, const std::string& path);
 
-/// The same for a path relative to the target's working directory. ".." may lead upwards within the
-/// root. An absolute path begins at the root.
+/// A folder by such a path, as a place to find files in (O_PATH).
+[[nodiscard]] UniqueFd open_folder_below_root(int proc_directory, const std::string& path);
+
+/// The same as open_below_root() for a path relative to the target's working directory. ".." may
+/// lead upwards within the root. An absolute path begins at the root.
 ///
 /// Only what a process with these credentials may read is opened, else errno is EACCES. The target
 /// chooses the path, and this program may be allowed to read more than the target.

@@ -41,12 +41,13 @@ namespace {
 std::string in_sandbox(Sandbox sandbox, const std::function<std::string()>& attempts) {
   std::array<int, 2> ends{};
   REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     bool entered = false;
-    cli::enter_sandbox(sandbox,
-                       [&](const std::string& word) { entered = word == "sandbox: entered"; });
+    cli::enter_sandbox(
+        sandbox, [&](const std::string& word) { entered = word == "sandbox: entered"; }, parent);
     const std::string text = entered ? attempts() : "no sandbox";
     (void)!::write(ends[1], text.data(), text.size());
     ::_exit(0);
@@ -235,6 +236,53 @@ TEST_CASE("in the sandbox everything that reading takes is possible", "[cli]") {
   });
   CAPTURE(report);
   CHECK(report.empty());
+}
+
+TEST_CASE("only exec's sandbox lets one process be written to, and files be made", "[cli]") {
+  const Sandbox sandbox = GENERATE(Sandbox::Reading, Sandbox::HoldingThreads, Sandbox::Executing);
+  const bool may = sandbox == Sandbox::Executing;
+  const ScratchFolder folder;
+  const std::string file = folder.write("file", "content");
+  const std::string made = folder.path() / "made";
+  static char word = 'a';
+  word = 'a';
+  const pid_t parent = ::getpid();
+  const std::string report = in_sandbox(sandbox, [&] {
+    Report r;
+    const auto check = [&](const char* what, long result) {
+      if (may) {
+        r.allowed(what, result >= 0);
+      } else {
+        r.denied(what, result);
+      }
+    };
+    char byte = 'x';
+    const iovec local{&byte, 1};
+    const iovec remote{&word, 1};
+    const std::array<iovec, 2> two{remote, remote};
+    check("process_vm_writev", ::process_vm_writev(parent, &local, 1, &remote, 1, 0));
+    r.denied("another process", ::process_vm_writev(::getpid(), &local, 1, &remote, 1, 0));
+    r.denied("two ranges", ::process_vm_writev(parent, &local, 1, two.data(), two.size(), 0));
+    constexpr int kNew = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    check("a new file", ::open(made.c_str(), kNew, 0600));
+    r.denied("opening to write", ::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    r.denied("opening to read and write", ::open(file.c_str(), O_RDWR | O_CLOEXEC));
+    r.denied("a file that may be there", ::open(file.c_str(), kNew & ~O_EXCL, 0600));
+    r.denied("truncating", ::open(file.c_str(), kNew | O_TRUNC, 0600));
+    check("removing", ::unlinkat(AT_FDCWD, made.c_str(), 0));
+    r.denied("removing a folder", ::unlinkat(AT_FDCWD, folder.path().c_str(), AT_REMOVEDIR));
+    r.denied("renaming", ::rename(file.c_str(), made.c_str()));
+    r.denied("chmod", ::chmod(file.c_str(), 0600));
+    r.denied("PTRACE_POKEDATA", ::ptrace(PTRACE_POKEDATA, parent, &byte, nullptr));
+    r.denied("setuid", ::setuid(::getuid()));
+    r.denied("kill", ::kill(parent, SIGCONT));
+    char* const command[] = {const_cast<char*>("/bin/true"), nullptr};
+    r.denied("execve", ::execv(command[0], command));
+    return r.text();
+  });
+  CAPTURE(report);
+  CHECK(report.empty());
+  CHECK(word == (may ? 'x' : 'a'));
 }
 
 #endif
