@@ -78,7 +78,8 @@ class TaskReader {
     ThreadFrames frames(reader_, draft_.codes, {});
     TaskWaits waits(frames, namespaces_, waiting, now_);
     for (std::size_t i = 0; i < chains.size(); ++i) {
-      SuspendedStack& task = add_task(waiting[i], coroutines[i]);
+      const bool in_step = list.running_tasks.contains(list.tasks[i].raw());
+      SuspendedStack& task = add_task(waiting[i], coroutines[i], in_step);
       if (task.state == "waiting") task.wait = waits.find(i);
       task.deadline_left_us = waits.deadline_of(i);
     }
@@ -111,7 +112,7 @@ class TaskReader {
     return number ? fmt::format("Task-{}", *number) : std::string{};
   }
 
-  SuspendedStack& add_task(const WaitingTask& waiting, RemoteAddr coroutine) {
+  SuspendedStack& add_task(const WaitingTask& waiting, RemoteAddr coroutine, bool in_step) {
     SuspendedStack& task = draft_.snapshot.stacks.emplace_back();
     const AwaitChain& chain = *waiting.chain;
     task.kind = StackKind::Task;
@@ -128,10 +129,11 @@ class TaskReader {
                                   ? reader_.field<std::int32_t>(waiting.future, Field::FutureState)
                                   : Result<std::int32_t>(1);
     const bool waits = future_state && *future_state == 0;
-    task.state = chain.runs          ? "running"
-                 : waits             ? "waiting"
-                 : chain.not_started ? "not started"
-                                     : "ready";
+    // Before its coroutine goes on, and after that was left, C code has the task in hand.
+    task.state = chain.runs || in_step ? "running"
+                 : waits               ? "waiting"
+                 : chain.not_started   ? "not started"
+                                       : "ready";
     if (chain.runs) add_frames_of_thread(chain, task);
     for (std::size_t f = chain.frames.size(); f-- > 0;) {
       const RawFrame& raw = chain.frames[f];

@@ -26,7 +26,10 @@ class TaskLister {
     for (const RawThread& thread : interpreter.threads) {
       follow(thread.at + lists.thread_tasks);
       const auto loop = reader_.pointer(thread.at, lists.running_loop);
-      if (loop && *loop) list_.running_loops.emplace(loop->raw(), thread.at);
+      if (!loop || !*loop) continue;
+      list_.running_loops.emplace(loop->raw(), thread.at);
+      const auto task = reader_.pointer(thread.at, lists.running_task);
+      if (task && *task) list_.running_tasks.insert(task->raw());
     }
   }
 
@@ -40,6 +43,16 @@ class TaskLister {
     if (scheduled && *scheduled) {
       // WeakSet.data
       add_set(instance_attribute(reader_, *scheduled, "data"), true);
+    }
+    const auto current = dict_item(reader_, *dict, "_current_tasks");
+    if (current && *current && c_type_name_of(reader_, *current) == "dict") {
+      // By their loops.
+      constexpr std::size_t kMostLoops = 4096;
+      const auto items = read_dict_prefix(reader_, *current, kMostLoops);
+      if (items) {
+        for (const auto& [loop, task] : items->items)
+          list_.running_tasks.insert(task.raw());
+      }
     }
     const auto eager = dict_item(reader_, *dict, "_eager_tasks");
     if (eager && *eager) add_set(*eager, false);

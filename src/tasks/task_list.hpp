@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "python/objects.hpp"
@@ -17,6 +18,9 @@ struct TaskList {
   std::vector<RemoteAddr> tasks;  // in the order in which they are found, each once
   /// The thread state that a loop runs in, where that is known, by the loop's address.
   std::unordered_map<std::uint64_t, RemoteAddr> running_loops;
+  /// Tasks whose step is executed at the moment: their code, or what asyncio's C code does before
+  /// and after it.
+  std::unordered_set<std::uint64_t> running_tasks;
   /// Parts of the lists that could not be followed.
   std::vector<std::string> problems;
 };
