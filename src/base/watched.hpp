@@ -29,13 +29,13 @@ inline std::atomic<std::size_t> threads_left_behind = 0;
 template <class Work, class Take>
 void run_watched(std::size_t count, std::size_t threads,
                  std::chrono::steady_clock::duration patience, Work work, const Take& take) {
-  using Clock = std::chrono::steady_clock;
+  using SteadyClock = std::chrono::steady_clock;
   using Outcome = decltype(work(std::size_t{}));
   struct Slot {  // of one thread
     std::size_t item = 0;
     bool busy = false;
     bool left_behind = false;
-    Clock::time_point since;
+    SteadyClock::time_point since;
   };
   struct State {
     explicit State(Work all) : work(std::move(all)) {}
@@ -52,7 +52,7 @@ void run_watched(std::size_t count, std::size_t threads,
     std::unique_lock lock(all.mutex);
     while (!slot.left_behind && all.next < count) {
       slot.item = all.next++;
-      slot.since = Clock::now();
+      slot.since = SteadyClock::now();
       slot.busy = true;
       lock.unlock();
       try {
@@ -109,8 +109,8 @@ void run_watched(std::size_t count, std::size_t threads,
       take(item, std::optional<Outcome>(std::in_place, std::move(outcome)));
     }
     if (taken == count) return;
-    auto latest = Clock::time_point::max();
-    const auto now = Clock::now();
+    auto latest = SteadyClock::time_point::max();
+    const auto now = SteadyClock::now();
     for (Slot& slot : state->slots) {
       if (!slot.busy || slot.left_behind) continue;
       if (slot.since + patience > now) {
@@ -127,7 +127,7 @@ void run_watched(std::size_t count, std::size_t threads,
     while (running < threads && state->next < count && start_thread())
       ++running;
     if (!state->ready.empty() || state->thrown || running == 0) continue;
-    if (latest == Clock::time_point::max()) latest = now + patience;
+    if (latest == SteadyClock::time_point::max()) latest = now + patience;
     state->changed.wait_until(lock, latest);
   }
 }

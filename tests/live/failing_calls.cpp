@@ -227,6 +227,10 @@ TEST_CASE("whatever system call fails, why ends as it promises", "[live]") {
   check_whatever_fails({"why", "PID", "--duration", "30ms", "--rate", "50"});
 }
 
+TEST_CASE("whatever system call fails, tasks ends as it promises", "[live]") {
+  check_whatever_fails({"tasks", "PID"});
+}
+
 TEST_CASE("whatever system call fails, ps ends as it promises", "[live]") {
   check_whatever_fails({"ps", "--match", "locks.py sleeping", "--json"});
 }

@@ -134,6 +134,8 @@ TEST_CASE("no verb changes anything, by the system calls that it makes", "[live]
       {"inspect", locked, "A", "QUEUE.maxsize"},
       {"inspect", locked, "--list", "threading", "--json"},
       {"inspect", busy, "--pause", "sys.argv"},
+      {"tasks", waiter},
+      {"tasks", busy, "--pause", "--json"},
       {"ps"},
       {"ps", "--json", "--match", "locks.py"}};
   std::vector<std::string> foreign;
