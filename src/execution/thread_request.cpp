@@ -240,31 +240,29 @@ ThreadRequest::State ThreadRequest::state() const {
   return (words->breaker & kPleaseStop) != 0 ? State::Waiting : State::Forgotten;
 }
 
-Result<void> ThreadRequest::renew(const Deadline& deadline) {
+Result<void> ThreadRequest::change(const Deadline& deadline, const Change& change) {
   return while_held(deadline, nullptr, [&]() -> Result<Write> {
     if (auto ok = verify(); !ok) return fail(std::move(ok).error());
     const auto to = writer();
     if (!to) return fail(to.error());
     const auto words = read_words();
     if (!words) return fail(words.error());
-    return [to = *to, words = *words, ours = is_ours(*words)]() -> Result<void> {
-      return ours ? to.write_breaker(words.breaker | kPleaseStop) : Result<void>();
+    return [&change, to = *to, words = *words, ours = is_ours(*words)]() -> Result<void> {
+      return ours ? change(to, words) : Result<void>();
     };
   });
 }
 
-Result<void> ThreadRequest::withdraw(const Deadline& deadline) {
-  return while_held(deadline, nullptr, [&]() -> Result<Write> {
-    if (auto ok = verify(); !ok) return fail(std::move(ok).error());
-    const auto to = writer();
-    if (!to) return fail(to.error());
-    const auto words = read_words();
-    if (!words) return fail(words.error());
-    // The bit in the breaker stays: the thread finds nothing to do, and clears the bit.
-    return [to = *to, ours = is_ours(*words)]() -> Result<void> {
-      return ours ? to.write_pending(false) : Result<void>();
-    };
+Result<void> ThreadRequest::renew(const Deadline& deadline) {
+  return change(deadline, [](const RemoteWriter& to, const Words& words) {
+    return to.write_breaker(words.breaker | kPleaseStop);
   });
+}
+
+Result<void> ThreadRequest::withdraw(const Deadline& deadline) {
+  // The bit in the breaker stays: the thread finds nothing to do, and clears the bit.
+  return change(deadline,
+                [](const RemoteWriter& to, const Words&) { return to.write_pending(false); });
 }
 
 }  // namespace pyscope

@@ -73,6 +73,9 @@ class ThreadRequest {
   [[nodiscard]] Result<void> while_held(const Deadline& deadline,
                                         const std::function<bool()>& go_on,
                                         const std::function<Result<Write>()>& look);
+  /// Changes the request while no thread can run, if the request is still this one.
+  using Change = std::function<Result<void>(const RemoteWriter& to, const Words& words)>;
+  [[nodiscard]] Result<void> change(const Deadline& deadline, const Change& change);
 
   const AttachedProcess& attached_;
   AskedThread thread_;

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "format/advice.hpp"
@@ -275,6 +276,11 @@ void DumpJson::write_tasks(std::span<const std::string> chosen) {
   write_capture(json_, kTasksSchema, snapshot_);
   json_.object_field("python", [&] { write_build(json_, snapshot_.python); });
   json_.object_field("capture", [&] { write_capture_stats(snapshot_.capture); });
+  std::unordered_map<std::uint64_t, std::vector<const SuspendedStack*>> tasks_of;  // by loop
+  for (const SuspendedStack& stack : snapshot_.stacks) {
+    if (stack.kind == StackKind::Task && is_chosen(stack, chosen))
+      tasks_of[stack.loop].push_back(&stack);
+  }
   json_.objects_field("loops", snapshot_.loops, [&](const EventLoop& loop) {
     json_.address_field("id", loop.id);
     json_.word_field("kind", "asyncio");
@@ -283,20 +289,17 @@ void DumpJson::write_tasks(std::span<const std::string> chosen) {
     json_.address_field("running_task", loop.running_task.value_or(0));
     json_.field("ready", loop.ready);
     json_.field("busy_us", loop.busy_us);
-    std::vector<const SuspendedStack*> tasks;
-    for (const SuspendedStack& stack : snapshot_.stacks) {
-      if (stack.kind == StackKind::Task && stack.loop == loop.id && is_chosen(stack, chosen))
-        tasks.push_back(&stack);
-    }
-    json_.objects_field("tasks", tasks, [&](const SuspendedStack* task) { write_task(*task); });
+    json_.objects_field("tasks", tasks_of[loop.id],
+                        [&](const SuspendedStack* task) { write_task(*task); });
   });
+  const TaskTexts texts(snapshot_);
   json_.objects_field("findings", find_task_findings(snapshot_), [&](const TaskFinding& finding) {
     json_.word_field("kind", name_of(finding.kind));
     write_ids(json_, "tasks", finding.tasks);
     json_.field("proven", finding.proven);
     json_.field("ends_in_us", finding.ends_in_us);
     json_.field("ends_on_error", finding.ends_on_error);
-    json_.word_field("text", describe_finding(snapshot_, finding));
+    json_.word_field("text", texts.describe(finding));
   });
   write_warnings(json_, snapshot_.warnings);
 }

@@ -20,21 +20,6 @@ std::string magnitude(std::int64_t us) {
                                 : static_cast<std::uint64_t>(us));
 }
 
-const SuspendedStack* find_task_by_id(const Snapshot& snapshot, std::uint64_t id) {
-  const auto found = std::find_if(snapshot.stacks.begin(), snapshot.stacks.end(),
-                                  [&](const SuspendedStack& stack) { return stack.id == id; });
-  return found == snapshot.stacks.end() ? nullptr : &*found;
-}
-
-std::string labels(const Snapshot& snapshot, std::span<const std::uint64_t> ids) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(ids.size(), kMostNamedTasks); ++i)
-    text += (i > 0 ? ", " : "") + task_label(snapshot, ids[i]);
-  if (ids.size() > kMostNamedTasks)
-    text += fmt::format(" and {} more", ids.size() - kMostNamedTasks);
-  return text;
-}
-
 /// What is waited for, without what is known of others.
 std::string object_of(const TaskWait& wait) {
   std::string text = escape(wait.type);
@@ -58,12 +43,31 @@ std::string task_label(const SuspendedStack& task) {
                            : clip(escape(task.name), kMostTaskNameColumns);
 }
 
-std::string task_label(const Snapshot& snapshot, std::uint64_t id) {
-  const SuspendedStack* task = find_task_by_id(snapshot, id);
+TaskTexts::TaskTexts(const Snapshot& snapshot) {
+  for (const SuspendedStack& task : snapshot.stacks)
+    by_id_.emplace(task.id, &task);
+}
+
+const SuspendedStack* TaskTexts::find(std::uint64_t id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+std::string TaskTexts::label(std::uint64_t id) const {
+  const SuspendedStack* task = find(id);
   return task != nullptr ? task_label(*task) : fmt::format("task {:#x}", id);
 }
 
-std::string describe_task(const Snapshot& snapshot, const SuspendedStack& task) {
+std::string TaskTexts::labels(std::span<const std::uint64_t> ids) const {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(ids.size(), kMostNamedTasks); ++i)
+    text += (i > 0 ? ", " : "") + label(ids[i]);
+  if (ids.size() > kMostNamedTasks)
+    text += fmt::format(" and {} more", ids.size() - kMostNamedTasks);
+  return text;
+}
+
+std::string TaskTexts::describe(const SuspendedStack& task) const {
   std::string text = task.state;
   if (task.state == "running" && task.mounted_on)
     text += fmt::format(" in thread {}", *task.mounted_on);
@@ -75,18 +79,17 @@ std::string describe_task(const Snapshot& snapshot, const SuspendedStack& task) 
              : *wait.left_us < 0 ? "sleeping, overdue for " + magnitude(*wait.left_us)
                                  : "sleeping, " + magnitude(*wait.left_us) + " left";
     } else if (wait.kind == "task") {
-      text = "waiting for " + labels(snapshot, wait.tasks);
+      text = "waiting for " + labels(wait.tasks);
       if (!wait.detail.empty()) text += " (" + escape(wait.detail) + ")";
     } else if (wait.kind == "tasks") {
       text = fmt::format("waiting for {}{} task{}: {}", wait.any ? "the first of " : "",
-                         wait.tasks.size(), wait.tasks.size() == 1 ? "" : "s",
-                         labels(snapshot, wait.tasks));
+                         wait.tasks.size(), wait.tasks.size() == 1 ? "" : "s", labels(wait.tasks));
       if (wait.tasks.empty()) text = "waiting for its tasks, all of which have ended";
     } else {
       text = summarize_task(task);
     }
     if (!wait.held_by.empty()) {
-      text += ", held by " + labels(snapshot, wait.held_by);
+      text += ", held by " + labels(wait.held_by);
       if (wait.held_by.size() > 1 && wait.kind == "lock") text += " (one of these)";
     }
   }
@@ -137,7 +140,7 @@ std::string kind_of_task(const SuspendedStack& task) {
   return text;
 }
 
-std::string describe_finding(const Snapshot& snapshot, const TaskFinding& finding) {
+std::string TaskTexts::describe(const TaskFinding& finding) const {
   std::string text;
   switch (finding.kind) {
     case TaskFinding::Kind::Deadlock: {
@@ -150,17 +153,16 @@ std::string describe_finding(const Snapshot& snapshot, const TaskFinding& findin
                     : ", until a timeout ends it in " + magnitude(*finding.ends_in_us);
       if (finding.ends_on_error) text += ", unless another task that they wait for fails";
       for (std::size_t i = 0; i < finding.tasks.size(); ++i) {
-        const SuspendedStack* task = find_task_by_id(snapshot, finding.tasks[i]);
+        const SuspendedStack* task = find(finding.tasks[i]);
         if (task == nullptr) continue;
-        text +=
-            (i == 0 ? ": " : "; ") + task_label(*task) + " is " + describe_task(snapshot, *task);
+        text += (i == 0 ? ": " : "; ") + task_label(*task) + " is " + describe(*task);
       }
       break;
     }
     case TaskFinding::Kind::BlockedLoop:
-      text = fmt::format("The event loop is blocked by {}: no events have been asked for since {}",
-                         task_label(snapshot, finding.tasks.front()),
-                         magnitude(finding.loop->busy_us.value_or(0)));
+      text =
+          fmt::format("The event loop is blocked by {}: no events have been asked for since {}",
+                      label(finding.tasks.front()), magnitude(finding.loop->busy_us.value_or(0)));
       if (finding.loop->ready.value_or(0) > 0)
         text += fmt::format("; {} can run and have to wait",
                             *finding.loop->ready == 1

@@ -37,9 +37,8 @@ class TasksText {
         options_(options),
         painter_(options.color),
         frame_texts_(snapshot, painter_, options.columns),
+        texts_(snapshot),
         findings_(find_task_findings(snapshot)) {
-    for (const SuspendedStack& task : snapshot.stacks)
-      by_id_.emplace(task.id, &task);
     for (const TaskFinding& finding : findings_) {
       if (finding.kind == TaskFinding::Kind::Deadlock)
         deadlocked_.insert(finding.tasks.begin(), finding.tasks.end());
@@ -48,7 +47,7 @@ class TasksText {
 
   std::string render() {
     for (const TaskFinding& finding : findings_)
-      append_line(Style::Error, describe_finding(snapshot_, finding));
+      append_line(Style::Error, texts_.describe(finding));
     if (!findings_.empty()) out_ += '\n';
     append_line(Style::Heading, summary());
     append_process(out_, snapshot_, painter_);
@@ -113,7 +112,7 @@ class TasksText {
     } else {
       text += ": waits for events";
     }
-    if (loop.running_task) text += " with " + task_label(snapshot_, *loop.running_task);
+    if (loop.running_task) text += " with " + texts_.label(*loop.running_task);
     if (loop.ready) text += fmt::format(", {} ready", *loop.ready);
     return text;
   }
@@ -128,7 +127,7 @@ class TasksText {
         out_ += "  ";
         painter_.append(out_, Style::Function, escape(task.coroutine));
       }
-      out_ += "  " + describe_task(snapshot_, task) + place_of(task) + '\n';
+      out_ += "  " + texts_.describe(task) + place_of(task) + '\n';
     }
   }
 
@@ -238,7 +237,7 @@ class TasksText {
     }
     if (!first.coroutine.empty()) heading += " (" + escape(first.coroutine) + ")";
     heading += ": ";
-    heading += group.members.size() > 1 ? describe_group(first) : describe_task(snapshot_, first);
+    heading += group.members.size() > 1 ? describe_group(first) : texts_.describe(first);
     if (deadlocked_.contains(first.id)) heading += ", deadlocked";
     out_ += indent;
     append_line(Style::Heading, heading);
@@ -251,8 +250,7 @@ class TasksText {
     if (!first.wait) return;
     std::vector<const SuspendedStack*> awaited;
     for (const std::uint64_t id : first.wait->tasks) {
-      if (const auto found = by_id_.find(id); found != by_id_.end())
-        awaited.push_back(found->second);
+      if (const SuspendedStack* task = texts_.find(id)) awaited.push_back(task);
     }
     append_tasks(awaited, depth + 1);
   }
@@ -263,7 +261,7 @@ class TasksText {
     if (first.wait && !first.wait->held_by.empty()) {
       text += ", held by ";
       for (std::size_t i = 0; i < std::min(first.wait->held_by.size(), kMostNamesOfGroup); ++i)
-        text += (i > 0 ? ", " : "") + task_label(snapshot_, first.wait->held_by[i]);
+        text += (i > 0 ? ", " : "") + texts_.label(first.wait->held_by[i]);
     }
     return text;
   }
@@ -281,8 +279,8 @@ class TasksText {
   const TasksTextOptions& options_;
   Painter painter_;
   FrameTexts frame_texts_;
+  TaskTexts texts_;
   std::vector<TaskFinding> findings_;
-  std::unordered_map<std::uint64_t, const SuspendedStack*> by_id_;
   std::unordered_set<std::uint64_t> deadlocked_;
   std::unordered_set<std::uint64_t> printed_;
   std::string out_;

@@ -13,16 +13,12 @@
 namespace pyscope {
 namespace {
 
-std::string count(std::int64_t number, std::string_view one) {
-  return fmt::format("{} {}{}", number, one, number == 1 ? "" : "s");
-}
-
 std::string describe_queue(const Reader& reader, RemoteAddr queue) {
   const auto size = item_count_of(reader, queue, "queue");
   if (!size) return {};
   const auto most = integer_attribute(reader, queue, "maxsize");
-  std::string text = most && *most > 0 ? fmt::format("{} of {}", *size, count(*most, "item"))
-                                       : count(*size, "item");
+  std::string text = most && *most > 0 ? fmt::format("{} of {}", *size, counted(*most, "item"))
+                                       : counted(*size, "item");
   const auto unfinished = integer_attribute(reader, queue, "unfinished_tasks");
   if (unfinished && *unfinished > *size) {
     text += fmt::format(", {} taken and not done yet", *unfinished - *size);
@@ -34,7 +30,7 @@ std::string describe_barrier(const Reader& reader, RemoteAddr barrier) {
   const auto parties = integer_attribute(reader, barrier, "_parties");
   const auto there = integer_attribute(reader, barrier, "_count");
   if (!parties || !there) return {};
-  return fmt::format("{} of {} there", *there, count(*parties, "thread"));
+  return fmt::format("{} of {} there", *there, counted(*parties, "thread"));
 }
 
 std::string describe_semaphore(const Reader& reader, RemoteAddr semaphore) {
@@ -53,8 +49,8 @@ std::string describe_queue_pool(const Reader& reader, RemoteAddr pool) {
   const auto most_overflow = integer_attribute(reader, pool, "_max_overflow");
   if (!size || !resting || !overflow || !most_overflow) return {};
   const std::int64_t out = *size - *resting + *overflow;
-  if (*most_overflow < 0) return fmt::format("{} checked out", count(out, "connection"));
-  return fmt::format("{} of {} checked out", out, count(*size + *most_overflow, "connection"));
+  if (*most_overflow < 0) return fmt::format("{} checked out", counted(out, "connection"));
+  return fmt::format("{} of {} checked out", out, counted(*size + *most_overflow, "connection"));
 }
 
 std::string describe_connection_pool(const Reader& reader, RemoteAddr pool) {
@@ -62,7 +58,7 @@ std::string describe_connection_pool(const Reader& reader, RemoteAddr pool) {
   const auto open = integer_attribute(reader, pool, "_nconns");
   const auto most = integer_attribute(reader, pool, "_max_size");
   if (!resting || !open || !most) return {};
-  return fmt::format("{} of {} taken", *open - *resting, count(*most, "connection"));
+  return fmt::format("{} of {} taken", *open - *resting, counted(*most, "connection"));
 }
 
 }  // namespace
@@ -87,6 +83,10 @@ std::optional<std::int64_t> item_count_of(const Reader& reader, RemoteAddr objec
   if (type != "collections.deque" && type != "list") return std::nullopt;
   const auto size = reader.field<std::int64_t>(items, Field::VarObjectObSize);
   return size && *size >= 0 ? std::optional(*size) : std::nullopt;
+}
+
+std::string counted(std::int64_t number, std::string_view one) {
+  return fmt::format("{} {}{}", number, one, number == 1 ? "" : "s");
 }
 
 std::vector<RemoteAddr> read_deque(const Reader& reader, RemoteAddr deque, std::size_t most) {

@@ -18,6 +18,9 @@ namespace pyscope {
 /// other.
 [[nodiscard]] std::string describe_object(const Reader& reader, const FoundLock& found);
 
+/// "1 item", "3 items"
+[[nodiscard]] std::string counted(std::int64_t number, std::string_view one);
+
 /// An int that is an attribute of an instance; nothing if there is none that fits.
 [[nodiscard]] std::optional<std::int64_t> integer_attribute(const Reader& reader, RemoteAddr object,
                                                             std::string_view name);

@@ -39,6 +39,9 @@ struct TaskWaits::Known {
   std::string_view function;
   What what;
   std::string_view variable;
+  /// Of an object that the program knows: TaskWait::kind. Empty: what is waited for is found from
+  /// it.
+  std::string_view kind = {};
 };
 
 std::span<const TaskWaits::Known> TaskWaits::known_functions() {
@@ -46,24 +49,25 @@ std::span<const TaskWaits::Known> TaskWaits::known_functions() {
       {"tasks.py", "sleep", What::Sleep, "h"},
       {"tasks.py", "_wait", What::Tasks, "fs"},
       {"tasks.py", "_AsCompletedIterator._wait_for_one", What::AnyTask, "self"},
-      {"locks.py", "Lock.acquire", What::Lock, "self"},
-      {"locks.py", "Semaphore.acquire", What::Semaphore, "self"},
-      {"locks.py", "Condition.wait", What::Condition, "self"},
-      {"locks.py", "Event.wait", What::Event, "self"},
-      {"locks.py", "Barrier._wait", What::Barrier, "self"},
-      {"locks.py", "Barrier._block", What::Barrier, "self"},
-      {"queues.py", "Queue.get", What::QueueGet, "self"},
-      {"queues.py", "Queue.put", What::QueuePut, "self"},
-      {"queues.py", "Queue.join", What::QueueJoin, "self"},
+      {"locks.py", "Lock.acquire", What::Lock, "self", "lock"},
+      {"locks.py", "Semaphore.acquire", What::Semaphore, "self", "semaphore"},
+      {"locks.py", "Condition.wait", What::Condition, "self", "condition"},
+      {"locks.py", "Event.wait", What::Event, "self", "event"},
+      {"locks.py", "Barrier._wait", What::Barrier, "self", "barrier"},
+      {"locks.py", "Barrier._block", What::Barrier, "self", "barrier"},
+      {"queues.py", "Queue.get", What::QueueGet, "self", "queue"},
+      {"queues.py", "Queue.put", What::QueuePut, "self", "queue"},
+      {"queues.py", "Queue.join", What::QueueJoin, "self", "queue"},
       {"taskgroups.py", "TaskGroup._aexit", What::TaskGroup, "self"},
       {"streams.py", "StreamReader._wait_for_data", What::Read, "self"},
       {"streams.py", "FlowControlMixin._drain_helper", What::Drain, "self"},
-      {"selector_events.py", "BaseSelectorEventLoop.sock_recv", What::Socket, "sock"},
-      {"selector_events.py", "BaseSelectorEventLoop.sock_recv_into", What::Socket, "sock"},
-      {"selector_events.py", "BaseSelectorEventLoop.sock_recvfrom", What::Socket, "sock"},
-      {"selector_events.py", "BaseSelectorEventLoop.sock_sendall", What::Socket, "sock"},
-      {"selector_events.py", "BaseSelectorEventLoop.sock_connect", What::Socket, "sock"},
-      {"selector_events.py", "BaseSelectorEventLoop.sock_accept", What::Socket, "sock"},
+      {"selector_events.py", "BaseSelectorEventLoop.sock_recv", What::Socket, "sock", "socket"},
+      {"selector_events.py", "BaseSelectorEventLoop.sock_recv_into", What::Socket, "sock",
+       "socket"},
+      {"selector_events.py", "BaseSelectorEventLoop.sock_recvfrom", What::Socket, "sock", "socket"},
+      {"selector_events.py", "BaseSelectorEventLoop.sock_sendall", What::Socket, "sock", "socket"},
+      {"selector_events.py", "BaseSelectorEventLoop.sock_connect", What::Socket, "sock", "socket"},
+      {"selector_events.py", "BaseSelectorEventLoop.sock_accept", What::Socket, "sock", "socket"},
       {"base_subprocess.py", "BaseSubprocessTransport._wait", What::Process, "self"},
       {"base_events.py", "Server.serve_forever", What::Server, "self"},
   });
@@ -85,10 +89,6 @@ std::string_view file_in_asyncio(std::string_view path) {
 
 std::string shown_type(const ObjectType& type) {
   return type.full_name.starts_with("asyncio.") ? "asyncio." + type.name : type.full_name;
-}
-
-std::string counted(std::int64_t number, std::string_view one) {
-  return fmt::format("{} {}{}", number, one, number == 1 ? "" : "s");
 }
 
 }  // namespace
@@ -227,6 +227,10 @@ void TaskWaits::describe_known(const WaitingTask& task, const Place& place, Task
     const auto count = item_count_of(reader_, object, waiters);
     return count && *count > 1 ? counted(*count, "task") + " wait for it" : std::string{};
   };
+  if (!place.known->kind.empty()) {
+    wait.kind = place.known->kind;
+    take_object(task, object, wait);
+  }
   switch (place.known->what) {
     case What::Sleep:
       wait.kind = "timer";
@@ -235,8 +239,6 @@ void TaskWaits::describe_known(const WaitingTask& task, const Place& place, Task
     case What::Lock:
     case What::Semaphore: {
       const bool lock = place.known->what == What::Lock;
-      wait.kind = lock ? "lock" : "semaphore";
-      take_object(task, object, wait);
       wait.detail = waiting("_waiters");
       // While the lock isn't taken, it is on its way to a waiter.
       const RemoteAddr locked =
@@ -248,41 +250,27 @@ void TaskWaits::describe_known(const WaitingTask& task, const Place& place, Task
       return;
     }
     case What::Condition:
-      wait.kind = "condition";
-      take_object(task, object, wait);
-      wait.detail = waiting("_waiters");
-      return;
     case What::Event:
-      wait.kind = "event";
-      take_object(task, object, wait);
       wait.detail = waiting("_waiters");
       return;
     case What::Barrier: {
-      wait.kind = "barrier";
-      take_object(task, object, wait);
       const auto there = integer_attribute(reader_, object, "_count");
       const auto parties = integer_attribute(reader_, object, "_parties");
       if (there && parties) wait.detail = fmt::format("{} of {} there", *there, *parties);
       return;
     }
     case What::QueueGet: {
-      wait.kind = "queue";
-      take_object(task, object, wait);
       const auto items = item_count_of(reader_, object, "_queue");
       if (items) wait.detail = *items == 0 ? "empty" : counted(*items, "item");
       return;
     }
     case What::QueuePut: {
-      wait.kind = "queue";
-      take_object(task, object, wait);
       const auto items = item_count_of(reader_, object, "_queue");
       const auto most = integer_attribute(reader_, object, "_maxsize");
       if (items && most) wait.detail = fmt::format("{} of {}", *items, counted(*most, "item"));
       return;
     }
     case What::QueueJoin: {
-      wait.kind = "queue";
-      take_object(task, object, wait);
       const auto unfinished = integer_attribute(reader_, object, "_unfinished_tasks");
       if (unfinished) wait.detail = counted(*unfinished, "item") + " not done yet";
       return;
@@ -325,8 +313,6 @@ void TaskWaits::describe_known(const WaitingTask& task, const Place& place, Task
       return;
     }
     case What::Socket:
-      wait.kind = "socket";
-      take_object(task, object, wait);
       return;
     case What::Process: {
       const auto pid = integer_attribute(reader_, object, "_pid");
