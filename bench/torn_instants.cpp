@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/short_turns.hpp"
 #include "memory/page_cache.hpp"
 #include "python/runtime_state.hpp"
 #include "session/attach.hpp"
@@ -159,6 +160,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const std::size_t snapshots = std::strtoul(argv[1], nullptr, 10);
+  ask_for_short_turns();  // as the program does
   const bool proof = argc < 3 || std::string_view(argv[2]) != "--without-proof";
   fmt::print(
       "| CPython | snapshots | one instant | impossible | values | broken | frames in doubt | ms "

@@ -26,6 +26,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/short_turns.hpp"
 #include "session/attach.hpp"
 #include "session/session.hpp"
 #include "support/legal_stacks.hpp"
@@ -158,6 +159,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   const std::size_t snapshots = std::strtoul(argv[1], nullptr, 10);
+  ask_for_short_turns();  // as the program does
   const std::vector<std::string> kinds(argv + 2, argv + argc);
   bool good = true;
   for (const test::Interpreter& interpreter : test::interpreters()) {

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <string>
 
+#include "base/short_turns.hpp"
 #include "base/watched.hpp"
 #include "cli/dump.hpp"
 #include "cli/exec.hpp"
@@ -114,6 +115,7 @@ int main(int argc, char** argv) {
   ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
   ::mallopt(M_MMAP_THRESHOLD, INT_MAX);
   pyscope::cli::occupy_standard_streams();
+  pyscope::ask_for_short_turns();
   try {
     const int status = run(argc, argv);
     const int all = pyscope::cli::output_lost() ? exit_status(ErrorKind::Failed) : status;

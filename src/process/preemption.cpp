@@ -117,6 +117,7 @@ class Pin {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
+    cpu_ = cpu;
     watchdog_.arm(::gettid(), before_);
     armed_ = true;
     return ::sched_setaffinity(0, sizeof one, &one) == 0 ? 0 : errno;
@@ -124,14 +125,24 @@ class Pin {
   /// False if the watchdog has unpinned it before.
   [[nodiscard]] bool release() {
     const bool in_time = watchdog_.disarm();
+    leave();
     ::sched_setaffinity(0, sizeof before_, &before_);
     armed_ = false;
     return in_time;
   }
 
  private:
+  /// Gives the CPU back at once, where pyscope may use another one. Otherwise the scheduler shares
+  /// the CPU between pyscope and the thread for some milliseconds more, which costs both.
+  void leave() const {
+    cpu_set_t others = before_;
+    CPU_CLR(cpu_, &others);
+    if (CPU_COUNT(&others) > 0) ::sched_setaffinity(0, sizeof others, &others);
+  }
+
   Watchdog& watchdog_;
   const cpu_set_t& before_;
+  unsigned cpu_ = 0;
   bool armed_ = false;
 };
 
@@ -202,6 +213,9 @@ Result<bool> ThreadPreemption::during(const std::function<void()>& read) {
     return fail(ErrorKind::Unsupported,
                 fmt::format("it runs on CPU {}, which pyscope may not use", at_first->cpu));
   }
+  // Threads that wait for pyscope's present CPU get their turn first. A thread that arrives on
+  // another CPU with time owed to others doesn't get that CPU before the next tick of the clock.
+  ::sched_yield();
   Pin pin(*Watchdog::get(), allowed_);
   if (const int error = pin.to(at_first->cpu); error != 0) {
     return fail(ErrorKind::Unsupported, fmt::format("sched_setaffinity to CPU {}: {}",

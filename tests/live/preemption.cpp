@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -50,6 +51,10 @@ Tries dump_often(pid_t pid, int times, const PyscopeOptions& options = {}) {
     if (preempted) CHECK(capture.at("preempted_us") > 0);
   }
   return tries;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
 }
 
 bool says(const Tries& tries, const std::string& words) {
@@ -135,6 +140,58 @@ TEST_CASE("where pyscope may not be pinned, hot threads are read otherwise", "[l
   CHECK(tries.preempted == 0);
   CHECK(says(tries, "sched_setaffinity to CPU "));
   CHECK(says(tries, "Operation not permitted"));
+}
+
+TEST_CASE("pyscope takes the CPU of a hot thread for short turns, and leaves the CPU at once",
+          "[live]") {
+  const Target target = hot_target(any_interpreter());
+  const std::string log = target.workspace().outside("strace.log");
+  Program program = pyscope_program({"dump", std::to_string(target.pid())},
+                                    {{"ASAN_OPTIONS=detect_leaks=0"}, nullptr});
+  const std::vector<std::string> strace = {
+      "/usr/bin/strace", "-qq", "-o", log, "-e", "trace=sched_setaffinity,sched_setattr,seccomp"};
+  program.command.insert(program.command.begin(), strace.begin(), strace.end());
+  const Outcome outcome = run(program);
+  CAPTURE(outcome.err);
+  std::vector<std::vector<int>> affinities;
+  bool filtered = false;
+  bool short_turns = false;
+  std::istringstream calls(read_file(log));
+  for (std::string call; std::getline(calls, call);) {
+    CAPTURE(call);
+    filtered = filtered || contains(call, "seccomp(");
+    if (contains(call, "sched_setattr(")) {
+      CHECK_FALSE(filtered);
+      CHECK(contains(call, "sched_runtime=100000,"));
+      short_turns = true;
+    } else if (contains(call, "sched_setaffinity(")) {
+      std::istringstream cpus(call.substr(call.find('[') + 1));
+      affinities.emplace_back();
+      for (int cpu; cpus >> cpu;)
+        affinities.back().push_back(cpu);
+    }
+  }
+  CHECK(short_turns);
+  cpu_set_t allowed;
+  REQUIRE(::sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+  std::vector<int> all;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed)) all.push_back(cpu);
+  }
+  REQUIRE(!affinities.empty());
+  for (std::size_t i = 0; i < affinities.size();) {
+    CAPTURE(i, affinities);
+    REQUIRE(affinities[i].size() == 1);
+    const int pinned = affinities[i++].front();
+    if (all.size() > 1) {
+      std::vector<int> others = all;
+      std::erase(others, pinned);
+      REQUIRE(i < affinities.size());
+      CHECK(affinities[i++] == others);
+    }
+    REQUIRE(i < affinities.size());
+    CHECK(affinities[i++] == all);
+  }
 }
 
 TEST_CASE("a thread with a real-time policy keeps its CPU", "[live]") {
