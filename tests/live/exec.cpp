@@ -404,6 +404,15 @@ TEST_CASE("what can't be asked isn't written to", "[live]") {
     CHECK(outcome.status == 5);
     CHECK(contains(outcome.err, "that came with 3.14"));
   }
+  for (const Interpreter& interpreter : newer_interpreters()) {
+    CAPTURE(interpreter);
+    Target target = start(interpreter, {"shuts_down"});
+    Outcome outcome;
+    CHECK(writing_calls(target, command(target.pid(), {"-e", "1"}), outcome).empty());
+    CAPTURE(outcome.err);
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.err, "is shutting down"));
+  }
 }
 
 TEST_CASE("a process that lies about its structures is not written to", "[live]") {
