@@ -4,7 +4,7 @@
     sudo bench/hot.py [--dumps N] [--hogs N] [--pyscope FILE] [--python 3.14]
 
 Each program runs on a release build of CPython from the interpreters' cache (scripts/interpreters.sh). It is dumped as often as --dumps says
-(1,000), beside so many processes that compute (--hogs). Then the target is dumped for a second each, 10 and 100 times a second, and the
+(1,000), beside so many processes that compute (--hogs), and again while it sleeps. Before that, the target is dumped for a second each, 10 and 100 times a second, and the
 rounds that it makes meanwhile are compared with those that it makes alone. Prints a Markdown table.
 """
 
@@ -21,14 +21,14 @@ import time
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 COUNTING = """
-import mmap, sys
+import mmap, sys, time
 _file = open(sys.argv[1], "r+b")
-_rounds = memoryview(mmap.mmap(_file.fileno(), 8)).cast("Q")
+_rounds, _asleep = (memoryview(mmap.mmap(_file.fileno(), 16)).cast("Q")[n:n + 1] for n in (0, 1))
 def counted():
+    while _asleep[0]: time.sleep(0.05)
     _rounds[0] += 1
 """
 PROGRAMS = {
-    "asleep": "import time\ndef f(n):\n    return f(n - 1) if n else time.sleep(1000)\nf(30)",
     "recursive generator": """
 def g(n):
     if n: yield from g(n - 1)
@@ -71,24 +71,46 @@ def work():
     while True: n += 1; counted()
 for _ in range(16): threading.Thread(target=work).start()
 """,
+    "numpy in a loop": """
+import numpy
+numbers = numpy.arange(1000.0)
+while True: numpy.sqrt(numbers * 2 + 1).sum(); counted()
+""",
+    "the demo": (REPOSITORY / "examples/sample_service.py").read_text(),
 }
 
 
+def fetch_numpy(root, python):
+    """A folder of the root with numpy in it."""
+    folder = tempfile.TemporaryDirectory(prefix="pyscope-bench-", dir=root / "tmp")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", folder.name, "--only-binary=:all:", "--python-version",
+                    python.rpartition("python")[2], "--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_27_x86_64", "numpy"],
+                   check=True)
+    return folder
+
+
 class Target:
-    def __init__(self, root, python, source):
+    def __init__(self, root, python, source, modules):
         self.rounds = tempfile.NamedTemporaryFile(dir=root / "tmp")
-        self.rounds.write(bytes(8))
+        self.rounds.write(bytes(16))
         self.rounds.flush()
         self.script = tempfile.NamedTemporaryFile("w", suffix=".py", dir=root / "tmp")
         self.script.write(COUNTING + source)
         self.script.flush()
         inside = lambda path: "/" + str(pathlib.Path(path).relative_to(root))
-        self.child = subprocess.Popen(["chroot", str(root), python, inside(self.script.name), inside(self.rounds.name)])
+        self.child = subprocess.Popen(["chroot", str(root), python, inside(self.script.name), inside(self.rounds.name)],
+                                      stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": inside(modules)})
         time.sleep(0.7)
 
     def count(self):
         with open(self.rounds.name, "rb") as file:
             return int.from_bytes(file.read(8), sys.byteorder)
+
+    def sleep(self, asleep):
+        with open(self.rounds.name, "r+b") as file:
+            file.seek(8)
+            file.write(asleep.to_bytes(8, sys.byteorder))
+        time.sleep(0.3)
 
     def rate(self, seconds, act=None, interval=None):
         begin, before = time.monotonic(), self.count()
@@ -107,6 +129,12 @@ class Target:
         self.child.wait()
 
 
+def dump(command):
+    begin = time.perf_counter()
+    done = subprocess.run(command, capture_output=True)
+    return (time.perf_counter() - begin) * 1e3, done
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--dumps", type=int, default=1000)
@@ -118,19 +146,19 @@ def main():
     rows = [line.rstrip("\n").split("\t") for line in open(manifest)]
     root, python = next((pathlib.Path(row[2]), row[3]) for row in rows
                         if row[0].startswith(arguments.python) and row[1] == "release")
+    modules = fetch_numpy(root, python)
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(arguments.hogs)]
-    print("| program | dumps | status 6 | not of one instant | median ms | 9 of 10 | us preempted | slower at 10/s | at 100/s |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| program | dumps | status 6 | not of one instant | median ms | 9 of 10 | asleep: median ms | ratio | us preempted | slower at 10/s | at 100/s |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     try:
         for name, source in PROGRAMS.items():
-            target = Target(root, python, source)
+            target = Target(root, python, source, modules.name)
             command = [arguments.pyscope, "dump", "--json", str(target.child.pid)]
-            times, partial, apart, preempted = [], 0, 0, []
+            hot, partial, apart, preempted = [], 0, 0, []
             for _ in range(arguments.dumps):
-                begin = time.perf_counter()
-                done = subprocess.run(command, capture_output=True)
-                times.append((time.perf_counter() - begin) * 1e3)
+                took, done = dump(command)
                 capture = json.loads(done.stdout)["capture"]
+                hot.append(took)
                 partial += done.returncode == 6
                 apart += not capture["one_instant"]
                 preempted.append(capture["preempted_us"])
@@ -142,9 +170,16 @@ def main():
                     continue
                 beside = target.rate(1, lambda: subprocess.run(command, capture_output=True), interval)
                 slower.append(f"{max(0.0, 1 - beside / alone):.1%}")
+            # Each program but the demo, which is left as it is, sleeps when it is told to.
+            asleep = []
+            if target.count() > 0:
+                target.sleep(True)
+                asleep = [dump(command)[0] for _ in range(max(1, arguments.dumps // 4))]
             target.end()
-            times.sort()
-            print(f"| {name} | {len(times)} | {partial} | {apart} | {statistics.median(times):.1f} | {times[len(times) * 9 // 10]:.1f} | "
+            hot.sort()
+            median = statistics.median(hot)
+            resting = f"{statistics.median(asleep):.1f} | {median / statistics.median(asleep):.2f}" if asleep else " |"
+            print(f"| {name} | {len(hot)} | {partial} | {apart} | {median:.1f} | {hot[len(hot) * 9 // 10]:.1f} | {resting} | "
                   f"{statistics.mean(preempted):.0f} | {slower[0]} | {slower[1]} |", flush=True)
     finally:
         for hog in hogs:
