@@ -75,7 +75,7 @@ _pyscope() {
 
   case $verb in
     '') options='--help --version' ;;
-    dump) options="$common $which --all --children --jobs --json --thread --frames --no-source --locals $values
+    dump) options="$common $which --all --children --jobs --json --thread --frames --no-source --locals --tasks $values
       --pause --native --group --no-group --watch --timeout" ;;
     why) options="$common --thread --timeout --duration --rate --native --json $values" ;;
     tasks) options="$common --task --flat --no-source --pause --timeout --json" ;;

@@ -82,6 +82,7 @@ complete -c pyscope -n '__fish_seen_subcommand_from dump' -l jobs -x -d 'Read so
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l frames -x -d 'Only the innermost N frames'
 complete -c pyscope -n '__fish_seen_subcommand_from dump tasks' -l no-source -d 'Leave out the source lines'
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l locals -d 'Print variables with their values'
+complete -c pyscope -n '__fish_seen_subcommand_from dump' -l tasks -d 'And the tasks of asyncio'
 complete -c pyscope -n '__fish_seen_subcommand_from dump tasks inspect' -l pause -d 'Hold threads for a moment, to read them exactly'
 complete -c pyscope -n '__fish_seen_subcommand_from dump; and string match -q -- "--p*" (commandline -ct)' -a --pause=all -d 'Hold all threads for a moment'
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l native -d 'Show the functions below the Python lines'

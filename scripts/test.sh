@@ -36,19 +36,35 @@ step 'linting'
 # What reads a target's bytes.
 scripts/lint.sh --quick --layers elf memory native structures python values frames locks
 
+# Builds a preset beside the tests of another, which wait for something much of the time. What the
+# compiler prints is shown by finish_build, at the end. A build goes on after a failure of the tests: it is waited for.
+trap wait EXIT
+start_build() {
+  mkdir -p build
+  (cmake --preset "$1" >/dev/null && cmake --build --preset "$1" -j "$jobs") >"build/$1.log" 2>&1 &
+  build=$!
+}
+finish_build() {
+  local status=0
+  wait "$build" || status=$?
+  [ $status = 0 ] || cat "build/$1.log" >&2
+  return $status
+}
+
 # Some tests wait for something most of the time.
 run_tests() { ctest -j $((jobs + 1)) --progress --no-tests=error "$@"; }
 
 step 'building: ci'
 cmake --preset ci >/dev/null
 cmake --build --preset ci -j "$jobs"
-step 'testing: ci'
+step 'testing: ci; building: asan'
+start_build asan
 run_tests --preset ci
 
 step 'building: asan'
-cmake --preset asan >/dev/null
-cmake --build --preset asan -j "$jobs"
-step 'testing: asan'
+finish_build asan
+step 'testing: asan; building: tsan'
+start_build tsan
 # pyscope is several times slower under the sanitizers, and what a debug build of CPython has
 # elsewhere it has for both.
 release_interpreters=$PWD/build/release-interpreters.tsv
@@ -64,9 +80,8 @@ step 'fuzzing'
 scripts/fuzz.sh 10
 
 # What runs in parallel: many processes at a time, and the facts of many threads.
-step 'building and testing: tsan'
-cmake --preset tsan >/dev/null
-cmake --build --preset tsan -j "$jobs"
+step 'testing: tsan'
+finish_build tsan
 # Address space that is laid out too randomly is more than it can cope with.
 PYSCOPE_TEST_INTERPRETERS=$release_interpreters PYSCOPE_TEST_BINARY=$PWD/build/tsan/pyscope setarch -R build/ci/tests/pyscope_live_tests \
   'a hundred processes are dumped in one go,a thousand threads are dumped whole,ps lists a process*,children that end*'

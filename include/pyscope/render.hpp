@@ -45,6 +45,8 @@ struct TextOptions {
   /// Of the terminal: a source line that doesn't fit is cut around the piece that is being
   /// executed, since a terminal would wrap it and put the marks below something else. 0: not cut.
   std::size_t columns = 0;
+  /// Show the tasks below the threads (CaptureOptions::tasks).
+  bool tasks = false;
 };
 
 /// The text form: a one-line summary, a heading, and each thread with its frames, innermost first.

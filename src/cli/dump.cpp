@@ -47,6 +47,7 @@ struct DumpArguments {
   std::string pause;   // as given: "true" for a plain --pause
   std::string native;  // likewise
   bool locals = false;
+  bool tasks = false;
   ValueLimits values;
   bool group = false;
   bool no_group = false;
@@ -88,6 +89,7 @@ class Dumper {
     text_.color = wants_color(options.color);
     text_.columns = terminal_columns(STDOUT_FILENO);
     if (options.group) text_.grouping = Grouping::Always;
+    text_.tasks = options.tasks;
     if (options.no_group) text_.grouping = Grouping::Never;
   }
 
@@ -229,6 +231,7 @@ CaptureOptions capture_options(const DumpArguments& options) {
   capture.threads = options.threads;
   capture.max_frames = options.frames;
   capture.locals = options.locals;
+  capture.tasks = options.tasks;
   capture.values = options.values;
   capture.source = !options.no_source;
   if (!options.pause.empty()) {
@@ -321,6 +324,7 @@ Verb add_dump(CLI::App& app, const Invocation& invocation) {
   dump->add_flag("--no-source", options.no_source, "Leave out the source lines");
   dump->add_flag("--locals", options.locals, "Print the variables of each frame with their values");
   add_value_options(*dump, options.values);
+  dump->add_flag("--tasks", options.tasks, "And the tasks of asyncio, as pyscope tasks shows them");
   // A flag takes a value only behind "=", so that a PID may follow it. Without one it is "true".
   dump->add_flag("--pause", options.pause,
                  "Hold threads that could not be verified for about a millisecond, to read\n"

@@ -137,6 +137,7 @@ class DumpJson {
 
  private:
   void write_header();
+  void write_loops(std::span<const std::string> chosen);
   void write_capture_stats(const CaptureStats& capture);
   void write_thread(const Thread& thread);
   void write_wait(const Wait& wait);
@@ -165,6 +166,7 @@ void DumpJson::write() {
   json_.objects_field("threads", snapshot_.threads,
                       [&](const Thread& thread) { write_thread(thread); });
   write_deadlocks(json_, snapshot_.deadlocks);
+  if (!snapshot_.loops.empty()) write_loops({});
   write_warnings(json_, snapshot_.warnings);
 }
 
@@ -276,6 +278,11 @@ void DumpJson::write_tasks(std::span<const std::string> chosen) {
   write_capture(json_, kTasksSchema, snapshot_);
   json_.object_field("python", [&] { write_build(json_, snapshot_.python); });
   json_.object_field("capture", [&] { write_capture_stats(snapshot_.capture); });
+  write_loops(chosen);
+  write_warnings(json_, snapshot_.warnings);
+}
+
+void DumpJson::write_loops(std::span<const std::string> chosen) {
   std::unordered_map<std::uint64_t, std::vector<const SuspendedStack*>> tasks_of;  // by loop
   for (const SuspendedStack& stack : snapshot_.stacks) {
     if (stack.kind == StackKind::Task && is_chosen(stack, chosen))
@@ -301,7 +308,6 @@ void DumpJson::write_tasks(std::span<const std::string> chosen) {
     json_.field("ends_on_error", finding.ends_on_error);
     json_.word_field("text", texts.describe(finding));
   });
-  write_warnings(json_, snapshot_.warnings);
 }
 
 void DumpJson::write_task(const SuspendedStack& task) {

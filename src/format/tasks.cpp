@@ -1,5 +1,7 @@
 // The text form of tasks. Tasks are shown below the ones that await them; those that are alike are
 // shown once.
+#include "format/tasks.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -30,9 +32,9 @@ constexpr std::size_t kMostNamesOfGroup = 6;
 constexpr std::size_t kMostIndents = 16;
 constexpr std::string_view kIndent = "    ";
 
-class TasksText {
+class TasksWriter {
  public:
-  TasksText(const Snapshot& snapshot, const TasksTextOptions& options)
+  TasksWriter(const Snapshot& snapshot, const TasksTextOptions& options)
       : snapshot_(snapshot),
         options_(options),
         painter_(options.color),
@@ -45,23 +47,22 @@ class TasksText {
     }
   }
 
-  std::string render() {
+  TasksText write() {
+    TasksText text;
     for (const TaskFinding& finding : findings_)
       append_line(Style::Error, texts_.describe(finding));
-    if (!findings_.empty()) out_ += '\n';
+    text.findings = std::exchange(out_, {});
     append_line(Style::Heading, summary());
-    append_process(out_, snapshot_, painter_);
-    append_capture(out_, snapshot_, painter_);
+    text.summary = std::exchange(out_, {});
     for (const EventLoop& loop : snapshot_.loops)
       append_line(Style::Plain, describe_loop(loop));
-    for (const std::string& warning : snapshot_.warnings)
-      append_line(Style::Error, "Warning: " + escape(warning));
     if (options_.flat) {
       append_table();
     } else {
       append_tree();
     }
-    return std::move(out_);
+    text.body = std::move(out_);
+    return text;
   }
 
  private:
@@ -288,8 +289,23 @@ class TasksText {
 
 }  // namespace
 
+TasksText describe_tasks(const Snapshot& snapshot, const TasksTextOptions& options) {
+  return TasksWriter(snapshot, options).write();
+}
+
 std::string render_tasks(const Snapshot& snapshot, const TasksTextOptions& options) {
-  return TasksText(snapshot, options).render();
+  const Painter painter(options.color);
+  const TasksText tasks = describe_tasks(snapshot, options);
+  std::string out = tasks.findings;
+  if (!out.empty()) out += '\n';
+  out += tasks.summary;
+  append_process(out, snapshot, painter);
+  append_capture(out, snapshot, painter);
+  for (const std::string& warning : snapshot.warnings) {
+    painter.append(out, Style::Error, "Warning: " + escape(warning));
+    out += '\n';
+  }
+  return out + tasks.body;
 }
 
 }  // namespace pyscope

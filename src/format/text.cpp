@@ -34,6 +34,7 @@
 #include "format/process_text.hpp"
 #include "format/recursion.hpp"
 #include "format/summary.hpp"
+#include "format/tasks.hpp"
 #include "format/timestamp.hpp"
 #include "format/wait_text.hpp"
 #include "pyscope/render.hpp"
@@ -80,7 +81,14 @@ class TextRenderer {
 
   std::string render() {
     append_deadlocks();
+    TasksText tasks;
+    if (options_.tasks) {
+      tasks = describe_tasks(snapshot_, {.color = options_.color, .columns = options_.columns});
+    }
+    out_ += tasks.findings;
+    if (!tasks.findings.empty()) out_ += '\n';
     append_line(Style::Heading, summarize(snapshot_));
+    out_ += tasks.summary;
     append_process(out_, snapshot_, painter_);
     append_capture(out_, snapshot_, painter_);
     append_banners();
@@ -89,6 +97,7 @@ class TextRenderer {
     for (const ThreadGroup& group : groups) {
       append_group(group);
     }
+    if (!tasks.body.empty()) out_ += '\n' + tasks.body;
     return std::move(out_);
   }
 

@@ -203,6 +203,16 @@ TEST_CASE("tasks that wait for each other are found, with who holds what", "[liv
   const std::string text = text_of(target.pid());
   CHECK(text.starts_with("Deadlock: "));
   CHECK(text.find("10 tasks: 9 deadlocked, 1 sleeping\n") != std::string::npos);
+  // The dump has the same, and the threads.
+  const Outcome dumped = run_pyscope({"dump", std::to_string(target.pid()), "--tasks"});
+  CAPTURE(dumped.out);
+  CHECK(dumped.status == 0);
+  CHECK(dumped.out.starts_with("Deadlock: "));
+  CHECK(dumped.out.find("\n10 tasks: 9 deadlocked, 1 sleeping\n") != std::string::npos);
+  CHECK(dumped.out.find("\"MainThread\"") < dumped.out.find("\nTask own"));
+  const Dump document = dump(target.pid(), {"--tasks"});
+  CHECK(document.json.at("loops").at(0).at("tasks").size() == 10);
+  CHECK(document.json.at("findings").size() == tasks.document.at("findings").size());
 }
 
 TEST_CASE("tasks that can go on are not called deadlocked", "[live]") {
