@@ -78,7 +78,7 @@ _pyscope() {
     dump) options="$common $which --all --children --jobs --json --thread --frames --no-source --locals --tasks $values
       --pause --native --group --no-group --watch --timeout" ;;
     why) options="$common --thread --timeout --duration --rate --native --json $values" ;;
-    tasks) options="$common --task --flat --no-source --pause --timeout --json" ;;
+    tasks) options="$common --task --flat --no-source --locals --pause --timeout --json $values" ;;
     inspect) options="$common --json --thread --frame --list --watch --timeout --pause $values" ;;
     ps) options="$common --json $which $secrets" ;;
     exec) options='--help --verbose --code --expression --thread --all-threads --timeout --json' ;;

@@ -59,8 +59,8 @@ complete -c pyscope -n '__fish_seen_subcommand_from dump' -k -a '(__pyscope_pids
 complete -c pyscope -n '__pyscope_wants_pid why tasks inspect exec' -k -a '(__pyscope_pids)'
 
 complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps exec' -l json -d 'Print JSON'
-complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -l show-secrets -d 'Print values that are named like passwords'
-complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect ps' -l secret -x -d 'Mask values whose name has this in it'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -l show-secrets -d 'Print values that are named like passwords'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -l secret -x -d 'Mask values whose name has this in it'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -l color -x -a 'auto always never' -d 'When to use colour'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps exec' -s v -l verbose -d 'Tell what is tried'
 
@@ -70,9 +70,9 @@ complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l unit -x -a '(__p
 complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l container -x -a '(__pyscope_units container)' -d 'Processes in this container'
 
 complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect exec' -l thread -x -d 'Only this thread, by tid or name'
-complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-string -x -d 'Characters of a string'
-complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-items -x -d 'Items of a container'
-complete -c pyscope -n '__fish_seen_subcommand_from dump why inspect' -l max-depth -x -d 'Containers within containers'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect' -l max-string -x -d 'Characters of a string'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect' -l max-items -x -d 'Items of a container'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect' -l max-depth -x -d 'Containers within containers'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect exec' -l timeout -x -d 'Stop reading after so many seconds'
 complete -c pyscope -n '__fish_seen_subcommand_from dump inspect' -l watch -x -d 'Look again every so many seconds'
 
@@ -81,7 +81,7 @@ complete -c pyscope -n '__fish_seen_subcommand_from dump' -l children -d 'And th
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l jobs -x -d 'Read so many processes at a time'
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l frames -x -d 'Only the innermost N frames'
 complete -c pyscope -n '__fish_seen_subcommand_from dump tasks' -l no-source -d 'Leave out the source lines'
-complete -c pyscope -n '__fish_seen_subcommand_from dump' -l locals -d 'Print variables with their values'
+complete -c pyscope -n '__fish_seen_subcommand_from dump tasks' -l locals -d 'Print variables with their values'
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -l tasks -d 'And the tasks of asyncio'
 complete -c pyscope -n '__fish_seen_subcommand_from dump tasks inspect' -l pause -d 'Hold threads for a moment, to read them exactly'
 complete -c pyscope -n '__fish_seen_subcommand_from dump; and string match -q -- "--p*" (commandline -ct)' -a --pause=all -d 'Hold all threads for a moment'

@@ -23,6 +23,8 @@ struct TasksArguments {
   double timeout = 30;
   bool flat = false;
   bool no_source = false;
+  bool locals = false;
+  ValueLimits values;
   bool pause = false;
   bool json = false;
   bool verbose = false;
@@ -34,6 +36,8 @@ int run_tasks(const TasksArguments& arguments, const ErrorReport& report) {
   CaptureOptions options;
   options.tasks = true;
   options.source = !arguments.no_source && !arguments.flat;
+  options.locals = arguments.locals;
+  options.values = arguments.values;
   options.timeout = milliseconds(arguments.timeout);
   if (arguments.pause) options.pause = Pause::All;
   if (arguments.verbose) options.log = print_step;
@@ -65,6 +69,9 @@ Verb add_tasks(CLI::App& app, const Invocation& invocation) {
       ->check(some_text());
   tasks->add_flag("--flat", arguments->flat, "Print a line for each task, in place of a tree");
   tasks->add_flag("--no-source", arguments->no_source, "Leave out the source lines");
+  tasks->add_flag("--locals", arguments->locals,
+                  "Print the variables of each frame with their values");
+  add_value_options(*tasks, arguments->values);
   tasks->add_flag("--pause", arguments->pause,
                   "Hold all threads for some milliseconds, for a picture of one moment");
   tasks->add_flag("--json", arguments->json, "Print JSON");

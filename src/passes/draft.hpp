@@ -102,6 +102,8 @@ struct Draft {
 
   /// Something contradicts itself, as it does in the middle of one of the interpreter's operations.
   bool unsettled = false;
+  /// Where the frames of each of the snapshot's stacks lie, by the stack's id.
+  std::unordered_map<std::uint64_t, std::vector<RawFrame>> frames_of_stack = {};
 
   Snapshot snapshot = {};
 

@@ -139,9 +139,14 @@ class TaskReader {
       const RawFrame& raw = chain.frames[f];
       // The thread's frames have it already.
       if (task.mounted_on && f + 1 == chain.frames.size()) continue;
-      if (auto frame = resolve_frame(draft_.codes, raw)) task.frames.push_back(*std::move(frame));
+      if (auto frame = resolve_frame(draft_.codes, raw)) add_frame(task, *std::move(frame), raw);
     }
     return task;
+  }
+
+  void add_frame(SuspendedStack& task, Frame frame, const RawFrame& raw) {
+    task.frames.push_back(std::move(frame));
+    draft_.frames_of_stack[task.id].push_back(raw);
   }
 
   /// The coroutines of a task that runs are part of its thread's stack, the outermost of them is
@@ -157,7 +162,7 @@ class TaskReader {
       task.mounted_on = thread.thread.tid;
       for (std::size_t i = 0; i < thread.raw_frames.size() && thread.raw_frames[i] <= last; ++i) {
         const Frame& frame = thread.thread.frames[i];
-        if (frame.kind != FrameKind::Shim) task.frames.push_back(frame);
+        if (frame.kind != FrameKind::Shim) add_frame(task, frame, walk[thread.raw_frames[i]]);
       }
       return;
     }

@@ -15,14 +15,28 @@ namespace {
 
 /// A frame whose variables are wanted.
 struct WantedFrame {
-  ThreadDraft* thread;
-  std::size_t frame;  // of the model
-
-  [[nodiscard]] const RawFrame& raw() const {
-    return thread->stack.walk.frames[thread->raw_frames[frame]];
-  }
-  [[nodiscard]] Frame& model() const { return thread->thread.frames[frame]; }
+  const RawFrame* raw;
+  Frame* model;
 };
+
+/// Those of the threads that are shown, and then those of the stacks that no thread executes.
+std::vector<WantedFrame> wanted_frames(Draft& draft) {
+  std::vector<WantedFrame> frames;
+  for (std::size_t t = 0; t < draft.wanted; ++t) {
+    ThreadDraft& thread = draft.threads[t];
+    for (std::size_t i = 0; i < thread.thread.frames.size(); ++i) {
+      if (!thread.thread.frames[i].code) continue;
+      frames.push_back({&thread.stack.walk.frames[thread.raw_frames[i]], &thread.thread.frames[i]});
+    }
+  }
+  for (SuspendedStack& stack : draft.snapshot.stacks) {
+    const auto found = draft.frames_of_stack.find(stack.id);
+    for (std::size_t i = 0; i < stack.frames.size(); ++i) {
+      if (stack.frames[i].code) frames.push_back({&found->second[i], &stack.frames[i]});
+    }
+  }
+  return frames;
+}
 
 /// Whether a frame of a stack is still there: the same function, called by the same frame. By the
 /// time the variables are read, another function's frame may lie at the address.
@@ -57,14 +71,14 @@ std::size_t read_each(const Draft& draft, std::span<const WantedFrame> frames, c
     if (variables >= kMostVariables || name_bytes >= kMostNameBytes) return i;
     const WantedFrame& frame = frames[i];
     const std::size_t failures = cache.failures();
-    Locals locals = read_locals(reader, frame.raw(), values, draft.options.values);
+    Locals locals = read_locals(reader, *frame.raw, values, draft.options.values);
     // An attribute that wasn't found may be where nothing could be read.
     locals.complete = locals.complete && cache.failures() == failures;
     locals.half_done = values.decoder().met_one_being_changed();
     variables += 1 + locals.variables.size();
     for (const Local& local : locals.variables)
       name_bytes += local.name.size();
-    take(frame.model(), std::move(locals), is_there(reader, frame.raw()));
+    take(*frame.model, std::move(locals), is_there(reader, *frame.raw));
   }
   return frames.size();
 }
@@ -107,13 +121,7 @@ Locals read_locals(const Reader& reader, const RawFrame& frame, ReprWriter& valu
 }
 
 void read_variables(Draft& draft) {
-  std::vector<WantedFrame> frames;
-  for (std::size_t t = 0; t < draft.wanted; ++t) {
-    ThreadDraft& thread = draft.threads[t];
-    for (std::size_t i = 0; i < thread.thread.frames.size(); ++i) {
-      if (thread.thread.frames[i].code) frames.push_back({&thread, i});
-    }
-  }
+  std::vector<WantedFrame> frames = wanted_frames(draft);
   // If nobody has taken a GIL since the threads were listed, the frames are as they were.
   const bool rests = draft.instant == nullptr && !draft.is_read_again() &&
                      draft.target.living() != nullptr && !draft.holds.holds_all() &&
@@ -126,7 +134,7 @@ void read_variables(Draft& draft) {
   if (read < frames.size()) {
     const auto index = static_cast<std::uint32_t>(all.size());
     for (std::size_t i = read; i < frames.size(); ++i)
-      frames[i].model().locals = index;
+      frames[i].model->locals = index;
     all.emplace_back();
     all.back().complete = false;
     all.back().error = "not read: the frames before this one have too many variables";

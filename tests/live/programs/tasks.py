@@ -29,7 +29,7 @@ JOBS = None
 
 
 def chain(task):
-    """(qualified name, line) of each coroutine and generator, the outermost first."""
+    """(qualified name, line, variables whose repr() is short) of each coroutine and generator, the outermost first."""
     frames = []
     awaited = task.get_coro()
     while awaited is not None:
@@ -49,7 +49,9 @@ def chain(task):
             break
         if frame is None:
             break
-        frames.append([code.co_qualname, frame.f_lineno])
+        variables = {name: repr(value) for name, value in frame.f_locals.items()
+                     if value is None or type(value) in (bool, int, float, str) and len(repr(value)) < 100}
+        frames.append([code.co_qualname, frame.f_lineno, variables])
         awaited = following
     return frames
 
@@ -274,7 +276,7 @@ async def waits():
     cancelled.cancel()
     cancelled.cancel()
     while [["Process.wait", "BaseSubprocessTransport._wait"], ["StreamReader.readuntil", "StreamReader._wait_for_data"]] != [
-            [name for name, _ in chain(task)[-2:]] for task in (tasks[-1], tasks[-2])]:
+            [name for name, *_ in chain(task)[-2:]] for task in (tasks[-1], tasks[-2])]:
         await asyncio.sleep(0.01)
     await settle()
     report(child=CHILD, port=port)
