@@ -28,7 +28,8 @@ _pyscope_processes() {
 _pyscope() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' word i
   local -a positionals=() pids=() names=()
-  local verbs='dump why tasks inspect ps exec' secrets='--show-secrets --secret' common='--help --color --verbose' options
+  local verbs='dump why tasks inspect ps exec' secrets='--show-secrets --secret' options
+  local common='--help --color --verbose --full'
   local values="--max-string --max-items --max-depth $secrets" which='--match --user --unit --container'
   COMPREPLY=()
 
@@ -40,7 +41,7 @@ _pyscope() {
   fi
 
   local takes_value=' --match --user --unit --container --jobs --thread --frames --frame --max-string --max-items '
-  takes_value+='--max-depth --secret --watch --timeout --color --duration --rate --task --code --expression -c -e '
+  takes_value+='--max-depth --secret --watch --timeout --color --duration --rate --task --code --expression -c -e --pid -p '
   for ((i = 1; i < COMP_CWORD; ++i)); do
     word=${COMP_WORDS[i]}
     if [[ $word == '=' ]]; then
@@ -70,18 +71,22 @@ _pyscope() {
       done < <(_pyscope_processes "${COMP_WORDS[0]}")
       mapfile -t COMPREPLY < <(compgen -W "${names[*]}" -- "$current" | sort -u)
       return ;;
+    --pid | -p) ;;
     *) [[ $takes_value != *" $previous "* ]] || return ;;
   esac
 
   case $verb in
     '') options='--help --version' ;;
-    dump) options="$common $which --all --children --jobs --json --thread --frames --no-source --locals --tasks $values
+    dump) options="$common --pid $which --all --children --jobs --json --thread --frames --no-source --locals --tasks $values
       --pause --native --group --no-group --watch --timeout" ;;
-    why) options="$common --thread --timeout --duration --rate --native --json $values" ;;
-    tasks) options="$common --task --flat --no-source --locals --pause --timeout --json $values" ;;
-    inspect) options="$common --json --thread --frame --list --watch --timeout --pause $values" ;;
+    why) options="$common --pid --thread --timeout --duration --rate --native --json $values" ;;
+    tasks) options="$common --pid --task --flat --no-source --locals --pause --timeout --json $values" ;;
+    inspect) options="$common --pid --json --thread --frame --list --watch --timeout --pause $values" ;;
     ps) options="$common --json $which $secrets" ;;
-    exec) options='--help --verbose --code --expression --thread --all-threads --timeout --json' ;;
+    exec) options='--help --verbose --pid --code --expression --thread --all-threads --timeout --json' ;;
+    help)
+      ((${#positionals[@]} > 0)) || mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$current")
+      return ;;
     *) return ;;
   esac
   if [[ $current == -* ]]; then
@@ -96,7 +101,7 @@ _pyscope() {
     mapfile -t COMPREPLY < <(compgen -f -- "$current")
     return
   fi
-  if [[ $verb != ps && ($verb == dump || ${#positionals[@]} == 0) ]]; then
+  if [[ $verb != ps && ($verb == dump || $previous == --pid || $previous == -p || ${#positionals[@]} == 0) ]]; then
     while IFS=$'\t' read -r word i; do
       [[ $word == "$current"* ]] || continue
       pids+=("$word")

@@ -52,7 +52,7 @@ complete -c pyscope -n __fish_use_subcommand -a tasks -d 'The tasks of asyncio'
 complete -c pyscope -n __fish_use_subcommand -a inspect -d 'The values of variables'
 complete -c pyscope -n __fish_use_subcommand -a ps -d 'The Python processes'
 complete -c pyscope -n __fish_use_subcommand -a exec -d 'Run code in a process'
-complete -c pyscope -n __fish_use_subcommand -l version -d 'Print the version'
+complete -c pyscope -n __fish_use_subcommand -s V -l version -d 'Print the version'
 complete -c pyscope -s h -l help -d 'Print a summary of the options'
 
 complete -c pyscope -n '__fish_seen_subcommand_from dump' -k -a '(__pyscope_pids)'
@@ -63,6 +63,9 @@ complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -
 complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -l secret -x -d 'Mask values whose name has this in it'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -l color -x -a 'auto always never' -d 'When to use colour'
 complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps exec' -s v -l verbose -d 'Tell what is tried'
+
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect ps' -l full -d 'All of it'
+complete -c pyscope -n '__fish_seen_subcommand_from dump why tasks inspect exec' -s p -l pid -x -a '(__pyscope_pids)' -d 'The same as the first argument'
 
 complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l match -x -d 'Processes with this in their command line'
 complete -c pyscope -n '__fish_seen_subcommand_from dump ps' -l user -x -a '(__fish_complete_users)' -d 'Processes of this user'

@@ -84,7 +84,7 @@ void check_diagnosis(const LocatedSnapshot& located) {
       builder.add_variables(place, Locals{}, begin + std::chrono::milliseconds(100) * i);
   }
   const Diagnosis diagnosis = builder.finish();
-  check_text(render_text(diagnosis, true), true);
+  check_text(render_text(diagnosis, DiagnosisTextOptions{.color = true}), true);
   check_json(render_json(diagnosis));
 }
 

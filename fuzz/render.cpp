@@ -272,8 +272,8 @@ void check_snapshot(Parts& parts) {
     }
   }
   const Diagnosis diagnosis = builder.finish();
-  check_text(render_text(diagnosis, false));
-  check_text(render_text(diagnosis, true), true);
+  check_text(render_text(diagnosis, DiagnosisTextOptions{}));
+  check_text(render_text(diagnosis, DiagnosisTextOptions{.color = true}), true);
   check_json(render_json(diagnosis));
 }
 

@@ -20,7 +20,7 @@
 namespace pyscope {
 
 enum class Grouping : std::uint8_t {
-  Automatic,  // group when there are more than 16 threads
+  Automatic,  // threads with the same stack once, unless all is asked for
   Always,
   Never,
 };
@@ -43,14 +43,21 @@ struct TextOptions {
   bool color = false;
   Grouping grouping = Grouping::Automatic;
   /// Of the terminal: a source line that doesn't fit is cut around the piece that is being
-  /// executed, since a terminal would wrap it and put the marks below something else. 0: not cut.
+  /// executed, since a terminal would wrap it and put the marks below something else, and values
+  /// are cut, too. 0: for a file or a pipe, nothing is cut.
   std::size_t columns = 0;
   /// Show the tasks below the threads (CaptureOptions::tasks).
   bool tasks = false;
+  /// All frames of all threads with their source lines. Otherwise threads at rest have a line each,
+  /// and machinery around the program's own frames has a line for all of its frames.
+  bool full = false;
+  /// Threads at rest have their stacks, too.
+  bool idle_stacks = false;
 };
 
-/// The text form: a one-line summary, a heading, and each thread with its frames, innermost first.
-/// Ends with a line end.
+/// The text form: deadlocks, a summary in at most three lines of the terminal, a heading, and the
+/// threads with their frames, innermost first. Threads that deserve attention come first. Ends with
+/// a line end.
 [[nodiscard]] std::string render_text(const Snapshot& snapshot, const TextOptions& options);
 
 enum class JsonStyle : std::uint8_t {
@@ -69,9 +76,15 @@ inline constexpr std::string_view kDumpSchema = "pyscope.dump/1";
 
 inline constexpr std::string_view kWhySchema = "pyscope.why/1";
 
+struct DiagnosisTextOptions {
+  bool color = false;
+  bool full = false;  // threads at rest with their evidence, each on its own
+};
+
 /// A verdict for each thread, the worst first, with its evidence; deadlocks before all else. Ends
 /// with a line end.
-[[nodiscard]] std::string render_text(const Diagnosis& diagnosis, bool color);
+[[nodiscard]] std::string render_text(const Diagnosis& diagnosis,
+                                      const DiagnosisTextOptions& options);
 
 /// The contract's object, schema pyscope.why/1. Ends with a line end.
 [[nodiscard]] std::string render_json(const Diagnosis& diagnosis);
@@ -82,6 +95,7 @@ struct TasksTextOptions {
   bool color = false;
   std::size_t columns = 0;  // as TextOptions::columns
   bool flat = false;        // a line for each task, in place of a tree with stacks
+  bool full = false;        // each task on its own, and source lines of libraries, too
   /// Only these tasks: names or ids. Empty: all.
   std::vector<std::string> tasks = {};
 };

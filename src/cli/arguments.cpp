@@ -90,6 +90,18 @@ void add_pid_argument(CLI::App& verb, pid_t& pid, const std::string& description
   verb.add_option("PID", pid, description)
       ->type_name("")
       ->transform(whole_number(std::numeric_limits<pid_t>::max()));
+  add_pid_option(verb);
+}
+
+void add_pid_option(CLI::App& verb) {
+  // The words of the command line are brought into the other form before they are parsed
+  // (plain_words). The option is here for the help, and for a last word `-p`.
+  static std::vector<std::string> unused;
+  verb.add_option("-p,--pid", unused, "The same as PID")->type_name("PID");
+}
+
+void add_full_option(CLI::App& verb, bool& full, const std::string& description) {
+  verb.add_flag("--full", full, description);
 }
 
 void add_thread_option(CLI::App& verb, std::vector<std::string>& threads) {

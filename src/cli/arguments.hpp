@@ -27,8 +27,12 @@ namespace pyscope::cli {
 /// Converts seconds as duration() gives them.
 [[nodiscard]] std::chrono::microseconds microseconds(double seconds);
 
-/// Adds the argument for one process.
+/// Adds the argument for one process, and -p and --pid.
 void add_pid_argument(CLI::App& verb, pid_t& pid, const std::string& description);
+/// Adds -p and --pid, which are another way to give that argument.
+void add_pid_option(CLI::App& verb);
+/// Adds --full; `description` says what there is more of.
+void add_full_option(CLI::App& verb, bool& full, const std::string& description);
 /// Adds --thread, which may be given several times.
 void add_thread_option(CLI::App& verb, std::vector<std::string>& threads);
 void add_color_option(CLI::App& verb, std::string& when);

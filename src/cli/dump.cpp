@@ -51,6 +51,7 @@ struct DumpArguments {
   ValueLimits values;
   bool group = false;
   bool no_group = false;
+  bool full = false;
   std::string color = "auto";
   std::optional<double> watch;
   double timeout = 30;
@@ -91,6 +92,9 @@ class Dumper {
     if (options.group) text_.grouping = Grouping::Always;
     text_.tasks = options.tasks;
     if (options.no_group) text_.grouping = Grouping::Never;
+    text_.full = options.full;
+    // Who asks for a thread, or for more than a stack, wants to see it.
+    text_.idle_stacks = !options.threads.empty() || options.locals || !options.native.empty();
   }
 
   /// All of them, several at a time; returns the exit status.
@@ -310,6 +314,7 @@ Verb add_dump(CLI::App& app, const Invocation& invocation) {
   dump->add_option("PID", options.pids, "The processes to read")
       ->type_name("")
       ->transform(whole_number(std::numeric_limits<pid_t>::max()));
+  add_pid_option(*dump);
   add_selection_options(*dump, options.filter);
   dump->add_flag("--all", options.all, "All Python processes of this machine");
   dump->add_flag("--children", options.children,
@@ -335,8 +340,8 @@ Verb add_dump(CLI::App& app, const Invocation& invocation) {
                  "threads for a moment; --native=full: with the interpreter's own functions,\n"
                  "--native=all: and threads that run no Python")
       ->check(worded(CLI::IsMember({"true", "full", "all"}), "no value, full or all"));
-  dump->add_flag("--group", options.group,
-                 "Print threads with the same stack once (default above 16 threads)");
+  add_full_option(*dump, options.full, "All frames of all threads, each thread on its own");
+  dump->add_flag("--group", options.group, "Print threads with the same stack once (the default)");
   dump->add_flag("--no-group", options.no_group, "Print each thread on its own");
   dump->add_option("--watch", options.watch,
                    "Print a new dump every so often, with what changed since the last")
@@ -350,6 +355,11 @@ Verb add_dump(CLI::App& app, const Invocation& invocation) {
       ->transform(whole_number(kMostJobs));
   add_color_option(*dump, options.color);
   add_verbose_option(*dump, options.verbose);
+  dump->footer(R"(Examples:
+  pyscope dump 4711 --thread MainThread --locals   one thread, with its variables
+  pyscope dump 4711 --full | less                  all there is
+  pyscope dump --unit shop --json                  a service's processes, a document a line
+  pyscope dump 4711 --watch 2                      again and again, with what changed)");
   // For reports of failures and for tests; a recording holds parts of the target's memory.
   dump->add_option("--record", options.record)->group("")->check(some_text());
   dump->add_option("--replay", options.replay)->group("")->check(some_text());

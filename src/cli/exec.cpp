@@ -154,6 +154,10 @@ Verb add_exec(CLI::App& app, const Invocation& invocation) {
   add_timeout_option(*exec, arguments->timeout, "How long to wait for each thread");
   exec->add_flag("--json", arguments->json, "Print JSON");
   add_verbose_option(*exec, arguments->verbose);
+  exec->footer(R"(Examples:
+  pyscope exec 4711 -c 'import gc; gc.collect()'   statements
+  pyscope exec 4711 --all-threads -e 'id(0)'       in each thread
+  pyscope exec 4711 fix.py                         a file)");
   const ErrorReport report(*exec, invocation, kExecSchema, JsonStyle::Pretty);
   return {exec, report, [arguments, report] { return run(*arguments, report); }};
 }

@@ -28,6 +28,8 @@ ValueLimits default_limits() {
   return limits;
 }
 
+constexpr std::size_t kMostOfValue = 1'000'000'000;  // characters, or items, with --full
+
 struct InspectArguments {
   pid_t pid = 0;
   std::vector<std::string> paths;
@@ -37,6 +39,7 @@ struct InspectArguments {
   double timeout = 30;
   ValueLimits values = default_limits();
   bool list = false;
+  bool full = false;
   bool pause = false;
   bool json = false;
   bool verbose = false;
@@ -147,6 +150,11 @@ int run(const InspectArguments& arguments, const ErrorReport& report) {
   options.list = arguments.list;
   options.pause = arguments.pause;
   options.values = arguments.values;
+  if (arguments.full) {
+    options.values.max_string = kMostOfValue;
+    options.values.max_items = kMostOfValue;
+    options.values.max_depth = ValueLimits::kDeepest;
+  }
   options.timeout = milliseconds(arguments.timeout);
   if (arguments.verbose) options.log = print_step;
   enter_sandbox(arguments.pause ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
@@ -189,9 +197,14 @@ Verb add_inspect(CLI::App& app, const Invocation& invocation) {
   add_timeout_option(*inspect, arguments->timeout, "How long each reading may take at the most");
   inspect->add_flag("--pause", arguments->pause,
                     "Hold the process while it is read, for about a millisecond");
+  add_full_option(*inspect, arguments->full, "All of each value, whatever its size");
   add_value_options(*inspect, arguments->values);
   add_color_option(*inspect, arguments->color);
   add_verbose_option(*inspect, arguments->verbose);
+  inspect->footer(R"(Examples:
+  pyscope inspect 4711 --list shop.orders              what is there
+  pyscope inspect 4711 "worker-1/fetch:row['total']"   a variable of a frame
+  pyscope inspect 4711 --watch 1 shop.counter          a line whenever it changes)");
   const ErrorReport report(*inspect, invocation, kInspectSchema, JsonStyle::Pretty);
   return {inspect, report, [arguments, report] { return run(*arguments, report); }};
 }

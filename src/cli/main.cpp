@@ -9,14 +9,19 @@
 #include <climits>
 #include <cstdlib>
 #include <exception>
+#include <span>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/short_turns.hpp"
 #include "base/watched.hpp"
+#include "cli/command_words.hpp"
 #include "cli/dump.hpp"
 #include "cli/exec.hpp"
 #include "cli/inspect.hpp"
+#include "cli/near_miss.hpp"
 #include "cli/ps.hpp"
 #include "cli/tasks.hpp"
 #include "cli/terminal.hpp"
@@ -29,6 +34,7 @@ namespace {
 using pyscope::ErrorKind;
 using pyscope::exit_status;
 using pyscope::cli::Message;
+using pyscope::cli::near_miss;
 using pyscope::cli::write_out;
 
 constexpr const char* kDescription =
@@ -49,14 +55,42 @@ Exit status: 0 all was read and verified, 1 failure, 2 bad usage, 3 no such proc
 4 not permitted, 5 not a supported Python (CPython 3.13, 3.14, 3.15), 6 dumped, but some
 part could not be read or verified, 7 the code of exec raised an exception.)";
 
-int explain_usage(const std::string& first_word, const std::string& message) {
+/// What is wrong with words that a verb doesn't know.
+std::string explain_unexpected(const CLI::App& verb) {
+  const std::vector<std::string> words = verb.remaining();
+  const auto option = std::find_if(words.begin(), words.end(), [](const std::string& word) {
+    return word.size() > 1 && word.front() == '-';
+  });
+  if (option == words.end()) {
+    return fmt::format("{}: {} takes no such argument", words.empty() ? "" : words.front(),
+                       verb.get_name());
+  }
+  const std::string typed = option->substr(0, option->find('='));
+  std::vector<std::string> known;
+  for (const CLI::Option* one : verb.get_options()) {
+    for (const std::string& name : one->get_lnames())
+      if (!one->get_group().empty()) known.push_back("--" + name);
+  }
+  const std::string near = typed.starts_with("--") ? near_miss(typed, known) : std::string{};
+  return near.empty() ? fmt::format("{}: {} has no such option", typed, verb.get_name())
+                      : fmt::format("{}: did you mean {}?", typed, near);
+}
+
+int explain_usage(const std::string& first_word, const std::string& message,
+                  std::span<const std::string> verbs) {
   const bool number =
       !first_word.empty() && first_word.find_first_not_of("0123456789") == std::string::npos;
   if (number) {
     Message::print("pyscope: what is to be done with process {0}?\n         pyscope dump {0}\n",
                    first_word);
   } else if (!first_word.empty() && first_word.front() != '-') {
-    Message::print("pyscope: there is no verb '{}'\n         see: pyscope --help\n", first_word);
+    const std::string near = near_miss(first_word, verbs);
+    if (near.empty()) {
+      Message::print("pyscope: there is no verb '{}'\n         see: pyscope --help\n", first_word);
+    } else {
+      Message::print("pyscope: {}: did you mean {}?\n         see: pyscope --help\n", first_word,
+                     near);
+    }
   } else {
     Message::print("pyscope: {}\n         see: pyscope --help\n",
                    first_word.empty() ? std::string("say what to do, for example: pyscope dump PID")
@@ -77,7 +111,7 @@ pyscope::Invocation invocation_of(int argc, char** argv) {
 int run(int argc, char** argv) {
   CLI::App app{kDescription, "pyscope"};
   app.footer(kFooter);
-  app.set_version_flag("--version", std::string("pyscope ") + PYSCOPE_VERSION);
+  app.set_version_flag("-V,--version", std::string("pyscope ") + PYSCOPE_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
 
@@ -90,8 +124,11 @@ int run(int argc, char** argv) {
     return std::find_if(verbs.begin(), verbs.end(),
                         [](const Verb& verb) { return verb.command->parsed(); });
   };
+  std::vector<std::string> words = plain_words(app, invocation.words);
+  const std::string first = words.empty() ? std::string{} : words.front();
+  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(words));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help and --version
       std::ostringstream text;
@@ -99,8 +136,14 @@ int run(int argc, char** argv) {
       return write_out(text.str()) ? 0 : exit_status(ErrorKind::Failed);
     }
     // CLI11's own statuses are above 100.
-    if (typed() != verbs.end()) return typed()->report.usage(error.what());
-    return explain_usage(argc > 1 ? argv[1] : "", error.what());
+    if (typed() != verbs.end()) {
+      const bool extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+      return typed()->report.usage(extra ? explain_unexpected(*typed()->command) : error.what());
+    }
+    std::vector<std::string> names{"help", "version"};
+    for (const Verb& verb : verbs)
+      names.push_back(verb.command->get_name());
+    return explain_usage(first, error.what(), names);
   }
   return typed()->run();
 }

@@ -18,6 +18,7 @@ namespace {
 struct PsArguments {
   ProcessFilter filter;
   ValueLimits values;  // what counts as a secret
+  bool full = false;
   bool json = false;
   bool verbose = false;
   std::string color = "auto";
@@ -39,7 +40,8 @@ int run(const PsArguments& arguments, const ErrorReport& report) {
     for (const PythonProcess& process : *processes)
       out += render_json(process);
   } else {
-    out = render_text(*processes, {wants_color(arguments.color), terminal_columns(STDOUT_FILENO)});
+    out = render_text(*processes, {wants_color(arguments.color),
+                                   arguments.full ? 0 : terminal_columns(STDOUT_FILENO)});
   }
   if (processes->empty()) {
     Message::print("pyscope: no Python process {}\n",
@@ -54,10 +56,15 @@ Verb add_ps(CLI::App& app, const Invocation& invocation) {
   const auto arguments = std::make_shared<PsArguments>();
   CLI::App* ps = app.add_subcommand("ps", "List the Python processes, and which can be read");
   ps->add_flag("--json", arguments->json, "Print JSON: an object a line for each process");
+  add_full_option(*ps, arguments->full, "Command lines are not cut at the terminal's edge");
   add_selection_options(*ps, arguments->filter);
   add_secret_options(*ps, arguments->values);
   add_color_option(*ps, arguments->color);
   add_verbose_option(*ps, arguments->verbose);
+  ps->footer(R"text(Examples:
+  pyscope ps --unit shop     the processes of a service
+  pyscope ps --full          with command lines that are not cut
+  pyscope ps --json | jq -r 'select(.readable | not) | "\(.pid) \(.reason)"')text");
   const ErrorReport report(*ps, invocation, kPsSchema, JsonStyle::Compact);
   return {ps, report, [arguments, report] { return run(*arguments, report); }};
 }

@@ -22,6 +22,7 @@ struct TasksArguments {
   std::vector<std::string> tasks;
   double timeout = 30;
   bool flat = false;
+  bool full = false;
   bool no_source = false;
   bool locals = false;
   ValueLimits values;
@@ -50,6 +51,7 @@ int run_tasks(const TasksArguments& arguments, const ErrorReport& report) {
   const TasksTextOptions text{.color = wants_color(arguments.color),
                               .columns = terminal_columns(STDOUT_FILENO),
                               .flat = arguments.flat,
+                              .full = arguments.full,
                               .tasks = arguments.tasks};
   const std::string out = arguments.json
                               ? render_tasks_json(*snapshot, JsonStyle::Pretty, arguments.tasks)
@@ -68,6 +70,7 @@ Verb add_tasks(CLI::App& app, const Invocation& invocation) {
       ->type_name("NAME|ID")
       ->check(some_text());
   tasks->add_flag("--flat", arguments->flat, "Print a line for each task, in place of a tree");
+  add_full_option(*tasks, arguments->full, "Each task on its own, with all source lines");
   tasks->add_flag("--no-source", arguments->no_source, "Leave out the source lines");
   tasks->add_flag("--locals", arguments->locals,
                   "Print the variables of each frame with their values");
@@ -78,6 +81,10 @@ Verb add_tasks(CLI::App& app, const Invocation& invocation) {
   add_timeout_option(*tasks, arguments->timeout, "How long it may take at the most");
   add_color_option(*tasks, arguments->color);
   add_verbose_option(*tasks, arguments->verbose);
+  tasks->footer(R"(Examples:
+  pyscope tasks 4711 --flat            a line for each task
+  pyscope tasks 4711 --task mailer     one task, with all of its frames
+  pyscope tasks 4711 --json | jq -r '.findings[].text')");
   const ErrorReport report(*tasks, invocation, kTasksSchema, JsonStyle::Pretty);
   return {tasks, report, [arguments, report] { return run_tasks(*arguments, report); }};
 }

@@ -27,6 +27,7 @@ struct WhyArguments {
   std::optional<std::size_t> rate;
   ValueLimits values;
   bool native = false;
+  bool full = false;
   bool json = false;
   bool verbose = false;
   std::string color = "auto";
@@ -88,8 +89,10 @@ int run(const WhyArguments& arguments, const ErrorReport& report) {
     diagnosis = diagnose(arguments.pid, options);
   }
   if (!diagnosis) return report(arguments.pid, diagnosis.error());
-  const std::string out = arguments.json ? render_json(*diagnosis)
-                                         : render_text(*diagnosis, wants_color(arguments.color));
+  const std::string out =
+      arguments.json ? render_json(*diagnosis)
+                     : render_text(*diagnosis,
+                                   {.color = wants_color(arguments.color), .full = arguments.full});
   if (!write_out(out)) return exit_status(ErrorKind::Failed);
   return assess(diagnosis->last).complete ? 0 : exit_status(ErrorKind::Malformed);
 }
@@ -114,10 +117,15 @@ Verb add_why(CLI::App& app, const Invocation& invocation) {
   why->add_flag("--native", arguments->native,
                 "Name the functions of C, C++ or Rust that threads are in; holds those threads\n"
                 "for a moment, ten times");
+  add_full_option(*why, arguments->full, "Threads at rest with their evidence, too");
   why->add_flag("--json", arguments->json, "Print JSON");
   add_value_options(*why, arguments->values);
   add_color_option(*why, arguments->color);
   add_verbose_option(*why, arguments->verbose);
+  why->footer(R"(Examples:
+  pyscope why 4711 --thread worker-1 --duration 5s   one thread, for longer
+  pyscope why 4711 --native                          which function of which library
+  pyscope why 4711 --json | jq -r '.threads[].verdict')");
   const ErrorReport report(*why, invocation, kWhySchema, JsonStyle::Pretty);
   return {why, report, [arguments, report] { return run(*arguments, report); }};
 }

@@ -14,14 +14,6 @@ namespace {
 
 constexpr std::size_t kMaxPlaceColumns = 48;
 
-/// The file and its folder: enough to tell one `models.py` from another.
-std::string_view short_path(std::string_view path) {
-  const std::size_t file = path.rfind('/');
-  if (file == std::string_view::npos || file == 0) return path;
-  const std::size_t folder = path.rfind('/', file - 1);
-  return folder == std::string_view::npos ? path : path.substr(folder + 1);
-}
-
 std::string label_of_next(const LockWait& lock) {
   return lock.held_by != 0 ? thread_label(lock.held_by, lock.holder_name)
                            : thread_label(lock.served_by.front().tid, lock.served_by.front().name);
@@ -38,7 +30,7 @@ std::string short_place(const Snapshot& snapshot, const Frame* frame) {
   if (frame == nullptr || !frame->code || *frame->code >= snapshot.codes.size()) return {};
   const Code& code = snapshot.codes[*frame->code];
   const std::string name = short_function(snapshot, frame);
-  const std::string path = clip(escape(short_path(code.file)), kMaxPlaceColumns);
+  const std::string path = clip(escape(telling_path(code.file)), kMaxPlaceColumns);
   if (!frame->position.line) return fmt::format("{} ({})", name, path);
   return fmt::format("{} ({}:{})", name, path, *frame->position.line);
 }
@@ -49,7 +41,8 @@ pid_t waits_for_thread(const Thread& thread) {
   return thread.lock->served_by.size() == 1 ? thread.lock->served_by.front().tid : 0;
 }
 
-ChainTexts::ChainTexts(const Snapshot& snapshot) : snapshot_(snapshot), activities_(snapshot) {
+ChainTexts::ChainTexts(const Snapshot& snapshot)
+    : snapshot_(snapshot), activities_(snapshot), origins_(snapshot) {
   for (const Thread& thread : snapshot.threads) {
     // Of several stacks of a thread, the one that it executes tells why it goes on.
     if (!thread.runs_in && thread.tid != 0) by_tid_.emplace(thread.tid, &thread);
@@ -66,17 +59,31 @@ const Thread* ChainTexts::find(pid_t tid) const {
   return found == by_tid_.end() ? nullptr : found->second;
 }
 
-std::string ChainTexts::follow(const Thread& thread) {
-  if (waits_for_thread(thread) == 0 || is_deadlocked(thread.tid)) return {};
-  return label_of_next(*thread.lock) + follow_from_holder(thread);
+namespace {
+constexpr int kMostChainSteps = 8;
 }
 
-std::string ChainTexts::follow_from_holder(const Thread& thread) {
-  constexpr int kMostSteps = 8;
+std::string ChainTexts::follow(const Thread& thread, ChainDetail detail) {
+  if (waits_for_thread(thread) == 0 || is_deadlocked(thread.tid)) return {};
+  return label_of_next(*thread.lock) + follow_from_holder(thread, detail);
+}
+
+const Thread* ChainTexts::end_of(const Thread& thread) const {
+  const Thread* at = &thread;
+  for (int step = 0; step < kMostChainSteps; ++step) {
+    const pid_t next = waits_for_thread(*at);
+    if (next == 0) return at == &thread ? nullptr : at;
+    at = find(next);
+    if (at == nullptr || at == &thread || is_deadlocked(next)) return nullptr;
+  }
+  return nullptr;
+}
+
+std::string ChainTexts::follow_from_holder(const Thread& thread, ChainDetail detail) {
   std::string text;
   if (waits_for_thread(thread) == 0 || is_deadlocked(thread.tid)) return text;
   const Thread* at = &thread;
-  for (int step = 0; step < kMostSteps; ++step) {
+  for (int step = 0; step < kMostChainSteps; ++step) {
     const pid_t next = waits_for_thread(*at);
     if (step > 0 && next != 0) text += ", which waits for " + label_of_next(*at->lock);
     if (next == 0) break;
@@ -97,14 +104,14 @@ std::string ChainTexts::follow_from_holder(const Thread& thread) {
     default:
       break;
   }
-  const std::string place = short_place(snapshot_, activity.frame);
+  const std::string place = short_place(snapshot_, origins_.own_frame(*at, activity.frame));
   text += fmt::format(", which is {}", clip(escape(activity.words), kMaxWordsColumns));
   if (!place.empty()) {
     text += activity.kind == ActivityKind::Running ? " " + place : " in " + place;
   }
   const bool outside =
       activity.kind == ActivityKind::WaitingOutside || activity.kind == ActivityKind::Blocked;
-  if (outside && at->wait) text += wait_details(*at->wait);
+  if (outside && at->wait && detail == ChainDetail::Full) text += wait_details(*at->wait);
   return text;
 }
 

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <unordered_map>
 
+#include "model/origin.hpp"
 #include "pyscope/snapshot.hpp"
 #include "verdict/activity.hpp"
 
@@ -14,10 +16,16 @@ namespace pyscope {
 /// How wide the words for what a thread does may be, which can hold names of the target's.
 inline constexpr std::size_t kMaxWordsColumns = 120;
 
-/// "get_user (app/views.py:88)"; empty if the frame doesn't tell. Escaped.
+/// "get_user (app/views.py:88)", with the parts of the path that tell; empty if the frame doesn't
+/// tell. Escaped.
 [[nodiscard]] std::string short_place(const Snapshot& snapshot, const Frame* frame);
 /// The function's name alone.
 [[nodiscard]] std::string short_function(const Snapshot& snapshot, const Frame* frame);
+
+enum class ChainDetail : std::uint8_t {
+  Full,
+  Brief,  // without the thing outside of the process that the last thread waits for
+};
 
 /// The snapshot must outlive it.
 class ChainTexts {
@@ -26,9 +34,12 @@ class ChainTexts {
 
   /// `4713 "b", which waits for 4714 "c", which is blocked in recv (db.py:8) on fd 5: tcp …`; empty
   /// if the thread waits for no thread, or for one of several, or is deadlocked itself. Escaped.
-  [[nodiscard]] std::string follow(const Thread& thread);
+  [[nodiscard]] std::string follow(const Thread& thread, ChainDetail detail = ChainDetail::Full);
   /// The same behind the name of the first thread: ", which waits for …".
-  [[nodiscard]] std::string follow_from_holder(const Thread& thread);
+  [[nodiscard]] std::string follow_from_holder(const Thread& thread,
+                                               ChainDetail detail = ChainDetail::Full);
+  /// The thread at the end of the chain, as far as follow() tells what it is doing; else nullptr.
+  [[nodiscard]] const Thread* end_of(const Thread& thread) const;
 
  private:
   [[nodiscard]] const Thread* find(pid_t tid) const;
@@ -36,6 +47,7 @@ class ChainTexts {
 
   const Snapshot& snapshot_;
   ActivityFinder activities_;
+  Origins origins_;
   std::unordered_map<pid_t, const Thread*> by_tid_;
   std::unordered_map<pid_t, bool> deadlocked_;
 };

@@ -8,6 +8,7 @@
 #include "base/file_name.hpp"
 #include "format/escape.hpp"
 #include "format/underline.hpp"
+#include "model/origin.hpp"
 
 namespace pyscope {
 namespace {
@@ -35,6 +36,23 @@ std::uint64_t bits_of(std::optional<std::int32_t> value) {
 
 }  // namespace
 
+FrameTexts::FrameTexts(const Snapshot& snapshot, Painter painter, const FrameTextOptions& options)
+    : snapshot_(snapshot), painter_(painter), options_(options) {
+  const std::size_t count = snapshot.codes.size();
+  own_.assign(count, true);
+  if (!options.own_stand_out) return;
+  std::size_t own = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    own_[i] = origin_of_file(snapshot.codes[i].file) == Origin::Program;
+    own += own_[i] ? 1 : 0;
+  }
+  if (own == 0) own_.assign(count, true);
+}
+
+bool FrameTexts::is_prominent(const Frame& frame) const {
+  return frame.code && *frame.code < own_.size() && own_[*frame.code];
+}
+
 std::size_t FrameTexts::KeyHash::operator()(const Key& key) const {
   std::uint64_t hash = mixed(key.code, bits_of(key.position.line));
   hash = mixed(hash, bits_of(key.position.end_line));
@@ -49,30 +67,34 @@ std::uint32_t FrameTexts::number(const Frame& frame) {
     // Calls of the same function belong to one recursion, wherever in the function the calls are.
     std::string text = make_native_text(frame);
     const std::uint64_t place = (std::uint64_t{1} << 63U) | frame.native.value_or(0);
-    return number_of_text(std::move(text), place);
+    return number_of_text(std::move(text), place, frame);
   }
   const bool complete = frame.error.empty() && code_of(snapshot_, frame) != nullptr;
-  if (!complete) return number_of_text(make_text(frame), std::nullopt);
+  if (!complete) return number_of_text(make_text(frame), std::nullopt, frame);
   if (frame.locals) {
     // With variables, hardly any two frames print alike.
     const auto line = static_cast<std::uint32_t>(frame.position.line.value_or(-1));
-    return number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line);
+    return number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line, frame);
   }
   const auto [entry, is_new] =
       numbers_.try_emplace(Key{*frame.code, frame.position, frame.source}, 0);
   if (is_new) {
     // Lines that aren't known all count as the same line.
     const auto line = static_cast<std::uint32_t>(frame.position.line.value_or(-1));
-    entry.value() = number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line);
+    entry.value() =
+        number_of_text(make_text(frame), std::uint64_t{*frame.code} << 32U | line, frame);
   }
   return entry->second;
 }
 
-std::uint32_t FrameTexts::number_of_text(std::string text, std::optional<std::uint64_t> line) {
+std::uint32_t FrameTexts::number_of_text(std::string text, std::optional<std::uint64_t> line,
+                                         const Frame& frame) {
   const auto next = static_cast<std::uint32_t>(texts_.size());
   const auto [entry, is_new] = numbers_of_texts_.try_emplace(text, next);
   if (!is_new) return entry->second;
   texts_.push_back(std::move(text));
+  const Code* code = frame.error.empty() ? code_of(snapshot_, frame) : nullptr;
+  machinery_.push_back(code == nullptr ? std::string_view() : machinery_of(*code));
   // A frame that couldn't be read equals no other frame. A key is the number of the first frame
   // that has it.
   line_keys_.push_back(line ? keys_of_lines_.try_emplace(*line, next).first->second : next);
@@ -91,16 +113,25 @@ std::string FrameTexts::make_text(const Frame& frame) const {
     return out;
   }
   // The shape of Python's tracebacks, which editors and terminals turn into links.
-  out += "  File \"";
-  painter_.append(out, Style::File, escape(code->file));
-  out += "\", line ";
-  painter_.append(out, Style::Line,
-                  frame.position.line ? std::to_string(*frame.position.line) : std::string("?"));
-  out += ", in ";
-  const std::string& name = code->qualified_name.empty() ? code->function : code->qualified_name;
-  painter_.append(out, Style::Function, name.empty() ? std::string("?") : escape(name));
-  out += '\n';
-  append_source(out, frame);
+  const std::string file = escape(code->file);
+  const std::string line =
+      frame.position.line ? std::to_string(*frame.position.line) : std::string("?");
+  const std::string& known = code->qualified_name.empty() ? code->function : code->qualified_name;
+  const std::string name = known.empty() ? std::string("?") : escape(known);
+  if (is_prominent(frame)) {
+    out += "  File \"";
+    painter_.append(out, Style::File, file);
+    out += "\", line ";
+    painter_.append(out, Style::Line, line);
+    out += ", in ";
+    painter_.append(out, Style::Function, name);
+    out += '\n';
+    append_source(out, frame);
+  } else {
+    out += "  ";
+    painter_.append(out, Style::Note, fmt::format("File \"{}\", line {}, in {}", file, line, name));
+    out += '\n';
+  }
   append_locals(out, frame);
   if (!frame.error.empty()) {
     out += "    ";
@@ -127,7 +158,8 @@ std::string FrameTexts::make_native_text(const Frame& frame) const {
   out += '\n';
   if (!location.file.empty()) {
     out += "    ";
-    out += escape(location.file);
+    out += escape(options_.whole_paths ? std::string_view(location.file)
+                                       : telling_path(location.file));
     if (location.line > 0) out += fmt::format(":{}", location.line);
     out += '\n';
   }
@@ -161,7 +193,15 @@ void FrameTexts::append_locals(std::string& out, const Frame& frame) const {
     painter_.append(out, Style::Line, names[i]);
     out.append(columns < width ? width - columns : 0, ' ');
     out += " = ";
-    out += escape(local.repr);
+    constexpr std::size_t kBefore = 6 + 3;  // the indent, and the sign
+    constexpr std::size_t kLeastValueColumns = 20;
+    std::string value = escape(local.repr);
+    if (options_.columns > 0) {
+      const std::size_t before = kBefore + std::max(columns, width);
+      const std::size_t room = options_.columns > before ? options_.columns - before : 0;
+      value = clip(value, std::max(room, kLeastValueColumns));
+    }
+    out += value;
     for (const std::string_view words : {std::string_view(local.detail), words_of(local)}) {
       if (!words.empty()) painter_.append(out, Style::Note, fmt::format("  ({})", escape(words)));
     }
@@ -189,9 +229,9 @@ void FrameTexts::append_source(std::string& out, const Frame& frame) const {
     return;
   }
   constexpr std::size_t kIndent = 4;
-  const std::size_t columns = columns_ == 0
-                                  ? kMostSourceColumns
-                                  : std::max(columns_, kIndent + kLeastSourceColumns) - kIndent;
+  const std::size_t columns =
+      options_.columns == 0 ? kMostSourceColumns
+                            : std::max(options_.columns, kIndent + kLeastSourceColumns) - kIndent;
   const UnderlinedLine line = underline(source.text, frame.position, columns);
   if (line.text.empty()) return;
   out.append(kIndent, ' ');

@@ -14,8 +14,11 @@
 #include "format/escape.hpp"
 #include "format/json_parts.hpp"
 #include "format/json_writer.hpp"
+#include "format/summary.hpp"
 #include "format/task_text.hpp"
+#include "model/origin.hpp"
 #include "pyscope/render.hpp"
+#include "verdict/activity.hpp"
 #include "verdict/task_findings.hpp"
 
 namespace pyscope {
@@ -130,7 +133,9 @@ class DumpJson {
       : json_(json),
         snapshot_(snapshot),
         codes_(snapshot.codes.size()),
-        sources_(snapshot.sources.size()) {}
+        sources_(snapshot.sources.size()),
+        activities_(snapshot),
+        origins_(snapshot) {}
 
   void write();
   void write_tasks(std::span<const std::string> chosen);
@@ -154,6 +159,8 @@ class DumpJson {
   const Snapshot& snapshot_;
   std::vector<std::optional<SafeCode>> codes_;  // made when first met
   std::vector<std::optional<SafeText>> sources_;
+  ActivityFinder activities_;
+  Origins origins_;
 };
 
 void DumpJson::write() {
@@ -177,6 +184,9 @@ void DumpJson::write_header() {
   write_start_time(json_, snapshot_.started_at);
   json_.object_field("python", [&] { write_build(json_, snapshot_.python); });
   json_.field("finalizing", snapshot_.finalizing);
+  json_.word_field("summary", summarize(snapshot_));
+  json_.list_field("advice", next_steps(snapshot_),
+                   [&](const NextStep& step) { json_.text(step.command); });
   json_.object_field("capture", [&] { write_capture_stats(snapshot_.capture); });
 }
 
@@ -225,6 +235,10 @@ void DumpJson::write_thread(const Thread& thread) {
   } else {
     json_.field("lock", nullptr);
   }
+  const Activity activity = activities_.find(thread);
+  json_.word_field("activity", describe_activity(snapshot_, thread, activity, origins_));
+  const std::optional<Verdict> verdict = verdict_at_once(snapshot_, thread, activity);
+  json_.word_or_null("verdict", verdict ? std::optional(verdict_name(*verdict)) : std::nullopt);
   json_.field("consistent", thread.consistent);
   json_.word_or_null("proof", name_of(thread.proof));
   if (!thread.consistent) json_.text_unless_empty("inconsistency", thread.inconsistency);

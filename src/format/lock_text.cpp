@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "format/escape.hpp"
+#include "model/origin.hpp"
 #include "verdict/activity.hpp"
 
 namespace pyscope {
@@ -43,13 +44,13 @@ std::string describe_object(const LockWait& lock) {
   return text;
 }
 
-/// " in Inventory.reserve (/srv/shop/service.py:40)"; empty if the place isn't known.
+/// " in Inventory.reserve (shop/service.py:40)"; empty if the place isn't known.
 std::string describe_place(const Snapshot& snapshot, std::optional<std::uint32_t> index,
                            std::optional<std::int32_t> line) {
   if (!index || *index >= snapshot.codes.size()) return {};
   const Code& code = snapshot.codes[*index];
   std::string text = fmt::format(" in {} ({}", clip(escape(code.qualified_name), kMaxNameColumns),
-                                 clip(escape(code.file), kMaxPathColumns));
+                                 clip(escape(telling_path(code.file)), kMaxPathColumns));
   if (line) fmt::format_to(std::back_inserter(text), ":{}", *line);
   return text + ")";
 }

@@ -8,7 +8,6 @@
 #include <iterator>
 #include <string_view>
 
-#include "format/advice.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/timestamp.hpp"
@@ -16,7 +15,8 @@
 namespace pyscope {
 namespace {
 
-constexpr std::size_t kMaxCommandColumns = 120;
+constexpr std::size_t kMostCommandBytes = 16'384;  // command lines can be megabytes long
+constexpr std::size_t kLeastCommandColumns = 40;
 
 std::uint64_t not_negative(std::int64_t value) {
   return value < 0 ? 0 : static_cast<std::uint64_t>(value);
@@ -46,15 +46,16 @@ std::string command_line(const Snapshot& snapshot) {
   for (const std::string& argument : snapshot.command) {
     if (!line.empty()) line += ' ';
     line += quote_argument(argument);
-    if (line.size() > 4 * kMaxCommandColumns) break;  // command lines can be megabytes long
+    if (line.size() > kMostCommandBytes) return line + " ...";
   }
   if (line.empty()) line = escape(snapshot.executable);
-  return clip(line, kMaxCommandColumns);
+  return line;
 }
 
 }  // namespace
 
-void append_process(std::string& out, const Snapshot& snapshot, const Painter& painter) {
+void append_process(std::string& out, const Snapshot& snapshot, const Painter& painter,
+                    std::size_t columns) {
   const auto append_line = [&](Style style, std::string_view text) {
     painter.append(out, style, text);
     out += '\n';
@@ -67,7 +68,8 @@ void append_process(std::string& out, const Snapshot& snapshot, const Painter& p
   if (!snapshot.host.empty()) fmt::format_to(to, " on {}", escape(snapshot.host));
   const std::string command = command_line(snapshot);
   if (!command.empty()) fmt::format_to(to, ": {}", command);
-  append_line(Style::Heading, line);
+  append_line(Style::Heading,
+              columns == 0 ? line : clip(line, std::max(columns, kLeastCommandColumns)));
 
   line = "CPython";
   if (!snapshot.python.version.empty()) line += " " + escape(snapshot.python.version);
@@ -110,9 +112,6 @@ void append_capture(std::string& out, const Snapshot& snapshot, const Painter& p
   }
   line += "; innermost frame first";
   append_line(Style::Plain, line);
-  if (const std::string what_to_do = advice(snapshot); !what_to_do.empty()) {
-    append_line(Style::Note, "Advice: " + what_to_do);
-  }
 }
 
 }  // namespace pyscope

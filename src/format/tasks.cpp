@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "format/advice.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/frame_text.hpp"
@@ -38,7 +39,10 @@ class TasksWriter {
       : snapshot_(snapshot),
         options_(options),
         painter_(options.color),
-        frame_texts_(snapshot, painter_, options.columns),
+        frame_texts_(snapshot, painter_,
+                     {.columns = options.columns,
+                      .own_stand_out = !options.full,
+                      .whole_paths = options.full}),
         texts_(snapshot),
         findings_(find_task_findings(snapshot)) {
     for (const TaskFinding& finding : findings_) {
@@ -203,8 +207,8 @@ class TasksWriter {
           key += fmt::format("{:#x},", holder);
       }
       // What a task awaits is printed below it.
-      const bool alone = (task->wait && !task->wait->tasks.empty()) || !options_.tasks.empty() ||
-                         deadlocked_.contains(task->id);
+      const bool alone = options_.full || (task->wait && !task->wait->tasks.empty()) ||
+                         !options_.tasks.empty() || deadlocked_.contains(task->id);
       if (alone) key += fmt::format("\n{:#x}", task->id);
       const auto [entry, fresh] = known.try_emplace(key, groups.size());
       if (fresh) {
@@ -299,11 +303,17 @@ std::string render_tasks(const Snapshot& snapshot, const TasksTextOptions& optio
   std::string out = tasks.findings;
   if (!out.empty()) out += '\n';
   out += tasks.summary;
-  append_process(out, snapshot, painter);
+  append_process(out, snapshot, painter, options.columns);
   append_capture(out, snapshot, painter);
   for (const std::string& warning : snapshot.warnings) {
     painter.append(out, Style::Error, "Warning: " + escape(warning));
     out += '\n';
+  }
+  if (!advice(snapshot).empty()) {
+    append_next_steps(out,
+                      {{fmt::format("pyscope tasks {} --pause", snapshot.pid),
+                        "holds all threads for some milliseconds"}},
+                      painter);
   }
   return out + tasks.body;
 }

@@ -1,10 +1,9 @@
 // The text form, for people. All text of the target passes escape() on its way here.
 //
-// The order of threads. Threads that are printed one by one come in the order of their creation:
-// there are few, and the main thread, which most people look for, is first. Grouped threads are
-// many, and somebody who was woken up by the service wants the unusual ones. So groups come in the
-// order of the summary: its first words are the first thing below it, and two hundred idle workers
-// are last.
+// The order of threads is that of interest: somebody who was woken up by the service wants the
+// unusual ones. Threads that do the same are printed once. Threads at rest come last, with a line
+// each, and code that only calls the program's own has one line for all of its frames, unless all
+// is asked for.
 
 #include <fmt/format.h>
 #include <sys/syscall.h>
@@ -37,15 +36,15 @@
 #include "format/tasks.hpp"
 #include "format/timestamp.hpp"
 #include "format/wait_text.hpp"
+#include "format/wrap.hpp"
+#include "model/origin.hpp"
 #include "pyscope/render.hpp"
 #include "verdict/activity.hpp"
 
 namespace pyscope {
 namespace {
 
-constexpr std::size_t kGroupAbove = 16;  // threads, for Grouping::Automatic
 constexpr std::size_t kMaxThreadNameColumns = 80;
-constexpr std::size_t kMaxMemberColumns = 100;
 constexpr std::size_t kCommBytes = 15;           // what the kernel keeps of a thread's name
 constexpr std::uint64_t kMinCpuTimeUs = 10'000;  // one clock tick, the unit in which it is counted
 
@@ -56,12 +55,14 @@ bool is_comm_of(std::string_view os_name, std::string_view full_name) {
 /// Threads that are printed as one: they are in the same state and execute the same.
 struct ThreadGroup {
   std::vector<const Thread*> members;
-  std::string words;                  // of their state, without what each one waits for
-  std::string lock;                   // what is said of what they wait for in Python
-  std::vector<std::uint32_t> frames;  // numbers of FrameTexts, without the shims
-  std::vector<std::uint32_t> native;  // of those that have no place among them
-  std::size_t moving = 0;             // so many of them changed while they were read
-  Activity activity;                  // of the first of them
+  std::string words;                          // of their state, without what each one waits for
+  std::string lock;                           // what is said of what they wait for in Python
+  std::vector<std::uint32_t> frames;          // numbers of FrameTexts, without the shims
+  std::vector<std::uint32_t> native;          // of those that have no place among them
+  std::size_t moving = 0;                     // so many of them changed while they were read
+  Activity activity;                          // of the first of them
+  ActivityKind rank = ActivityKind::Unknown;  // how interesting they are
+  bool brief = false;                         // a line is enough for them
 };
 
 class TextRenderer {
@@ -70,8 +71,12 @@ class TextRenderer {
       : snapshot_(snapshot),
         options_(options),
         painter_(options.color),
-        frame_texts_(snapshot, painter_, options.columns),
+        frame_texts_(snapshot, painter_,
+                     {.columns = options.columns,
+                      .own_stand_out = !options.full,
+                      .whole_paths = options.full}),
         activities_(snapshot),
+        origins_(snapshot),
         chains_(snapshot) {
     const auto leader =
         std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
@@ -83,19 +88,27 @@ class TextRenderer {
     append_deadlocks();
     TasksText tasks;
     if (options_.tasks) {
-      tasks = describe_tasks(snapshot_, {.color = options_.color, .columns = options_.columns});
+      tasks = describe_tasks(
+          snapshot_, {.color = options_.color, .columns = options_.columns, .full = options_.full});
     }
     out_ += tasks.findings;
     if (!tasks.findings.empty()) out_ += '\n';
-    append_line(Style::Heading, summarize(snapshot_));
+    append_wrapped(Style::Heading, summarize(snapshot_, options_.columns));
     out_ += tasks.summary;
-    append_process(out_, snapshot_, painter_);
+    append_process(out_, snapshot_, painter_, options_.columns);
     append_capture(out_, snapshot_, painter_);
     append_banners();
+    append_next_steps(out_, next_steps(snapshot_), painter_);
     const std::vector<ThreadGroup> groups = make_groups();
     reserve_for(groups);
     for (const ThreadGroup& group : groups) {
-      append_group(group);
+      if (!group.brief) append_group(group);
+    }
+    bool first = true;
+    for (const ThreadGroup& group : groups) {
+      if (!group.brief) continue;
+      if (std::exchange(first, false)) out_ += '\n';
+      append_brief(group);
     }
     if (!tasks.body.empty()) out_ += '\n' + tasks.body;
     return std::move(out_);
@@ -108,10 +121,14 @@ class TextRenderer {
     out_ += '\n';
   }
 
+  /// In lines of the terminal's width.
+  void append_wrapped(Style style, std::string_view text);
+
   void append_deadlocks();
   void append_banners();
 
   [[nodiscard]] std::vector<ThreadGroup> make_groups();
+  void choose_brief(std::vector<ThreadGroup>& groups) const;
   void name_one_lock(ThreadGroup& group);
   [[nodiscard]] std::string state_words(const Thread& thread, const Activity& activity,
                                         std::string_view wait, std::string_view lock) const;
@@ -120,9 +137,12 @@ class TextRenderer {
 
   void reserve_for(const std::vector<ThreadGroup>& groups);
   void append_group(const ThreadGroup& group);
-  void append_thread_heading(const ThreadGroup& group);
-  void append_group_heading(const ThreadGroup& group);
+  void append_brief(const ThreadGroup& group);
+  [[nodiscard]] std::string thread_heading(const ThreadGroup& group) const;
+  [[nodiscard]] std::string group_words(const ThreadGroup& group) const;
+  [[nodiscard]] std::string members_within(const ThreadGroup& group, std::size_t columns) const;
   void append_frames(std::span<const std::uint32_t> frames);
+  void append_repeated(std::span<const std::uint32_t> frames);
   void append_stack(const ThreadGroup& group);
 
   const Snapshot& snapshot_;
@@ -130,10 +150,21 @@ class TextRenderer {
   Painter painter_;
   FrameTexts frame_texts_;
   ActivityFinder activities_;
+  Origins origins_;
   ChainTexts chains_;
   std::optional<std::string> process_os_name_;  // that of its first thread
   std::string out_;
 };
+
+void TextRenderer::append_wrapped(Style style, std::string_view text) {
+  const std::string wrapped = wrap(text, options_.columns);
+  std::string_view rest = wrapped;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    append_line(style, rest.substr(0, end));  // pagers colour each line by itself
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+}
 
 /// Deadlocks come first: a reader who finds one here needs to read no further.
 void TextRenderer::append_deadlocks() {
@@ -279,9 +310,8 @@ std::string TextRenderer::heading_words(const ThreadGroup& group) const {
 }
 
 std::vector<ThreadGroup> TextRenderer::make_groups() {
-  const bool grouped =
-      options_.grouping == Grouping::Always ||
-      (options_.grouping == Grouping::Automatic && snapshot_.threads.size() > kGroupAbove);
+  const bool grouped = options_.grouping == Grouping::Always ||
+                       (options_.grouping == Grouping::Automatic && !options_.full);
   std::vector<ThreadGroup> groups;
   groups.reserve(snapshot_.threads.size());
   std::unordered_map<std::string, std::size_t> index;
@@ -292,6 +322,7 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
                                     : describe_wait(thread, chains_.follow_from_holder(thread));
     std::string words = state_words(thread, activity, {}, lock);
     ThreadGroup group{{&thread}, std::move(words), std::move(lock), {}, {}, 0, activity};
+    group.rank = is_deadlocked(snapshot_, thread) ? ActivityKind::Deadlocked : activity.kind;
     group.frames.reserve(thread.frames.size());
     for (const Frame& frame : thread.frames) {
       if (frame.kind == FrameKind::Shim) continue;
@@ -302,10 +333,10 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
       group.native.push_back(frame_texts_.number(frame));
     if (grouped) {
       // The key holds everything that is printed below the heading, and the state in the heading.
-      std::string key =
-          fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n", thread.interpreter, group.words,
-                      thread.consistent, escape(thread.inconsistency), thread.truncated,
-                      escape(thread.error), group.moving, thread.unchanged.value_or(false));
+      std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n", thread.interpreter,
+                                    group.words, thread.consistent, escape(thread.inconsistency),
+                                    thread.truncated, escape(thread.error), group.moving,
+                                    thread.unchanged.value_or(false), static_cast<int>(group.rank));
       for (const std::uint32_t frame : group.frames) {
         fmt::format_to(std::back_inserter(key), "{},", frame);
       }
@@ -325,12 +356,36 @@ std::vector<ThreadGroup> TextRenderer::make_groups() {
   if (grouped) {
     for (ThreadGroup& group : groups)
       name_one_lock(group);
-    std::stable_sort(groups.begin(), groups.end(), [](const ThreadGroup& a, const ThreadGroup& b) {
-      if (a.activity.kind != b.activity.kind) return a.activity.kind < b.activity.kind;
-      return a.members.size() > b.members.size();
-    });
   }
+  std::stable_sort(groups.begin(), groups.end(), [](const ThreadGroup& a, const ThreadGroup& b) {
+    if (a.rank != b.rank) return a.rank < b.rank;
+    return a.members.size() > b.members.size();
+  });
+  choose_brief(groups);
   return groups;
+}
+
+/// For threads at rest a line is enough. If all are at rest, the main thread is shown whole.
+void TextRenderer::choose_brief(std::vector<ThreadGroup>& groups) const {
+  if (options_.full || options_.idle_stacks) return;
+  bool any_stack = false;
+  for (ThreadGroup& group : groups) {
+    const Thread& first = *group.members.front();
+    group.brief = group.rank == ActivityKind::Idle && first.consistent && first.error.empty() &&
+                  first.native_error.empty() && group.native.empty();
+    any_stack = any_stack || (!group.brief && !group.frames.empty());
+  }
+  if (any_stack) return;
+  const auto has_main = [](const ThreadGroup& group) {
+    return std::any_of(group.members.begin(), group.members.end(),
+                       [](const Thread* thread) { return thread->main; });
+  };
+  const auto shown = std::find_if(groups.begin(), groups.end(), has_main);
+  if (shown != groups.end()) {
+    shown->brief = false;
+  } else if (!groups.empty()) {
+    groups.front().brief = false;
+  }
 }
 
 /// Names the object that a group waits for, if all its threads wait for the same one.
@@ -348,7 +403,7 @@ void TextRenderer::name_one_lock(ThreadGroup& group) {
   group.words = state_words(first, group.activity, {}, group.lock);
 }
 
-void TextRenderer::append_thread_heading(const ThreadGroup& group) {
+std::string TextRenderer::thread_heading(const ThreadGroup& group) const {
   const Thread& thread = *group.members.front();
   std::string line = fmt::format("Thread {} ({}", thread_label(thread), heading_words(group));
   const auto to = std::back_inserter(line);
@@ -361,35 +416,61 @@ void TextRenderer::append_thread_heading(const ThreadGroup& group) {
   if (thread.cpu_time_us.value_or(0) >= kMinCpuTimeUs) {
     fmt::format_to(to, ", {} CPU", format_duration(*thread.cpu_time_us));
   }
-  line += ')';
-  append_line(Style::Heading, line);
+  return line + ')';
 }
 
-void TextRenderer::append_group_heading(const ThreadGroup& group) {
-  std::string line = fmt::format("{} threads ({}", group.members.size(), heading_words(group));
+/// The words for a group, in parentheses.
+std::string TextRenderer::group_words(const ThreadGroup& group) const {
+  std::string words = heading_words(group);
   std::uint64_t cpu_time_us = 0;
   for (const Thread* thread : group.members) {
     cpu_time_us += thread->cpu_time_us.value_or(0);
   }
   if (cpu_time_us >= kMinCpuTimeUs) {
-    fmt::format_to(std::back_inserter(line), ", {} CPU together", format_duration(cpu_time_us));
+    fmt::format_to(std::back_inserter(words), ", {} CPU together", format_duration(cpu_time_us));
   }
-  line += ')';
-  append_line(Style::Heading, line);
+  return fmt::format("({})", words);
+}
 
-  line = " ";
+/// The group's threads, as many as fit; 0 columns: all.
+std::string TextRenderer::members_within(const ThreadGroup& group, std::size_t columns) const {
+  std::string text;
   for (std::size_t i = 0; i < group.members.size(); ++i) {
-    const Thread& thread = *group.members[i];
-    const std::string member = " " + thread_label(thread);
-    if (i > 0 && display_width(line) + display_width(member) > kMaxMemberColumns) {
-      fmt::format_to(std::back_inserter(line), " and {} more",
-                     with_separators(group.members.size() - i));
-      break;
+    const std::string member = thread_label(*group.members[i]);
+    const std::string rest =
+        fmt::format(", and {} more", with_separators(group.members.size() - i));
+    const std::size_t room = i + 1 < group.members.size() ? rest.size() : 0;  // for the next ones
+    if (columns > 0 && i > 0 && display_width(text) + 2 + display_width(member) + room > columns) {
+      return text + rest;
     }
-    line += member;
-    if (i + 1 < group.members.size()) line += ',';
+    text += (i > 0 ? ", " : "") + member;
   }
-  append_line(Style::Plain, line);
+  return text;
+}
+
+/// The colour of a heading, by how much the thread matters.
+Style style_of(const ThreadGroup& group) {
+  switch (group.rank) {
+    case ActivityKind::Deadlocked:
+      return Style::Deadlock;
+    case ActivityKind::WaitingForLock:
+    case ActivityKind::WaitingForEvent:
+    case ActivityKind::Blocked:
+    case ActivityKind::Stopped:
+      return Style::Waiting;
+    case ActivityKind::WaitingOutside: {
+      // A sleep ends.
+      const Thread& first = *group.members.front();
+      const bool sleeps = first.wait && first.wait->kind == "sleep";
+      return sleeps ? Style::Heading : Style::Waiting;
+    }
+    case ActivityKind::Running:
+      return Style::Running;
+    case ActivityKind::Idle:
+      return Style::Note;
+    default:
+      return Style::Heading;
+  }
 }
 
 /// Reserves memory for the output: copying tens of megabytes would take longer than writing them.
@@ -409,9 +490,12 @@ void TextRenderer::reserve_for(const std::vector<ThreadGroup>& groups) {
 void TextRenderer::append_group(const ThreadGroup& group) {
   out_ += '\n';
   if (group.members.size() == 1) {
-    append_thread_heading(group);
+    append_wrapped(style_of(group), thread_heading(group));
   } else {
-    append_group_heading(group);
+    append_wrapped(style_of(group),
+                   fmt::format("{} threads {}", group.members.size(), group_words(group)));
+    append_line(Style::Plain,
+                "  " + members_within(group, options_.columns > 2 ? options_.columns - 2 : 0));
   }
   const Thread& thread = *group.members.front();
   if (!thread.consistent) {
@@ -428,8 +512,62 @@ void TextRenderer::append_group(const ThreadGroup& group) {
   append_stack(group);
 }
 
-/// Frames with a recursion collapsed.
+/// Threads at rest, on one line: who, what, and where in the program's own code.
+void TextRenderer::append_brief(const ThreadGroup& group) {
+  const Thread& first = *group.members.front();
+  std::string line;
+  if (group.members.size() == 1) {
+    line = thread_heading(group);
+  } else {
+    line = fmt::format("{} threads {}: {}", group.members.size(), group_words(group),
+                       members_within(group, 0));
+    if (options_.columns > 0 && display_width(line) > options_.columns) {
+      line = fmt::format("{} threads, {} … {} {}", group.members.size(), thread_label(first),
+                         thread_label(*group.members.back()), group_words(group));
+    }
+  }
+  const auto innermost =
+      std::find_if(first.frames.begin(), first.frames.end(),
+                   [](const Frame& frame) { return frame.kind == FrameKind::Python; });
+  if (innermost != first.frames.end()) {
+    const Frame* own = origins_.own_frame(first, &*innermost);
+    if (origins_.is_own(*own)) line += " in " + short_place(snapshot_, own);
+  }
+  append_line(Style::Note, options_.columns > 0 ? clip(line, options_.columns) : line);
+}
+
+/// Frames in their order. Several frames of machinery that follow each other have one line, but for
+/// the innermost frame of all, which is what the thread executes.
 void TextRenderer::append_frames(std::span<const std::uint32_t> frames) {
+  std::size_t begin = 0;  // of those that aren't printed yet
+  for (std::size_t at = options_.full ? frames.size() : 1; at < frames.size();) {
+    std::size_t end = at;
+    std::vector<std::string_view> names;
+    for (; end < frames.size(); ++end) {
+      const std::string_view name = frame_texts_.machinery(frames[end]);
+      if (name.empty()) break;
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+    if (end - at < 2) {
+      at = end + 1;
+      continue;
+    }
+    append_repeated(frames.subspan(begin, at - begin));
+    std::string list;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (i > 0) list += i + 1 == names.size() ? " and " : ", ";
+      list += names[i];
+    }
+    out_ += "  ";
+    append_line(Style::Note,
+                fmt::format("… {} frames of {}", with_separators(end - at), escape(list)));
+    begin = at = end;
+  }
+  append_repeated(frames.subspan(begin));
+}
+
+/// Frames with a recursion collapsed.
+void TextRenderer::append_repeated(std::span<const std::uint32_t> frames) {
   std::vector<std::uint32_t> lines;
   lines.reserve(frames.size());
   for (const std::uint32_t frame : frames) {

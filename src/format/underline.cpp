@@ -1,6 +1,7 @@
 // The choice of marks follows Lib/traceback.py of 3.13 and 3.14
 // (StackSummary.format_frame_summary). Of an expression over several lines only the first line is
-// shown, and marked from the expression's column on.
+// shown, and marked from the expression's column on. Unlike there, a call that is all of its line
+// isn't marked where no other call could be meant.
 
 #include "format/underline.hpp"
 
@@ -74,6 +75,21 @@ bool is_plain_result(std::string_view before, std::string_view expression, std::
   return is_name(without_spaces_around(before));
 }
 
+/// True for a call of a name, or of an attribute of a name, with arguments that call nothing:
+/// `self.model.train(1)`.
+bool is_only_call(std::string_view expression, const Anchor& anchor) {
+  if (anchor.kind != AnchorKind::Call) return false;
+  const std::string_view arguments = expression.substr(anchor.begin + 1);
+  if (arguments.find_first_of("([") != std::string_view::npos) return false;
+  const std::string_view called = without_spaces_around(expression.substr(0, anchor.begin));
+  for (std::size_t at = 0;; ++at) {
+    const std::size_t end = std::min(called.find('.', at), called.size());
+    if (!is_name(called.substr(at, end - at))) return false;
+    if (end == called.size()) return true;
+    at = end;
+  }
+}
+
 std::optional<Marked> find_marked(std::string_view line, Trimmed shown, const Position& position) {
   if (!position.line || !position.end_line || !position.column || !position.end_column) {
     return std::nullopt;
@@ -97,8 +113,9 @@ std::optional<Marked> find_marked(std::string_view line, Trimmed shown, const Po
       return std::nullopt;
     }
   }
-  // The whole line would be marked evenly, which says nothing.
-  if (!marked.anchor && marked.begin == shown.begin && marked.end == shown.end) {
+  // Marks of a whole line say nothing, unless they tell one call or operator from another.
+  const bool whole = marked.begin == shown.begin && marked.end == shown.end;
+  if (whole && (!marked.anchor || is_only_call(line.substr(shown.begin), *marked.anchor))) {
     return std::nullopt;
   }
   return marked;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "format/advice.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/json_parts.hpp"
@@ -36,6 +37,8 @@ void write_json(JsonWriter& json, const Diagnosis& diagnosis) {
     json.texts_field("evidence", thread.evidence);
   });
   write_deadlocks(json, diagnosis.last.deadlocks);
+  json.list_field("advice", next_steps(diagnosis),
+                  [&](const NextStep& step) { json.text(step.command); });
   write_warnings(json, diagnosis.last.warnings);
 }
 
@@ -79,8 +82,8 @@ void append_idle(std::string& out, const std::vector<const ThreadDiagnosis*>& id
 
 }  // namespace
 
-std::string render_text(const Diagnosis& diagnosis, bool color) {
-  const Painter painter(color);
+std::string render_text(const Diagnosis& diagnosis, const DiagnosisTextOptions& options) {
+  const Painter painter(options.color);
   const Snapshot& last = diagnosis.last;
   std::string out;
   for (const Deadlock& deadlock : last.deadlocks) {
@@ -116,10 +119,11 @@ std::string render_text(const Diagnosis& diagnosis, bool color) {
     painter.append(out, Style::Error, "Warning: " + escape(warning));
     out += '\n';
   }
+  append_next_steps(out, next_steps(diagnosis), painter);
   const bool several = last.interpreters.size() > 1;
   std::vector<const ThreadDiagnosis*> idle;
   for (const ThreadDiagnosis& thread : diagnosis.threads) {
-    if (thread.verdict == Verdict::Idle) {
+    if (thread.verdict == Verdict::Idle && !options.full) {
       idle.push_back(&thread);
       continue;
     }

@@ -274,7 +274,9 @@ Result<Names> read_names(Draft& draft, const RawInterpreter& interpreter) {
   }
 }
 
+/// "MainThread" is the main thread, whatever the program calls its threads.
 bool matches(const Thread& thread, const std::string& wanted) {
+  if (wanted == "MainThread" && (thread.main || thread.name == wanted)) return thread.main;
   const auto& name = thread.python ? thread.name : thread.os_name;
   return name == wanted || (thread.tid != 0 && fmt::to_string(thread.tid) == wanted);
 }

@@ -322,10 +322,11 @@ class Reading {
     std::vector<std::size_t> found;
     for (std::size_t i = 0; i < threads.size(); ++i) {
       if (threads[i].name) names.push_back(*threads[i].name);
-      const bool wanted = path.thread.empty() ? threads[i].main
-                                              : threads[i].name == path.thread ||
-                                                    (threads[i].tid != 0 &&
-                                                     fmt::to_string(threads[i].tid) == path.thread);
+      const bool main = path.thread.empty() || path.thread == "MainThread";
+      const bool wanted =
+          main ? threads[i].main
+               : threads[i].name == path.thread ||
+                     (threads[i].tid != 0 && fmt::to_string(threads[i].tid) == path.thread);
       if (wanted) found.push_back(i);
     }
     if (found.empty()) {

@@ -15,13 +15,13 @@ namespace pyscope {
 /// In the order in which somebody who looks for trouble wants to read them.
 enum class ActivityKind : std::uint8_t {
   Deadlocked,  // known only of the snapshot as a whole: ActivityFinder doesn't say it
-  Running,
   WaitingForLock,
   WaitingForEvent,  // that another thread or process has to bring about: a result, an item
+  WaitingOutside,   // for a socket, a child process, a clock
+  Blocked,          // in the kernel, for a reason that the stack doesn't tell
+  Stopped,          // by a signal or a tracer
+  Running,
   WaitingForGil,
-  WaitingOutside,  // for a socket, a child process, a clock
-  Blocked,         // in the kernel, for a reason that the stack doesn't tell
-  Stopped,         // by a signal or a tracer
   Unreadable,
   Unknown,
   Elsewhere,  // its OS thread is in another interpreter: that stack tells

@@ -43,6 +43,10 @@ TEST_CASE("threads by the dozen are shown with the names that they have in Pytho
   CHECK(dump.at("threads").size() > 45);
   CHECK(thread_of(dump, "renamed after its start").at("main") == false);
   CHECK(thread_of(dump, "主 main").at("tid") == target.pid());
+  // Whatever its name, it is the main thread.
+  const Dump main = pyscope::test::dump(target.pid(), {"--thread", "MainThread"});
+  CHECK(main.json.at("threads").size() == 1);
+  CHECK(main.json.at("threads").at(0).at("tid") == target.pid());
   for (const json& thread : dump.at("threads")) {
     const pid_t tid = thread.at("tid");
     if (thread.at("name").is_string()) CHECK(is_harmless(thread.at("name"), false));
@@ -67,8 +71,8 @@ TEST_CASE("the text form shows hostile names without their control characters", 
   Target target(interpreter, "names.py", {program});
   REQUIRE(target.read().at("ready") == true);
 
-  const Outcome text = run_pyscope({"dump", std::to_string(target.pid()),
-                                    grouped ? "--group" : "--no-group", "--color", "never"});
+  const Outcome text = run_pyscope(
+      {"dump", std::to_string(target.pid()), grouped ? "--group" : "--full", "--color", "never"});
 
   CHECK(text.status == 0);
   CHECK(text.err.empty());

@@ -81,7 +81,7 @@ TEST_CASE("the version and the help are data on stdout", "[live]") {
         "--locals",   "--max-string", "--max-items", "--max-depth", "--show-secrets",
         "--secret",   "--watch",      "--children",  "--all",       "--match",
         "--user",     "--unit",       "--container", "--jobs",      "--native",
-        "--timeout"}) {
+        "--timeout",  "--full",       "--pid"}) {
     INFO(option);
     CHECK(help.out.find(option) != std::string::npos);
   }
@@ -95,6 +95,55 @@ TEST_CASE("the version and the help are data on stdout", "[live]") {
     INFO(verb);
     CHECK(verbs.find(verb) != std::string::npos);
   }
+}
+
+TEST_CASE("a verb's help and the version have several names", "[live]") {
+  CHECK(run_pyscope({"-V"}).out == run_pyscope({"--version"}).out);
+  CHECK(run_pyscope({"version"}).out == run_pyscope({"--version"}).out);
+  CHECK(run_pyscope({"help"}).out == run_pyscope({"--help"}).out);
+  for (const char* verb : {"dump", "inspect", "why", "tasks", "ps", "exec"}) {
+    CAPTURE(verb);
+    const Outcome help = run_pyscope({"help", verb});
+    CHECK(help.status == 0);
+    CHECK(help.out == run_pyscope({verb, "--help"}).out);
+    // It fits a screen.
+    CHECK(count_of(help.out, "\n") <= 50);
+    CHECK(help.out.find(std::string("\n  pyscope ") + verb) != std::string::npos);
+  }
+  CHECK(run_pyscope({"help", "nothing"}).status == 2);
+}
+
+TEST_CASE("a near miss is named", "[live]") {
+  const auto complaint = [](const std::vector<std::string>& arguments) {
+    const Outcome outcome = run_pyscope(arguments);
+    CHECK(outcome.status == 2);
+    CHECK(outcome.out.empty());
+    return first_line(outcome.err);
+  };
+  CHECK(complaint({"dmp", "1"}) == "pyscope: dmp: did you mean dump?");
+  CHECK(complaint({"inspct"}) == "pyscope: inspct: did you mean inspect?");
+  CHECK(complaint({"record", "1"}) == "pyscope: there is no verb 'record'");
+  CHECK(complaint({"dump", "1", "--frame", "3"}) == "pyscope: --frame: did you mean --frames?");
+  CHECK(complaint({"dump", "1", "--jsn"}) == "pyscope: --jsn: did you mean --json?");
+  CHECK(complaint({"dump", "1", "--gil"}) == "pyscope: --gil: dump has no such option");
+  CHECK(complaint({"tasks", "1", "x"}) == "pyscope: x: tasks takes no such argument");
+}
+
+TEST_CASE("a PID may be given by an option", "[live]") {
+  const EqualThreads threads(1);
+  const std::string pid = std::to_string(threads.target.pid());
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"-p", pid}, {"--pid", pid}, {"--pid=" + pid}, {"-p" + pid}}) {
+    CAPTURE(arguments);
+    std::vector<std::string> words{"dump", "--thread", "worker-0", "--json"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    const Outcome outcome = run_pyscope(words);
+    CHECK(outcome.status == 0);
+    CHECK(json::parse(outcome.out).at("pid") == threads.target.pid());
+  }
+  CHECK(run_pyscope({"inspect", "-p", pid, "__name__"}).out == "'__main__'\n");
+  CHECK(run_pyscope({"dump", "-p", "shop"}).status == 2);
+  CHECK(run_pyscope({"dump", "-p"}).status == 2);
 }
 
 TEST_CASE("threads are chosen by tid and by name", "[live]") {
@@ -162,8 +211,11 @@ TEST_CASE("many threads with the same stack are printed once", "[live]") {
   CHECK(many.text({}).out.find("30 threads (") != std::string::npos);
   CHECK(count_of(many.text({"--no-group"}).out, ", in work\n") == 30);
   const EqualThreads few(3);
-  CHECK(count_of(few.text({}).out, ", in work\n") == 3);
+  CHECK(count_of(few.text({}).out, ", in work\n") == 1);
   CHECK(count_of(few.text({"--group"}).out, ", in work\n") == 1);
+  CHECK(count_of(few.text({"--full"}).out, ", in work\n") == 3);
+  CHECK(count_of(few.text({"--full"}).out, ", in Thread._bootstrap\n") == 3);
+  CHECK(few.text({}).out.find("frames of threading\n") != std::string::npos);
 }
 
 TEST_CASE("colour is for terminals unless it is asked for", "[live]") {

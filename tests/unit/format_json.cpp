@@ -66,6 +66,8 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
     "started_at": "2026-01-02T03:03:59.678901Z",
     "python": {"version": "3.14.8", "free_threaded": false, "debug_build": false},
     "finalizing": false,
+    "summary": "1 thread: blocked in Store.fetch (app/store.py:42)",
+    "advice": [],
     "capture": {"mode": "running", "consistent": true, "complete": true, "attempts": 1,
                 "duration_us": 812, "advice": null, "preempted_us": 0, "one_instant": false, "paused_us": 0, "paused_threads": 0},
     "interpreters": [{"id": 0, "gil_held_by": 4711, "collecting_garbage": false}],
@@ -78,6 +80,7 @@ TEST_CASE("a document has the fields of the contract in their order", "[format]"
                "target": "tcp 127.0.0.1:43210 -> 127.0.0.1:5432 established",
                "timeout_us": 2000000, "left_us": null},
       "lock": null,
+      "activity": "blocked in Store.fetch (app/store.py:42)", "verdict": "waiting_for_io",
       "consistent": true, "proof": "gil", "truncated": false,
       "frames": [{
         "kind": "python", "function": "fetch", "qualified_name": "Store.fetch",
@@ -385,4 +388,43 @@ TEST_CASE("frames that moved are marked and what was proven is said", "[format]"
     thread.proof = proof;
     CHECK(parsed(snapshot)["threads"][0]["proof"] == name);
   }
+}
+
+TEST_CASE("a thread's activity and verdict, and what to do next, are those of the text",
+          "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const Frame own = add_frame(snapshot, "save", "/srv/app/store.py", 31);
+  const Frame wait =
+      add_frame(snapshot, "PollSelector.select", "/usr/lib/python3.14/selectors.py", 1);
+  const Frame loop = add_frame(snapshot, "BaseEventLoop._run_once",
+                               "/usr/lib/python3.14/asyncio/base_events.py", 1);
+  const auto add = [&](ThreadState state, std::vector<Frame> frames) -> Thread& {
+    const auto tid = static_cast<pid_t>(snapshot.threads.size()) + 1;
+    snapshot.threads.push_back(make_thread(tid, "t", state));
+    snapshot.threads.back().frames = std::move(frames);
+    return snapshot.threads.back();
+  };
+  (void)add(ThreadState::Running, {own});
+  add(ThreadState::Blocked, {own}).wait = Wait{"sleep", "clock_nanosleep", {}, "", {}, {}};
+  (void)add(ThreadState::Blocked, {own});
+  (void)add(ThreadState::Blocked, {wait, loop});
+  Thread& stuck = add(ThreadState::Blocked, {own});
+  stuck.lock.emplace().held = Held::ByThread;
+  stuck.lock->held_by = 5;
+  snapshot.deadlocks = {{{{5, "t", *stuck.lock}}}};
+  const json document = parsed(snapshot);
+  const auto activity = [&](int thread) { return document["threads"][thread]["activity"]; };
+  const auto verdict = [&](int thread) { return document["threads"][thread]["verdict"]; };
+  CHECK(activity(0) == "running save (app/store.py:31)");
+  CHECK(verdict(0).is_null());  // one look doesn't tell whether it gets on
+  CHECK(verdict(1) == "sleeping");
+  CHECK(verdict(2).is_null());
+  CHECK(activity(3) == "idle in the asyncio event loop");
+  CHECK(verdict(3) == "idle");
+  CHECK(activity(4) == "deadlocked in save (app/store.py:31)");
+  CHECK(verdict(4) == "deadlocked");
+  CHECK(document["summary"].get<std::string>().starts_with("5 threads: 1 deadlocked in save"));
+  CHECK(document["advice"] == json({"pyscope tasks 4711", "pyscope why 4711"}));
+  snapshot.threads[0].consistent = false;
+  CHECK(parsed(snapshot)["advice"][0] == "pyscope dump 4711 --pause");
 }

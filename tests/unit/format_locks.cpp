@@ -15,7 +15,7 @@ using nlohmann::json;
 namespace {
 
 std::string text_of(const Snapshot& snapshot, Grouping grouping = Grouping::Automatic) {
-  return render_text(snapshot, {false, grouping});
+  return render_text(snapshot, {.grouping = grouping});
 }
 
 LockWait make_lock(Held held, pid_t held_by = 0) {
@@ -127,10 +127,10 @@ TEST_CASE("a deadlock stands above everything else", "[format]") {
   Snapshot snapshot = deadlocked();
   CHECK(text_of(snapshot).starts_with(
       R"(Found a deadlock of 2 threads:
-  Thread 20440 "checkout-1" waits in Inventory.reserve (/srv/shop/service.py:40)
+  Thread 20440 "checkout-1" waits in Inventory.reserve (shop/service.py:40)
     for threading.Lock 0x7f5f8c025110 "self.lock" of <Inventory at 0x7f5f8c4bdc50>,
-    held by 20439 "stock-sync", which took it in Inventory.refresh (/srv/shop/service.py:36)
-  Thread 20439 "stock-sync" waits in Inventory.refresh (/srv/shop/service.py:37)
+    held by 20439 "stock-sync", which took it in Inventory.refresh (shop/service.py:36)
+  Thread 20439 "stock-sync" waits in Inventory.refresh (shop/service.py:37)
     for threading.RLock 0x7f5f8c025110 "orders.LOCK",
     held by 20440 "checkout-1"
 
@@ -138,9 +138,9 @@ no Python threads)"));
   snapshot.deadlocks[0].cycle.pop_back();
   CHECK(text_of(snapshot).starts_with(
       R"(Found a deadlock of a thread with itself:
-  Thread 20440 "checkout-1" waits in Inventory.reserve (/srv/shop/service.py:40)
+  Thread 20440 "checkout-1" waits in Inventory.reserve (shop/service.py:40)
     for threading.Lock 0x7f5f8c025110 "self.lock" of <Inventory at 0x7f5f8c4bdc50>,
-    held by itself, which took it in Inventory.refresh (/srv/shop/service.py:36)
+    held by itself, which took it in Inventory.refresh (shop/service.py:36)
 )"));
 }
 

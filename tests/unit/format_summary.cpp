@@ -10,6 +10,7 @@
 
 #include "format/escape.hpp"
 #include "format/summary.hpp"
+#include "format/wrap.hpp"
 #include "unit/format_snapshot.hpp"
 
 using namespace pyscope;
@@ -70,8 +71,8 @@ TEST_CASE("a process is summed up with the unusual first", "[format]") {
   add_blocked(snapshot, {}).frames = {frame_at(save, 31)};
   add_blocked(snapshot, {{"get_user", "/srv/app/views.py", 88}}).state = ThreadState::Running;
   CHECK(summarize(snapshot) ==
-        "12 threads: 1 running get_user (app/views.py:88), "
-        "2 waiting in native code in Store.save (app/store.py:31), 9 idle in Queue.get");
+        "12 threads: 2 waiting in native code in Store.save (app/store.py:31), "
+        "1 running get_user (app/views.py:88), 9 idle in Queue.get");
 }
 
 TEST_CASE("a process with one thread is summed up without counting", "[format]") {
@@ -165,6 +166,8 @@ TEST_CASE("a package's queue is not the standard library's", "[format]") {
                     {"Engine.connect", packages + "sqlalchemy/engine/base.py"},
                     user}) == "waiting for a connection of a pool in get_user (app/db.py:5)");
   CHECK(blocked_in({wait, {"Queue.get", packages + "other/queue.py"}, user}) ==
+        "waiting for a condition in get_user (app/db.py:5)");
+  CHECK(blocked_in({wait, {"Queue.get", packages + "other/queue.py"}}) ==
         "waiting for a condition in Queue.get (other/queue.py:1)");
 }
 
@@ -228,10 +231,10 @@ TEST_CASE("a function of the program that has the name of a wait is not one", "[
   CHECK(blocked_in({{"Condition.wait", "/srv/app/mythreading.py", 3}}, SYS_read) ==
         "blocked in Condition.wait (app/mythreading.py:3)");
   CHECK(blocked_in({{"Condition.notify", kLib + "threading.py", 3}}, SYS_read) ==
-        "blocked in Condition.notify (python3.14/threading.py:3)");
+        "blocked in Condition.notify (threading.py:3)");
   // Queue.get never blocks by itself: it calls Condition.wait.
   CHECK(blocked_in({{"Queue.get", kLib + "queue.py", 3}}, SYS_read) ==
-        "blocked in Queue.get (python3.14/queue.py:3)");
+        "blocked in Queue.get (queue.py:3)");
 }
 
 TEST_CASE("shims are passed over when a wait is named", "[format]") {
@@ -261,6 +264,66 @@ TEST_CASE("threads without frames are counted by what is known of them", "[forma
   add_blocked(snapshot, {}).os_state = 'Z';
   CHECK(summarize(snapshot) ==
         "5 threads: 1 running outside of Python, 1 unreadable, 2 ended, 1 without Python frames");
+}
+
+TEST_CASE("places are those in the program's own code", "[format]") {
+  const Place user{"get_user", "/srv/app/views.py", 88};
+  const Place cursor{"Cursor.execute", kLib + "site-packages/psycopg/cursor.py", 97};
+  CHECK(blocked_in({cursor, user}, SYS_ppoll) == "blocked in get_user (app/views.py:88)");
+  // A script that pip made is the package's.
+  const Place script{"<module>", "/srv/venv/bin/uvicorn", 8};
+  CHECK(blocked_in({cursor, script}, SYS_ppoll) ==
+        "blocked in Cursor.execute (psycopg/cursor.py:97)");
+  Snapshot snapshot = make_snapshot();
+  add_blocked(snapshot, {{"compile", kLib + "re/_compiler.py", 3}, user}).state =
+      ThreadState::Running;
+  CHECK(summarize(snapshot) == "1 thread: running compile for get_user (app/views.py:88)");
+}
+
+TEST_CASE("threads at rest are counted together", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  add_blocked(snapshot, {{"get_user", "/srv/app/views.py", 88}}).state = ThreadState::Running;
+  add_blocked(snapshot, {{"_worker", kLib + "concurrent/futures/thread.py"}});
+  add_blocked(snapshot, {{"_worker", kLib + "concurrent/futures/thread.py"}});
+  CHECK(summarize(snapshot) ==
+        "3 threads: 1 running get_user (app/views.py:88), 2 idle in ThreadPoolExecutor");
+  add_blocked(snapshot, {{"PollSelector.select", kLib + "selectors.py"},
+                         {"BaseServer.serve_forever", kLib + "socketserver.py"}});
+  CHECK(summarize(snapshot) == "4 threads: 1 running get_user (app/views.py:88), 3 idle");
+}
+
+TEST_CASE("on a terminal the summary has three lines at the most", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  for (int i = 0; i < 2; ++i) {
+    Thread& waiter = add_blocked(snapshot, {{"Inventory.reserve", "/srv/shop/service.py", 40}});
+    waiter.lock.emplace().type = "threading.Lock";
+    waiter.lock->held = Held::ByThread;
+    waiter.lock->held_by = 5001;
+    waiter.lock->holder_name = "stock-sync";
+    waiter.frames[0].code = snapshot.threads[0].frames[0].code;
+  }
+  Thread& holder =
+      add_blocked(snapshot, {{"Database.query", "/srv/shop/service.py", 25}}, SYS_recvfrom);
+  holder.tid = 5001;
+  holder.wait.emplace().kind = "socket";
+  holder.wait->fd = 3;
+  holder.wait->target = "tcp 10.0.0.1:43210 -> 10.0.0.5:5432 established";
+  add_blocked(snapshot, {{"PriceModel.predict", "/srv/shop/service.py", 59}}).state =
+      ThreadState::Running;
+  const auto wide = summarize(snapshot, 160);
+  CHECK(wide.find("on fd 3: tcp 10.0.0.1:43210") != std::string::npos);
+  CHECK(wide.find("; 1 blocked in Database.query (shop/service.py:25)") != std::string::npos);
+  // The thread at the end of the chain is named there, so it isn't told again.
+  CHECK(summarize(snapshot, 80) ==
+        "4 threads: 2 waiting for a lock in Inventory.reserve (shop/service.py:40) behind 5001 "
+        "\"stock-sync\", which is blocked in Database.query (shop/service.py:25); 1 running "
+        "PriceModel.predict (shop/service.py:59)");
+  for (const std::size_t columns : {60, 80, 120, 200}) {
+    CAPTURE(columns);
+    CHECK(count_lines(wrap(summarize(snapshot, columns), columns)) <= 3);
+  }
+  CHECK(wrap("one two three", 7) == "one two\n  three");
+  CHECK(wrap("one two three", 0) == "one two three");
 }
 
 TEST_CASE("the summary says what the interpreter is doing", "[format]") {
@@ -321,14 +384,15 @@ TEST_CASE("places of threads that wait give way before what they wait for does",
     add_blocked(snapshot, {{"save", fmt::format("/srv/app/{}{}.py", name, i), 5}});
   }
   add_blocked(snapshot, {{"fetch", fmt::format("/srv/app/{}.py", name), 7}}, SYS_recvfrom);
-  CHECK(summarize(snapshot) ==
-        "5 threads: 1 running get_user (app/views.py:88), 1 waiting in native code in save, "
-        "1 waiting in native code in save, 1 waiting in native code in save, 1 blocked in fetch");
+  CHECK(
+      summarize(snapshot) ==
+      "5 threads: 1 waiting in native code in save, 1 waiting in native code in save, "
+      "1 waiting in native code in save, 1 blocked in fetch, 1 running get_user (app/views.py:88)");
   for (Code& code : snapshot.codes) {
     if (code.qualified_name != "get_user") code.qualified_name += name;
   }
   CHECK(summarize(snapshot) ==
-        "5 threads: 1 running get_user (app/views.py:88), 3 waiting in native code, 1 blocked");
+        "5 threads: 3 waiting in native code, 1 blocked, 1 running get_user (app/views.py:88)");
 }
 
 TEST_CASE("names of the target can not act through the summary", "[format]") {
@@ -351,13 +415,19 @@ TEST_CASE("a snapshot that makes no sense is summed up nevertheless", "[format]"
 }
 
 TEST_CASE("only the file and its folder are named", "[format]") {
-  for (const auto& [path, expected] :
-       std::vector<std::pair<std::string, std::string>>{{"/srv/app/views.py", "app/views.py"},
-                                                        {"views.py", "views.py"},
-                                                        {"app/views.py", "app/views.py"},
-                                                        {"/views.py", "/views.py"},
-                                                        {"<string>", "<string>"},
-                                                        {"/", "/"}}) {
+  for (const auto& [path, expected] : std::vector<std::pair<std::string, std::string>>{
+           {"/srv/app/views.py", "app/views.py"},
+           {"views.py", "views.py"},
+           {"app/views.py", "app/views.py"},
+           {"/views.py", "/views.py"},
+           {"<string>", "<string>"},
+           {"/", "/"},
+           {"/usr/lib/python3.14/threading.py", "threading.py"},
+           {"/usr/lib/python3.14/re/__init__.py", "re/__init__.py"},
+           {"/usr/lib/python314.zip/queue.py", "queue.py"},
+           {"/v/lib/python3.14/site-packages/requests.py", "requests.py"},
+           {"/v/lib/python3.14/site-packages/django/db/backends/sqlite3/base.py",
+            "sqlite3/base.py"}}) {
     CHECK(blocked_in({{"f", path, 1}}, SYS_read) == fmt::format("blocked in f ({}:1)", expected));
   }
 }

@@ -20,8 +20,14 @@ using namespace pyscope::test;
 namespace {
 
 std::string text_of(const Snapshot& snapshot, Grouping grouping = Grouping::Automatic) {
-  return render_text(snapshot, {false, grouping});
+  return render_text(snapshot, {.grouping = grouping});
 }
+
+TextOptions full() {
+  return {.full = true};
+}
+
+const std::string kLib = "/usr/lib/python3.14/";
 
 /// What follows the heading: the threads, each with the empty line before it.
 std::string threads_of(const Snapshot& snapshot, Grouping grouping = Grouping::Automatic) {
@@ -84,18 +90,12 @@ TEST_CASE("a dump reads like a traceback with headings", "[format]") {
 
   CHECK(
       text_of(snapshot) ==
-      R"(2 threads: 1 running get_user (app/views.py:88), 1 waiting in native code in Store.save (app/store.py:31)
+      R"(2 threads: 1 waiting in native code in Store.save (app/store.py:31), 1 running get_user (app/views.py:88)
 Process 4711 on web-3: python3 app.py
 CPython 3.14.8, /usr/bin/python3.14
 Read 2026-01-02 03:04:05 UTC in 0.8 ms without stopping it, verified; innermost frame first
-
-Thread 4711 "MainThread" (main, running, holds the GIL, 51.2 s CPU)
-  File "/srv/app/views.py", line 88, in get_user
-    row = db.row(uid)["name"] + suffix
-          ~~~~~~~~~~~~~~~~~~~~^~~~~~~~
-  File "/srv/app/app.py", line 12, in <module>
-    serve(get_user)
-    ~~~~~^^^^^^^^^^
+Next: pyscope dump 4711 --native  # which library's code threads wait in
+Next: pyscope why 4711  # whether what runs gets on, or loops
 
 Thread 4712 "worker-1" (blocked, waiting in native code)
   File "/srv/app/store.py", line 31, in Store.save
@@ -104,6 +104,13 @@ Thread 4712 "worker-1" (blocked, waiting in native code)
   File "/srv/app/store.py", line 42, in Store.fetch
     return save(row)
   File "/usr/lib/python3.14/threading.py", line 1024, in Thread.run
+
+Thread 4711 "MainThread" (main, running, holds the GIL, 51.2 s CPU)
+  File "/srv/app/views.py", line 88, in get_user
+    row = db.row(uid)["name"] + suffix
+          ~~~~~~~~~~~~~~~~~~~~^~~~~~~~
+  File "/srv/app/app.py", line 12, in <module>
+    serve(get_user)
 )");
 }
 
@@ -133,15 +140,21 @@ Warning: the clock\x1b[0m went back
 )");
 }
 
-TEST_CASE("a long command line is cut", "[format]") {
+TEST_CASE("a long command line is cut at the terminal's edge", "[format]") {
   Snapshot snapshot = make_snapshot();
   snapshot.command.assign(1000, "--option");
   snapshot.threads = {make_thread(4711, std::nullopt, ThreadState::Blocked)};
-  const std::string heading = heading_of(snapshot);
-  const auto start = heading.find("Process");
-  const auto end = heading.find('\n', start);
-  CHECK(end - start < 150);
-  CHECK(heading.substr(end - 3, 3) == "...");
+  const auto line = [&](std::size_t columns) {
+    const std::string text = render_text(snapshot, {.columns = columns});
+    const auto start = text.find("Process");
+    return text.substr(start, text.find('\n', start) - start);
+  };
+  CHECK(line(100).size() == 100);
+  CHECK(line(100).ends_with("..."));
+  CHECK(line(0).size() > 9000);
+  CHECK(line(0).ends_with(" --option"));
+  snapshot.command.assign(1'000'000, "--option");
+  CHECK(line(0).size() < 20'000);
 }
 
 TEST_CASE("what could not be verified or read is marked", "[format]") {
@@ -250,8 +263,9 @@ TEST_CASE("the name in the kernel is told only when it says something", "[format
   snapshot.threads = {make_thread(4711, "MainThread", ThreadState::Running)};
   snapshot.threads[0].os_name = "ThreadPool";
   snapshot.threads.push_back(thread);
-  CHECK(contains(threads_of(snapshot), R"("MainThread" (running, os name "ThreadPool"))"));
-  CHECK(contains(threads_of(snapshot), R"("ThreadPoolExecutor-0_1" (running))"));
+  const std::string each = threads_of(snapshot, Grouping::Never);
+  CHECK(contains(each, R"("MainThread" (running, os name "ThreadPool"))"));
+  CHECK(contains(each, R"("ThreadPoolExecutor-0_1" (running))"));
 }
 
 TEST_CASE("processor time is told from ten milliseconds on", "[format]") {
@@ -347,7 +361,7 @@ TEST_CASE("shims between the frames of a recursion do not hide it", "[format]") 
 
 TEST_CASE("threads that do the same are printed once", "[format]") {
   Snapshot snapshot = make_snapshot();
-  const Frame wait = add_frame(snapshot, "Thread.join", "/usr/lib/python3.14/threading.py", 1);
+  const Frame wait = add_frame(snapshot, "Thread.join", kLib + "threading.py", 1);
   const Frame work = add_frame(snapshot, "work", "/srv/app/worker.py", 17);
   const Frame other = frame_at(*work.code, 18);
   for (int i = 0; i < 200; ++i) {
@@ -359,11 +373,8 @@ TEST_CASE("threads that do the same are printed once", "[format]") {
   snapshot.threads[100].frames = {wait, other};
   snapshot.threads[150].state = ThreadState::Running;
   snapshot.threads[199].consistent = false;
-  CHECK(threads_of(snapshot) == R"(
-Thread 5150 "worker-150" (running, 10 ms CPU)
-  File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
-  File "/srv/app/worker.py", line 17, in work
-
+  const std::string text = render_text(snapshot, {.columns = 100});
+  CHECK(text.substr(text.find("\n\n") + 1) == R"(
 197 threads (blocked, waiting for a thread to end, 1.9 s CPU together)
   5000 "worker-0", 5001 "worker-1", 5002 "worker-2", 5003 "worker-3", 5004 "worker-4", and 192 more
   File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
@@ -377,21 +388,28 @@ Thread 5199 "worker-199" (blocked, waiting for a thread to end, 10 ms CPU)
   [not verified]
   File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
   File "/srv/app/worker.py", line 17, in work
+
+Thread 5150 "worker-150" (running, 10 ms CPU)
+  File "/usr/lib/python3.14/threading.py", line 1, in Thread.join
+  File "/srv/app/worker.py", line 17, in work
 )");
+  // Nothing is cut in a file or a pipe.
+  CHECK(contains(text_of(snapshot), ", 5198 \"worker-198\"\n"));
 }
 
-TEST_CASE("threads are grouped above sixteen or as asked", "[format]") {
+TEST_CASE("threads are grouped from two on unless all is asked for", "[format]") {
   Snapshot snapshot = make_snapshot();
-  for (int i = 0; i < 16; ++i) {
+  for (int i = 0; i < 2; ++i) {
     snapshot.threads.push_back(make_thread(5000 + i, std::nullopt, ThreadState::Blocked));
   }
-  CHECK(contains(threads_of(snapshot), "\nThread 5015 (blocked)\n"));
-  CHECK(threads_of(snapshot, Grouping::Always) ==
-        "\n16 threads (blocked)\n  5000, 5001, 5002, 5003, 5004, 5005, 5006, 5007, 5008, 5009, "
-        "5010, 5011, 5012, 5013, 5014, 5015\n  (no Python frames)\n");
-  snapshot.threads.push_back(make_thread(5016, std::nullopt, ThreadState::Blocked));
-  CHECK(contains(threads_of(snapshot), "\n17 threads (blocked)\n"));
-  CHECK(contains(threads_of(snapshot, Grouping::Never), "\nThread 5016 (blocked)\n"));
+  const std::string group = "\n2 threads (blocked)\n  5000, 5001\n  (no Python frames)\n";
+  CHECK(threads_of(snapshot) == group);
+  CHECK(threads_of(snapshot, Grouping::Always) == group);
+  CHECK(contains(threads_of(snapshot, Grouping::Never), "\nThread 5001 (blocked)\n"));
+  CHECK(contains(render_text(snapshot, full()), "\nThread 5001 (blocked)\n"));
+  TextOptions grouped = full();
+  grouped.grouping = Grouping::Always;
+  CHECK(contains(render_text(snapshot, grouped), group));
 }
 
 TEST_CASE("threads of different interpreters are not grouped", "[format]") {
@@ -405,14 +423,127 @@ TEST_CASE("threads of different interpreters are not grouped", "[format]") {
   CHECK(contains(threads_of(snapshot, Grouping::Always), "2 threads ("));
 }
 
-TEST_CASE("the order of few threads is that of their creation", "[format]") {
+TEST_CASE("threads come by interest and not by number", "[format]") {
   Snapshot snapshot = make_snapshot();
+  const Frame work = add_frame(snapshot, "work", "/srv/app/worker.py", 17);
+  const Frame get = add_frame(snapshot, "_worker", kLib + "concurrent/futures/thread.py", 90);
   snapshot.threads = {make_thread(1, std::nullopt, ThreadState::Blocked),
-                      make_thread(2, std::nullopt, ThreadState::Running)};
-  const std::string alone = threads_of(snapshot);
-  CHECK(alone.find("Thread 1 ") < alone.find("Thread 2 "));
-  const std::string grouped = threads_of(snapshot, Grouping::Always);
-  CHECK(grouped.find("Thread 1 ") > grouped.find("Thread 2 "));
+                      make_thread(2, std::nullopt, ThreadState::Running),
+                      make_thread(3, std::nullopt, ThreadState::Blocked),
+                      make_thread(4, std::nullopt, ThreadState::Blocked)};
+  for (Thread& thread : snapshot.threads)
+    thread.frames = {work};
+  snapshot.threads[0].frames = {get};
+  snapshot.threads[2].lock = LockWait{};
+  snapshot.threads[2].system_call = SYS_futex;
+  LockWait own;
+  own.held = Held::ByThread;
+  own.held_by = 4;
+  snapshot.threads[3].lock = own;
+  snapshot.deadlocks = {{{{4, std::nullopt, own}}}};
+  for (const Grouping grouping : {Grouping::Always, Grouping::Never}) {
+    const std::string text = threads_of(snapshot, grouping);
+    const auto at = [&](const char* thread) { return text.rfind(thread); };
+    CHECK(at("Thread 4 (") < at("Thread 3 ("));
+    CHECK(at("Thread 3 (") < at("Thread 2 ("));
+    CHECK(at("Thread 2 (") < at("Thread 1 ("));
+  }
+}
+
+TEST_CASE("threads at rest have a line each, at the end", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  const Frame wait = add_frame(snapshot, "Condition.wait", kLib + "threading.py", 369);
+  const Frame get = add_frame(snapshot, "Queue.get", kLib + "queue.py", 199);
+  const Frame orders = add_frame(snapshot, "process_orders", "/srv/shop/service.py", 63);
+  const Frame mails = add_frame(snapshot, "send_mails", "/srv/shop/mail.py", 7);
+  Thread mailer = make_thread(9, "mailer", ThreadState::Blocked);
+  mailer.frames = {wait, get, mails};
+  snapshot.threads = {mailer};
+  for (int i = 1; i <= 4; ++i) {
+    snapshot.threads.push_back(
+        make_thread(10 + i, "worker-" + std::to_string(i), ThreadState::Blocked));
+    snapshot.threads.back().frames = {wait, get, orders};
+  }
+  snapshot.threads.push_back(make_thread(20, "pricing", ThreadState::Running));
+  snapshot.threads.back().frames = {orders};
+  CHECK(threads_of(snapshot) == R"(
+Thread 20 "pricing" (running)
+  File "/srv/shop/service.py", line 63, in process_orders
+
+4 threads (blocked, idle in Queue.get): 11 "worker-1", 12 "worker-2", 13 "worker-3", 14 "worker-4" in process_orders (shop/service.py:63)
+Thread 9 "mailer" (blocked, idle in Queue.get) in send_mails (shop/mail.py:7)
+)");
+  // On a terminal a line stays a line.
+  const std::string narrow = render_text(snapshot, {.columns = 80});
+  const auto begin =
+      narrow.find("\n4 threads, 11 \"worker-1\" … 14 \"worker-4\" (blocked, idle in");
+  REQUIRE(begin != std::string::npos);
+  const std::string line = narrow.substr(begin + 1, narrow.find('\n', begin + 1) - begin - 1);
+  CHECK(line.ends_with("..."));
+  CHECK(line.size() == 80 + 2);  // the sign in the middle has three bytes
+  const std::string whole = render_text(snapshot, full());
+  CHECK(contains(whole, "Thread 14 \"worker-4\" (blocked, idle in Queue.get)\n  File "));
+  CHECK(contains(render_text(snapshot, {.idle_stacks = true}), "in Queue.get\n  File"));
+  // What isn't sure is shown with its stack and its mark.
+  snapshot.threads[0].consistent = false;
+  CHECK(contains(threads_of(snapshot), "(blocked, idle in Queue.get)\n  [not verified]\n  File"));
+  // If there is nothing else to show, the main thread is.
+  snapshot.threads.pop_back();
+  snapshot.threads[0].consistent = true;
+  snapshot.threads[0].main = true;
+  CHECK(contains(threads_of(snapshot), "(main, blocked, idle in Queue.get)\n  File"));
+  CHECK(contains(threads_of(snapshot), "\n4 threads (blocked, idle in Queue.get): 11"));
+}
+
+TEST_CASE("machinery around the program's own frames has one line", "[format]") {
+  Snapshot snapshot = make_snapshot();
+  Frame own = with_source(snapshot, add_frame(snapshot, "work", "/srv/app/worker.py", 17),
+                          "total = count(rows) + 1", 8, 23);
+  Frame library = with_source(snapshot, add_frame(snapshot, "loads", kLib + "json/__init__.py", 9),
+                              "return decode(s) + s", 7, 20);
+  const std::vector<Frame> frames = {
+      library,
+      own,
+      add_frame(snapshot, "Thread.run", kLib + "threading.py", 1024),
+      add_frame(snapshot, "Thread._bootstrap_inner", kLib + "threading.py", 1082),
+      add_frame(snapshot, "Thread._bootstrap", kLib + "threading.py", 1044),
+  };
+  snapshot = with_stack(frames, snapshot);
+  CHECK(threads_of(snapshot) == R"(
+Thread 4711 "MainThread" (blocked)
+  File "/usr/lib/python3.14/json/__init__.py", line 9, in loads
+  File "/srv/app/worker.py", line 17, in work
+    total = count(rows) + 1
+            ~~~~~~~~~~~~^~~
+  … 3 frames of threading
+)");
+  const std::string whole = render_text(snapshot, full());
+  CHECK(contains(whole, "in loads\n    return decode(s) + s\n"));
+  CHECK(contains(whole, "in Thread._bootstrap\n"));
+  CHECK_FALSE(contains(whole, "frames of"));
+
+  const auto frozen = [&](const char* name) {
+    return add_frame(snapshot, name, "<frozen importlib._bootstrap>", 1);
+  };
+  snapshot.threads[0].frames = {
+      own, frozen("_call_with_frames_removed"), frozen("exec_module"), frozen("_find_and_load"),
+      own, add_frame(snapshot, "BaseEventLoop._run_once", kLib + "asyncio/base_events.py", 1),
+      add_frame(snapshot, "run", kLib + "asyncio/runners.py", 1),
+      add_frame(snapshot, "_run_code", "<frozen runpy>", 1),
+      // A program's own file of the same name is no machinery.
+      add_frame(snapshot, "Thread.run", "/srv/app/threading.py", 1)};
+  CHECK(contains(threads_of(snapshot), "  … 3 frames of import\n  File \"/srv/app/worker.py\""));
+  CHECK(contains(threads_of(snapshot),
+                 "  … 3 frames of asyncio and runpy\n  File \"/srv/app/threading.py\""));
+  // What a thread executes is shown, and so is a single frame.
+  snapshot.threads[0].frames = {frozen("acquire"), frozen("_find_and_load"), own,
+                                frozen("_find_and_load")};
+  CHECK_FALSE(contains(threads_of(snapshot), "frames of"));
+  // Where nothing is the program's own, the library's lines are all there is.
+  Snapshot other = make_snapshot();
+  library = with_source(other, add_frame(other, "loads", kLib + "json/__init__.py", 9),
+                        "return decode(s) + s", 7, 20);
+  CHECK(contains(threads_of(with_stack({library}, other)), "    return decode(s) + s\n"));
 }
 
 TEST_CASE("colour is added without changing a character", "[format]") {
@@ -423,12 +554,12 @@ TEST_CASE("colour is added without changing a character", "[format]") {
   bad.error = "gone";
   snapshot = with_stack({frame, bad}, snapshot);
   snapshot.threads[0].truncated = true;
-  const std::string colored = render_text(snapshot, {true, Grouping::Automatic});
-  CHECK(contains(colored, "\x1b[1mThread 4711 \"MainThread\" (blocked)\x1b[0m\n"));
+  const std::string colored = render_text(snapshot, {.color = true});
+  CHECK(contains(colored, "\x1b[33mThread 4711 \"MainThread\" (blocked)\x1b[0m\n"));
   CHECK(contains(colored,
-                 "  File \"\x1b[36m/a.py\x1b[0m\", line \x1b[33m1\x1b[0m, in \x1b[1;32mf\x1b[0m\n"
+                 "  File \"\x1b[36m/a.py\x1b[0m\", line \x1b[36m1\x1b[0m, in \x1b[1mf\x1b[0m\n"
                  "    x = a + b\n"
-                 "        \x1b[1;33m~~^~~\x1b[0m\n"
+                 "        \x1b[1m~~^~~\x1b[0m\n"
                  "  \x1b[31m[frame not readable: gone]\x1b[0m\n"
                  "  \x1b[2m... outer frames left out\x1b[0m\n"));
   std::string plain;

@@ -49,7 +49,6 @@ struct Case {
 
 // clang-format off
 constexpr auto kLikePython = std::to_array<Case>({
-    {R"py(«foo()»)py", "~~~^^"},
     {R"py(«foo(1, bar(2))»)py", "~~~^^^^^^^^^^^"},
     {R"py(x = foo(«bar(2)»))py", "        ~~~^^^"},
     {R"py(y = 1 + «f(x)»)py", "        ~^^^"},
@@ -146,11 +145,24 @@ constexpr auto kLikePython = std::to_array<Case>({
     {R"py(s = "日本" + «f("語")»)py", "             ~^^^^^^"},
     {R"py(print("日本", «x["語"] + "é"»))py", "              ~~~~~~~~^~~~~"},
     {R"py(é = «x + y»)py", "    ~~^~~"},
-    {R"py(    «a(b)»  )py", "~^^^"},
+    {R"py(    «a(b)» + c  )py", "~^^^"},
 });
 // clang-format on
 
 }  // namespace
+
+TEST_CASE("a call that is all of its line is not marked", "[format]") {
+  for (const char* line : {"«foo()»", "    «self.model.train(1, x)»", "«serve(get_user)»  "}) {
+    CAPTURE(line);
+    CHECK(underline_marked(line).marks.empty());
+  }
+  // Here marks tell which of several calls, or that there is more on the line.
+  for (const char* line :
+       {"«foo(bar(2))»", "«a.b().c(1)»", "«x[0](1)»", "«foo()» + 1", "«(a)(1)»"}) {
+    CAPTURE(line);
+    CHECK_FALSE(underline_marked(line).marks.empty());
+  }
+}
 
 TEST_CASE("an expression is underlined as in tracebacks of Python", "[format]") {
   for (const Case& expected : kLikePython) {
@@ -160,9 +172,9 @@ TEST_CASE("an expression is underlined as in tracebacks of Python", "[format]") 
 }
 
 TEST_CASE("the text under which the marks stand is the line without indentation", "[format]") {
-  CHECK(underline_marked("    «a(b)» + 1  ").text == "a(b) + 1");
-  CHECK(underline_marked("\t\f «a(b)»\r").text == "a(b)");
-  CHECK(underline_marked("\t\f «a(b)»\r").marks == "~^^^");
+  CHECK(underline_marked("    «a(b)»  ").text == "a(b)");
+  CHECK(underline_marked("\t\f «a(b)» + 1\r").text == "a(b) + 1");
+  CHECK(underline_marked("\t\f «a(b)» + 1\r").marks == "~^^^");
 }
 
 TEST_CASE("an operator is marked without the bracket behind it", "[format]") {
