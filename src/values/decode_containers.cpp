@@ -15,19 +15,24 @@ Result<SequencePrefix> items_of(ValueDecoder& d, RemoteAddr at, ContainerKind ki
   return read_sequence_prefix(d.reader(), at, kind, d.most_items());
 }
 
-Result<ValueNode> tuple(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t depth) {
-  const auto tuple = items_of(d, at, ContainerKind::Tuple);
-  if (!tuple) return fail(tuple.error());
-  ValueNode node = between("(", tuple->count == 1 ? ",)" : ")", Kind::Tuple);
-  // Servers keep the headers of HTTP requests so: (b'cookie', b'...').
-  const auto& items = tuple->items;
-  if (tuple->count == 2 && items.size() == 2 && !d.too_deep(depth) &&
+/// Servers and clients keep the headers of HTTP so: (b'cookie', b'...'), ['Authorization', '...'].
+void add_pair_or_items(ValueDecoder& d, ValueNode& node, const SequencePrefix& sequence,
+                       std::size_t depth) {
+  const auto& items = sequence.items;
+  if (sequence.count == 2 && items.size() == 2 && !d.too_deep(depth) &&
       d.is_secret(d.name_of(items[0]), items[1])) {
     d.add_item(node, items[0], depth);
     append(node, d.decode_named(d.name_of(items[0]), items[1], depth + 1));
   } else {
-    d.add_items(node, *tuple, depth);
+    d.add_items(node, sequence, depth);
   }
+}
+
+Result<ValueNode> tuple(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::size_t depth) {
+  const auto tuple = items_of(d, at, ContainerKind::Tuple);
+  if (!tuple) return fail(tuple.error());
+  ValueNode node = between("(", tuple->count == 1 ? ",)" : ")", Kind::Tuple);
+  add_pair_or_items(d, node, *tuple, depth);
   return node;
 }
 
@@ -46,7 +51,7 @@ Result<ValueNode> list(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::s
     return leaf(fmt::format("<list at {} that is being sorted>", address_text(at)));
   }
   ValueNode node = between("[", "]", Kind::List);
-  d.add_items(node, *items, depth);
+  add_pair_or_items(d, node, *items, depth);
   return node;
 }
 

@@ -198,7 +198,10 @@ Result<ValueNode> ValueDecoder::decode_known(RemoteAddr object, const ObjectType
 ValueNode ValueDecoder::string_node(std::u32string characters, std::uint64_t length) {
   const bool cut = length > characters.size();
   if (cut) truncated_ = true;
-  if (!limits_.show_secrets && mask_url_users(characters, cut)) truncated_ = true;
+  if (!limits_.show_secrets) {
+    const bool user = mask_url_users(characters, cut);
+    if (mask_named_values(characters, secrets_) || user) truncated_ = true;
+  }
   ValueNode node(Kind::String, {});
   for (const char32_t c : characters)
     append_utf8(node.text, c);
@@ -219,7 +222,10 @@ Result<ValueNode> ValueDecoder::bytes_node(const ByteRange& range) {
   }
   const bool cut = range.size > count;
   if (cut) truncated_ = true;
-  if (!limits_.show_secrets && mask_url_users(node.text, cut)) truncated_ = true;
+  if (!limits_.show_secrets) {
+    const bool user = mask_url_users(node.text, cut);
+    if (mask_named_values(node.text, secrets_) || user) truncated_ = true;
+  }
   if (cut) node.whole_length = range.size;
   held_ += node.text.size();
   return node;

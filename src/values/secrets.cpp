@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <utility>
 
 #include "base/lower_case.hpp"
 
@@ -30,7 +32,144 @@ bool mask_users(String& text, bool cut) {
   return masked;
 }
 
+constexpr std::size_t kMostNameCharacters = 64;
+
+template <class String>
+class NamedValues {
+ public:
+  NamedValues(String& text, const SecretNames& names) : text_(text), names_(names) {}
+
+  /// Copies the text piece by piece, since masks are of another length than what they stand for.
+  bool mask() {
+    for (std::size_t at = 0; at < text_.size(); ++at) {
+      const Range value = is(at, '=')   ? value_behind_equals(at)
+                          : is(at, ':') ? value_behind_colon(at)
+                                        : Range{};
+      if (value.begin >= value.end) continue;
+      out_.append(text_, copied_, value.begin - copied_);
+      out_.append(kMask.begin(), kMask.end());
+      copied_ = value.end;
+      at = value.end - 1;
+    }
+    if (copied_ == 0) return false;
+    out_.append(text_, copied_, String::npos);
+    text_ = std::move(out_);
+    return true;
+  }
+
+ private:
+  struct Range {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+  };
+
+  [[nodiscard]] bool is(std::size_t at, char c) const {
+    return at < text_.size() && text_[at] == static_cast<typename String::value_type>(c);
+  }
+  [[nodiscard]] bool is_one_of(std::size_t at, std::string_view some) const {
+    return std::any_of(some.begin(), some.end(), [&](char c) { return is(at, c); });
+  }
+  [[nodiscard]] bool is_of_name(std::size_t at) const {
+    if (at >= text_.size()) return false;
+    const auto c = static_cast<std::uint32_t>(text_[at]);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
+  }
+  /// The first character of the name that ends before `end`.
+  [[nodiscard]] std::size_t begin_of_name(std::size_t end) const {
+    std::size_t begin = end;
+    while (begin > copied_ && end - begin < kMostNameCharacters && is_of_name(begin - 1))
+      --begin;
+    return begin;
+  }
+  [[nodiscard]] bool is_secret(std::size_t begin, std::size_t end) const {
+    std::string name;
+    for (std::size_t at = begin; at < end; ++at)
+      name += static_cast<char>(text_[at]);
+    return !name.empty() && names_.matches(name);
+  }
+  /// Until one of these, or the end of the text.
+  [[nodiscard]] std::size_t until(std::size_t at, std::string_view ends) const {
+    while (at < text_.size() && !is_one_of(at, ends))
+      ++at;
+    return at;
+  }
+  /// What stands in quotes, of which the first is at `quote`.
+  [[nodiscard]] Range in_quotes(std::size_t quote) const {
+    std::size_t end = quote + 1;
+    while (end < text_.size() && text_[end] != text_[quote])
+      end += is(end, '\\') ? 2 : 1;
+    return {quote + 1, std::min(end, text_.size())};
+  }
+
+  /// Whether a number stands there that the name doesn't make a secret: max_tokens=100.
+  [[nodiscard]] bool is_shown_number(Range name, Range value) const {
+    std::string number;
+    for (std::size_t at = value.begin; at < value.end && at < value.begin + kMostNameCharacters;
+         ++at)
+      number += static_cast<char>(text_[at]);
+    if (number.find_first_not_of("0123456789.-") != std::string::npos) return false;
+    std::string word;
+    for (std::size_t at = name.begin; at < name.end; ++at)
+      word += static_cast<char>(text_[at]);
+    return !names_.matches_number(word);
+  }
+
+  /// token=x, password = 'x'
+  [[nodiscard]] Range value_behind_equals(std::size_t equals) const {
+    std::size_t end = equals;
+    if (end > copied_ && is(end - 1, ' ')) --end;
+    const Range name{begin_of_name(end), end};
+    if (!is_secret(name.begin, name.end) || is(equals + 1, '=')) return {};
+    const std::size_t at = is(equals + 1, ' ') ? equals + 2 : equals + 1;
+    if (is_one_of(at, "'\"")) return in_quotes(at);
+    const Range value{at, until(at, "&;, \t\r\n\"'<>)]}")};
+    return is_shown_number(name, value) ? Range{} : value;
+  }
+
+  /// "token": "x", also within a string of JSON (\"token\": \"x\"); or a header on a line.
+  [[nodiscard]] Range value_behind_colon(std::size_t colon) const {
+    std::size_t end = colon;
+    if (end > copied_ && is_one_of(end - 1, "'\"")) {
+      --end;
+      const bool escaped = end > copied_ && is(end - 1, '\\');
+      if (escaped) --end;
+      const Range name{begin_of_name(end), end};
+      if (!is_secret(name.begin, name.end)) return {};
+      std::size_t at = colon + 1;
+      while (is(at, ' '))
+        ++at;
+      if (escaped && is(at, '\\')) {
+        // The next escaped quote ends it.
+        ++at;
+        return {at + 1, is_one_of(at, "'\"") ? until(at + 1, "\\") : at + 1};
+      }
+      if (is_one_of(at, "'\"")) return in_quotes(at);
+      // A number or a word. What is in lists and objects has names of its own.
+      const Range value{at, is_one_of(at, "[{") ? at : until(at, ",}] \t\r\n")};
+      return is_shown_number(name, value) ? Range{} : value;
+    }
+    const std::size_t begin = begin_of_name(end);
+    const bool on_a_line = begin == 0 || is_one_of(begin - 1, "\r\n");
+    if (!on_a_line || !is(colon + 1, ' ') || !is_secret(begin, end)) return {};
+    return {colon + 2, until(colon + 2, "\r\n")};
+  }
+
+  String& text_;
+  const SecretNames& names_;
+  String out_;
+  std::size_t copied_ = 0;  // of text_ to out_
+};
+
 }  // namespace
+
+bool mask_named_values(std::string& text, const SecretNames& names) {
+  return NamedValues(text, names).mask();
+}
+
+bool mask_named_values(std::u32string& text, const SecretNames& names) {
+  return NamedValues(text, names).mask();
+}
 
 SecretNames::SecretNames(const std::vector<std::string>& more) {
   for (const std::string& name : more) {
@@ -74,6 +213,7 @@ std::vector<std::string> mask_command(std::vector<std::string> command, const Se
   for (std::size_t i = 0; i < command.size(); ++i) {
     std::string& word = command[i];
     mask_url_users(word);
+    mask_named_values(word, names);
     const std::size_t equals = word.find('=');
     if (equals != std::string::npos) {
       if (equals + 1 < word.size() && names.matches(std::string_view(word).substr(0, equals))) {

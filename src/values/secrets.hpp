@@ -1,5 +1,5 @@
-// What is masked unless it is asked for: values that are named like secrets, and the user part of
-// URLs.
+// What is masked unless it is asked for: values that are named like secrets, also within texts, and
+// the user part of URLs.
 #pragma once
 
 #include <string>
@@ -31,6 +31,12 @@ class SecretNames {
 /// as well. True if anything was masked.
 bool mask_url_users(std::string& text, bool cut = false);
 bool mask_url_users(std::u32string& text, bool cut = false);
+
+/// The values within a text that are named like secrets: of query strings and form bodies
+/// (`token=x&…`), connection strings (`password=x host=db`), headers on a line (`Authorization: x`)
+/// and JSON (`"api_key": "x"`). True if anything was masked.
+bool mask_named_values(std::string& text, const SecretNames& names);
+bool mask_named_values(std::u32string& text, const SecretNames& names);
 
 /// A command line without its secrets: `--password=x`, `--password x`, `API_KEY=x`, URLs. They
 /// are known by names only, so that a secret behind a one-letter option stays.
