@@ -81,7 +81,7 @@ _pyscope() {
       --pause --native --group --no-group --watch --timeout" ;;
     why) options="$common --pid --thread --timeout --duration --rate --native --json $values" ;;
     tasks) options="$common --pid --task --flat --no-source --locals --pause --timeout --json $values" ;;
-    inspect) options="$common --pid --json --thread --frame --list --watch --timeout --pause $values" ;;
+    inspect) options="$common --pid --one-line --json --thread --frame --list --watch --timeout --pause $values" ;;
     ps) options="$common --json $which $secrets" ;;
     exec) options='--help --verbose --pid --code --expression --thread --all-threads --timeout --json' ;;
     help)

@@ -102,6 +102,7 @@ complete -c pyscope -n '__fish_seen_subcommand_from tasks' -l task -x -d 'Only t
 complete -c pyscope -n '__fish_seen_subcommand_from tasks' -l flat -d 'A line for each task'
 
 complete -c pyscope -n '__fish_seen_subcommand_from inspect' -l frame -x -d 'A frame, by number or function'
+complete -c pyscope -n '__fish_seen_subcommand_from inspect' -l one-line -d 'Print each value on one line'
 complete -c pyscope -n '__fish_seen_subcommand_from inspect' -l list -d 'Print what is there'
 
 complete -c pyscope -n '__fish_seen_subcommand_from exec; and not __pyscope_wants_pid exec' -F

@@ -33,10 +33,11 @@ struct InspectedValue {
   std::string type;    // "int", "Order", "datetime.date"
   std::string repr;    // what Python's repr() gives, as far as that is known without running code
   std::string detail;  // what repr() doesn't tell: "suspended at line 12"
-  std::optional<PlainValue> value;  // if there is one and nothing of it was cut or masked
-  std::uint64_t address = 0;        // id(); 0 for what is no object of its own, as s[0] of a str
-  bool consistent = true;           // read while nobody could change it
-  bool same_twice = false;          // not so, but read twice with the same result
+  std::optional<std::uint64_t> size = {};  // len(), of what has one and is known
+  std::optional<PlainValue> value;         // if there is one and nothing of it was cut or masked
+  std::uint64_t address = 0;  // id(); 0 for what is no object of its own, as s[0] of a str
+  bool consistent = true;     // read while nobody could change it
+  bool same_twice = false;    // not so, but read twice with the same result
   /// When it was read, a thread was at an instruction that works on it, and may be in the middle of
   /// changing it.
   bool half_done = false;

@@ -26,6 +26,9 @@ struct PythonProcess {
   std::optional<PythonBuild> python;
   std::string executable;
   std::size_t threads = 0;  // of the operating system's
+  /// Of these, the ones that run Python; empty: it wasn't looked into.
+  std::optional<std::size_t> python_threads = {};
+  std::string activity = {};  // of its main thread, in words; empty: likewise
   std::uint64_t cpu_time_us = 0;
   std::optional<std::chrono::system_clock::time_point> started_at;
   /// The id of its container (64 digits with Docker and containerd, a name with LXC); empty: the

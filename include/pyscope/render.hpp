@@ -113,6 +113,8 @@ inline constexpr std::string_view kInspectSchema = "pyscope.inspect/1";
 struct InspectTextOptions {
   bool color = false;
   bool path = false;  // before each value, as when there are several
+  /// A value that is wider is laid out over lines; 0: each value is one line, equal to its repr().
+  std::size_t columns = 0;
 };
 
 /// Values as text: each on a line, with what is in it below if that was asked for. Errors are left
@@ -131,15 +133,20 @@ inline constexpr std::string_view kExecSchema = "pyscope.exec/1";
 /// Text of several lines that a program wrote: line ends and tabs stay, all else is escaped.
 [[nodiscard]] std::string render_output(std::string_view text);
 
+/// What the main thread of a snapshot does, in some words: "waiting for a lock in reserve". Empty
+/// if there is no such thread. Escaped.
+[[nodiscard]] std::string summarize_main_thread(const Snapshot& snapshot);
+
 inline constexpr std::string_view kPsSchema = "pyscope.ps/1";
 
 struct ProcessListOptions {
   bool color = false;
   std::size_t columns = 0;  // of the terminal, to cut command lines at; 0: nowhere
+  bool full = false;        // whole command lines, with the path of the interpreter
 };
 
-/// A table with a heading, and below it what kept processes from being read. Empty for no
-/// processes; ends with a line end.
+/// A table with a heading, children below their parents, and below it what kept processes from
+/// being read. Empty for no processes; ends with a line end.
 [[nodiscard]] std::string render_text(std::span<const PythonProcess> processes,
                                       const ProcessListOptions& options);
 

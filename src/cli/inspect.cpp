@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <ctime>
@@ -28,6 +29,7 @@ ValueLimits default_limits() {
   return limits;
 }
 
+constexpr std::size_t kColumnsOfFile = 100;          // of lines in a file or a pipe
 constexpr std::size_t kMostOfValue = 1'000'000'000;  // characters, or items, with --full
 
 struct InspectArguments {
@@ -39,6 +41,7 @@ struct InspectArguments {
   double timeout = 30;
   ValueLimits values = default_limits();
   bool list = false;
+  bool one_line = false;
   bool full = false;
   bool pause = false;
   bool json = false;
@@ -60,9 +63,14 @@ class InspectVerb {
     }
     const bool several = inspection->values.size() > 1;
     const JsonStyle style = several ? JsonStyle::Compact : JsonStyle::Pretty;
+    InspectTextOptions text{.color = color_, .path = several};
+    if (!arguments_.one_line) {
+      const std::size_t columns = terminal_columns(STDOUT_FILENO);
+      text.columns = columns > 0 ? columns : kColumnsOfFile;
+    }
     for (const InspectedValue& value : inspection->values) {
-      const std::string out = arguments_.json ? render_json(arguments_.pid, value, style)
-                                              : render_text(value, {color_, several});
+      const std::string out =
+          arguments_.json ? render_json(arguments_.pid, value, style) : render_text(value, text);
       if (!write_out(out)) return exit_status(ErrorKind::Failed);
       if (value.error) {
         print_error(*value.error);
@@ -93,7 +101,7 @@ class InspectVerb {
         const std::string now = arguments_.json
                                     ? render_json(arguments_.pid, value, JsonStyle::Compact)
                                     : time_of_day(inspection->captured_at) + "  " +
-                                          render_text(value, {color_, several});
+                                          render_text(value, {.color = color_, .path = several});
         if (!write_out(now)) return exit_status(ErrorKind::Failed);
       }
       interrupts.sleep(interval);
@@ -114,6 +122,12 @@ class InspectVerb {
                      value.half_done    ? "may have been half changed each time that it was read"
                      : value.same_twice ? "was the same twice, but threads were running"
                                         : "changed each time that it was read");
+    }
+    if (value.truncated && !arguments_.full && !arguments_.list) {
+      Message::print(
+          "pyscope: {}: what is cut there is printed with --full, or with --max-items, "
+          "--max-string and --max-depth\n",
+          value.path);
     }
     if (value.unreadable && !value.error) {
       Message::print(
@@ -197,6 +211,8 @@ Verb add_inspect(CLI::App& app, const Invocation& invocation) {
   add_timeout_option(*inspect, arguments->timeout, "How long each reading may take at the most");
   inspect->add_flag("--pause", arguments->pause,
                     "Hold the process while it is read, for about a millisecond");
+  inspect->add_flag("--one-line", arguments->one_line,
+                    "Print each value on one line, as repr() does");
   add_full_option(*inspect, arguments->full, "All of each value, whatever its size");
   add_value_options(*inspect, arguments->values);
   add_color_option(*inspect, arguments->color);

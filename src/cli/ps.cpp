@@ -3,12 +3,19 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
 
+#include "base/parallel.hpp"
 #include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
 #include "cli/selection.hpp"
 #include "cli/terminal.hpp"
+#include "pyscope/capture.hpp"
 #include "pyscope/processes.hpp"
 #include "pyscope/render.hpp"
 
@@ -24,6 +31,33 @@ struct PsArguments {
   std::string color = "auto";
 };
 
+/// Finds out how many threads of each process run Python, and what the main thread does. What can't
+/// be read soon stays unknown.
+void look_into(std::vector<PythonProcess>& processes) {
+  constexpr std::chrono::milliseconds kPatience{500};
+  constexpr std::size_t kMostJobs = 8;
+  CaptureOptions options;
+  options.source = false;
+  options.timeout = kPatience;
+  const auto read = [&](std::size_t i) -> std::optional<Snapshot> {
+    if (processes[i].refusal) return std::nullopt;
+    auto snapshot = capture(processes[i].pid, options);
+    if (!snapshot) return std::nullopt;
+    return *std::move(snapshot);
+  };
+  const auto tell = [&](std::size_t i, const std::optional<Snapshot>& snapshot) {
+    if (!snapshot || !snapshot->capture.complete) return true;
+    processes[i].python_threads = static_cast<std::size_t>(
+        std::count_if(snapshot->threads.begin(), snapshot->threads.end(),
+                      [](const Thread& thread) { return thread.tid != 0 && !thread.runs_in; }));
+    processes[i].activity = summarize_main_thread(*snapshot);
+    return true;
+  };
+  const std::size_t jobs =
+      std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostJobs);
+  run_parallel(processes.size(), jobs, false, read, tell);
+}
+
 int run(const PsArguments& arguments, const ErrorReport& report) {
   ProcessFilter filter = arguments.filter;
   filter.show_secrets = arguments.values.show_secrets;
@@ -35,13 +69,16 @@ int run(const PsArguments& arguments, const ErrorReport& report) {
   for (PythonProcess& process : *processes) {
     if (process.refusal) process.refusal = report.in_words(*std::move(process.refusal));
   }
+  look_into(*processes);
   std::string out;
   if (arguments.json) {
     for (const PythonProcess& process : *processes)
       out += render_json(process);
   } else {
-    out = render_text(*processes, {wants_color(arguments.color),
-                                   arguments.full ? 0 : terminal_columns(STDOUT_FILENO)});
+    const std::size_t columns = arguments.full ? 0 : terminal_columns(STDOUT_FILENO);
+    out = render_text(
+        *processes,
+        {.color = wants_color(arguments.color), .columns = columns, .full = arguments.full});
   }
   if (processes->empty()) {
     Message::print("pyscope: no Python process {}\n",
@@ -56,7 +93,7 @@ Verb add_ps(CLI::App& app, const Invocation& invocation) {
   const auto arguments = std::make_shared<PsArguments>();
   CLI::App* ps = app.add_subcommand("ps", "List the Python processes, and which can be read");
   ps->add_flag("--json", arguments->json, "Print JSON: an object a line for each process");
-  add_full_option(*ps, arguments->full, "Command lines are not cut at the terminal's edge");
+  add_full_option(*ps, arguments->full, "Whole command lines, not cut at the terminal's edge");
   add_selection_options(*ps, arguments->filter);
   add_secret_options(*ps, arguments->values);
   add_color_option(*ps, arguments->color);

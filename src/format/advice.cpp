@@ -75,7 +75,7 @@ std::vector<NextStep> next_steps(const Snapshot& snapshot) {
   if (in_native && !has_native_frames(snapshot)) {
     add("dump", " --native", "which library's code threads wait in");
   }
-  if (rests_in_loop) steps.push_back(tasks_of(snapshot));
+  if (rests_in_loop && snapshot.loops.empty()) steps.push_back(tasks_of(snapshot));
   if (runs) add("why", "", "whether what runs gets on, or loops");
   return steps;
 }

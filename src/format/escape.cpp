@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <utility>
+#include <vector>
 
 namespace pyscope {
 namespace {
@@ -131,6 +133,31 @@ std::string clip(std::string_view escaped, std::size_t columns) {
     if (width + kCut.size() <= columns) kept = at;
   }
   return std::string(escaped);
+}
+
+std::string clip_middle(std::string_view escaped, std::size_t columns) {
+  constexpr std::string_view kCut = "...";
+  if (display_width(escaped) <= columns || columns <= kCut.size()) return clip(escaped, columns);
+  const std::size_t room = columns - kCut.size();
+  // The beginnings of the characters, and the columns before each.
+  std::vector<std::pair<std::size_t, std::size_t>> characters;
+  std::size_t width = 0;
+  for (std::size_t at = 0; at < escaped.size();) {
+    const std::size_t size = first_character(escaped.substr(at)).size;
+    characters.emplace_back(at, width);
+    width += display_width(escaped.substr(at, size));
+    at += size;
+  }
+  std::size_t head = 0;
+  std::size_t tail = escaped.size();
+  for (const auto& [at, before] : characters) {
+    if (before <= room / 2) head = at;
+    if (width - before <= room - room / 2) {
+      tail = at;
+      break;
+    }
+  }
+  return std::string(escaped.substr(0, head)).append(kCut).append(escaped.substr(tail));
 }
 
 }  // namespace pyscope

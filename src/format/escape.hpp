@@ -40,4 +40,8 @@ struct Character {
 /// off.
 [[nodiscard]] std::string clip(std::string_view escaped, std::size_t columns);
 
+/// The same with the part in the middle cut off: the beginning and the end of a command or a path
+/// tell most.
+[[nodiscard]] std::string clip_middle(std::string_view escaped, std::size_t columns);
+
 }  // namespace pyscope

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/thousands.hpp"
 #include "format/escape.hpp"
 #include "format/json_parts.hpp"
 #include "format/json_writer.hpp"
 #include "format/paint.hpp"
+#include "format/value_layout.hpp"
 #include "pyscope/render.hpp"
 
 namespace pyscope {
@@ -80,6 +82,7 @@ void write_json(JsonWriter& json, pid_t pid, const InspectedValue& value) {
   json.text_unless_empty("type", value.type);
   json.text_unless_empty("repr", value.repr);
   if (!value.detail.empty()) json.text_field("detail", value.detail);
+  json.field("size", value.size);
   json.key("value");
   if (value.value) {
     json.raw(plain_json(*value.value));
@@ -105,6 +108,7 @@ void write_json(JsonWriter& json, pid_t pid, const InspectedValue& value) {
 }
 
 constexpr std::size_t kMostListedColumns = 120;
+constexpr std::string_view kAssigned = " = ";
 
 std::string size_text(const InspectedItem& item) {
   return item.size ? fmt::format("{}", *item.size) : std::string{};
@@ -163,10 +167,24 @@ std::string render_text(const InspectedValue& value, const InspectTextOptions& o
   if (!value.repr.empty()) {
     if (options.path) {
       painter.append(out, Style::Line, escape(value.path));
-      out += " = ";
+      out += kAssigned;
     }
     // The lines below say more about the items, so the value itself is short here.
-    out += value.items.empty() ? escape(value.repr) : clip(escape(value.repr), kMostListedColumns);
+    const std::string repr = escape(value.repr);
+    if (!value.items.empty()) {
+      out += clip(repr, kMostListedColumns);
+    } else {
+      const std::size_t before =
+          options.path ? display_width(escape(value.path)) + kAssigned.size() : 0;
+      const std::string lines = lay_out(repr, options.columns, before);
+      out += lines;
+      const bool large = value.truncated || lines.size() != repr.size();
+      if (large && value.size && options.columns > 0) {
+        painter.append(
+            out, Style::Note,
+            fmt::format("  ({} of {})", escape(value.type), with_separators(*value.size)));
+      }
+    }
     if (!value.detail.empty()) {
       painter.append(out, Style::Note, fmt::format("  ({})", escape(value.detail)));
     }

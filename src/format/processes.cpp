@@ -4,8 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/file_name.hpp"
 #include "format/duration.hpp"
 #include "format/escape.hpp"
 #include "format/json_parts.hpp"
@@ -18,6 +23,7 @@ namespace {
 
 constexpr std::size_t kMostNameColumns = 32;
 constexpr std::size_t kMostRefusals = 8;  // that are told in full
+constexpr std::size_t kMostDoingColumns = 32;
 
 /// "3.14.8", with a "t" behind it for a free-threaded build and a "d" for a debug build, as in
 /// sys.abiflags.
@@ -56,13 +62,22 @@ std::string manager_of(const PythonProcess& process) {
   return text.empty() ? "-" : clip(escape(text), kMostNameColumns);
 }
 
-std::string command_of(const PythonProcess& process) {
+std::string command_of(const PythonProcess& process, bool whole) {
   std::string text;
   for (const std::string& word : process.command) {
     if (!text.empty()) text += ' ';
-    text += escape(word);
+    // The column of the version tells the interpreters apart.
+    text += escape(text.empty() && !whole ? file_name(word) : word);
   }
   return text.empty() ? escape(process.executable) : text;
+}
+
+/// "9/12": so many threads run Python, of all threads.
+std::string threads_of(const PythonProcess& process) {
+  if (!process.python_threads || *process.python_threads == process.threads) {
+    return fmt::to_string(process.threads);
+  }
+  return fmt::format("{}/{}", *process.python_threads, process.threads);
 }
 
 struct Column {
@@ -70,6 +85,56 @@ struct Column {
   std::string (*text)(const PythonProcess&);
   bool right = false;  // aligned
 };
+
+/// A process in a tree: an index into the list, and the number of its ancestors in there.
+struct TreeNode {
+  std::size_t process = 0;
+  std::size_t depth = 0;
+};
+
+/// What stands before the command of a process with so many ancestors.
+std::string branch_of(std::size_t depth) {
+  if (depth == 0) return {};
+  constexpr std::size_t kDeepest = 8;
+  return std::string(2 * (std::min(depth, kDeepest) - 1), ' ') + "\\_ ";
+}
+
+/// Each process below its parent, where that is in the list.
+std::vector<TreeNode> tree_of(std::span<const PythonProcess> processes) {
+  std::map<pid_t, std::size_t> index;
+  for (std::size_t i = 0; i < processes.size(); ++i)
+    index.emplace(processes[i].pid, i);
+  std::map<std::size_t, std::vector<std::size_t>> children;
+  std::vector<std::size_t> roots;
+  for (std::size_t i = 0; i < processes.size(); ++i) {
+    const auto parent = index.find(processes[i].parent_pid);
+    if (parent == index.end() || parent->second == i) {
+      roots.push_back(i);
+    } else {
+      children[parent->second].push_back(i);
+    }
+  }
+  std::vector<TreeNode> tree;
+  std::vector<TreeNode> next;
+  std::vector<bool> seen(processes.size(), false);
+  const auto push = [&](const std::vector<std::size_t>& some, std::size_t depth) {
+    for (auto one = some.rbegin(); one != some.rend(); ++one)
+      next.push_back({*one, depth});
+  };
+  push(roots, 0);
+  while (!next.empty()) {
+    const TreeNode node = next.back();
+    next.pop_back();
+    tree.push_back(node);
+    seen[node.process] = true;
+    push(children[node.process], node.depth + 1);
+  }
+  // The list was read while processes came and went, so that parents may go in a circle.
+  for (std::size_t i = 0; i < processes.size(); ++i) {
+    if (!seen[i]) tree.push_back({i, 0});
+  }
+  return tree;
+}
 
 std::vector<Column> columns_for(std::span<const PythonProcess> processes) {
   std::vector<Column> columns = {
@@ -85,8 +150,7 @@ std::vector<Column> columns_for(std::span<const PythonProcess> processes) {
                                              : clip(escape(p.user), kMostNameColumns);
                      }});
   columns.push_back({"PYTHON", version_of});
-  columns.push_back(
-      {"THREADS", [](const PythonProcess& p) { return fmt::to_string(p.threads); }, true});
+  columns.push_back({"THREADS", threads_of, true});
   columns.push_back({"CPU", cpu_of, true});
   columns.push_back(
       {"UP", [](const PythonProcess& p) { return format_duration(age_us(p)); }, true});
@@ -99,7 +163,13 @@ std::vector<Column> columns_for(std::span<const PythonProcess> processes) {
     columns.push_back(
         {"READABLE", [](const PythonProcess& p) { return std::string(p.refusal ? "no" : "yes"); }});
   }
-  columns.push_back({"COMMAND", command_of});
+  if (std::any_of(processes.begin(), processes.end(),
+                  [](const PythonProcess& p) { return !p.activity.empty(); })) {
+    columns.push_back({"DOING", [](const PythonProcess& p) {
+                         return p.activity.empty() ? std::string("-") : p.activity;
+                       }});
+  }
+  columns.push_back({"COMMAND", nullptr});  // in a tree
   return columns;
 }
 
@@ -143,6 +213,12 @@ void write_json(JsonWriter& json, const PythonProcess& process) {
   json.text_unless_empty("executable", process.executable);
   json.texts_field("command", process.command);
   json.field("threads", std::uint64_t{process.threads});
+  json.field("python_threads", process.python_threads
+                                   ? std::optional(std::uint64_t{*process.python_threads})
+                                   : std::nullopt);
+  json.word_or_null("activity", process.activity.empty()
+                                    ? std::nullopt
+                                    : std::optional<std::string_view>(process.activity));
   json.field("cpu_time_us", process.cpu_time_us);
   write_start_time(json, process.started_at);
   json.text_unless_empty("container", process.container);
@@ -168,11 +244,17 @@ std::string render_text(std::span<const PythonProcess> processes,
   std::vector<std::size_t> widths;
   for (const Column& column : columns)
     widths.push_back(display_width(column.heading));
-  for (const PythonProcess& process : processes) {
+  for (const TreeNode& node : tree_of(processes)) {
+    const PythonProcess& process = processes[node.process];
     auto& row = cells.emplace_back();
     for (std::size_t i = 0; i < columns.size(); ++i) {
-      row.push_back(columns[i].text(process));
-      widths[i] = std::max(widths[i], display_width(row.back()));
+      std::string text = columns[i].text == nullptr
+                             ? branch_of(node.depth) + command_of(process, options.full)
+                             : columns[i].text(process);
+      const bool doing = std::string_view(columns[i].heading) == "DOING";
+      if (doing && options.columns != 0) text = clip_middle(text, kMostDoingColumns);
+      widths[i] = std::max(widths[i], display_width(text));
+      row.push_back(std::move(text));
     }
   }
   std::size_t before_last = 0;  // columns that all but the last take, with the space behind them
@@ -185,7 +267,7 @@ std::string render_text(std::span<const PythonProcess> processes,
       const bool last = i + 1 == columns.size();
       if (last && options.columns != 0) {
         const std::size_t room = options.columns > before_last ? options.columns - before_last : 0;
-        text = clip(text, std::max(room, kLeastCommand));
+        text = clip_middle(text, std::max(room, kLeastCommand));
       }
       const std::size_t width = display_width(text);
       const std::size_t padding = last || width > widths[i] ? 0 : widths[i] - width;

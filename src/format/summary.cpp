@@ -17,6 +17,7 @@
 #include "format/escape.hpp"
 #include "format/wrap.hpp"
 #include "model/origin.hpp"
+#include "pyscope/render.hpp"
 #include "verdict/activity.hpp"
 
 namespace pyscope {
@@ -289,6 +290,20 @@ std::string describe_activity(const Snapshot& snapshot, const Thread& thread,
   group.inner = group.activity.frame;
   group.activity.frame = origins.own_frame(thread, group.inner);
   return describe(snapshot, group, Detail::Lines);
+}
+
+std::string summarize_main_thread(const Snapshot& snapshot) {
+  const auto main = std::find_if(snapshot.threads.begin(), snapshot.threads.end(),
+                                 [](const Thread& thread) { return thread.main; });
+  if (main == snapshot.threads.end()) return {};
+  Origins origins(snapshot);
+  Activity activity = ActivityFinder(snapshot).find(*main);
+  if (is_deadlocked(snapshot, *main)) activity = deadlocked(*main, activity);
+  const std::string words = clip(escape(activity.words), kMaxWordsColumns);
+  const std::string function = short_function(snapshot, origins.own_frame(*main, activity.frame));
+  if (function.empty()) return words;
+  return fmt::format("{}{}{}", words, activity.kind == ActivityKind::Running ? " " : " in ",
+                     function);
 }
 
 std::optional<Verdict> verdict_at_once(const Snapshot& snapshot, const Thread& thread,

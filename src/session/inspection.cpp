@@ -217,7 +217,11 @@ class Reading {
       repr = render_repr(decoded, reader_.layout().unicode, budget);
       const bool secret = !options_.values.show_secrets &&
                           SecretNames(options_.values.secret_names).matches(found->name);
-      if (!secret) value.value = plain(found->object, decoded);
+      if (!secret) {
+        value.value = plain(found->object, decoded);
+        if (const auto type = objects_.type_of(found->object))
+          value.size = length_of(reader_, found->object, **type);
+      }
       if (options_.list) list(found->object, value);
     }
     value.type = std::move(repr.type);

@@ -65,7 +65,11 @@ TEST_CASE("a table of processes is no wider than the terminal", "[format]") {
   const std::string text = render_text(processes, {.color = false, .columns = 80});
   const std::string last = text.substr(text.find('\n') + 1);
   CHECK(last.size() == 81);
-  CHECK(last.ends_with("xxx...\n"));
+  // The end of a command tells as much as its beginning.
+  CHECK(last.find("python3 xxx") != std::string::npos);
+  CHECK(last.find("xxx...xxx") != std::string::npos);
+  CHECK(last.ends_with("xxx\n"));
+  CHECK(render_text(processes, {}).find("...") == std::string::npos);
 }
 
 TEST_CASE("of many processes that can't be read some are told of, and advice is given once",
@@ -109,4 +113,38 @@ TEST_CASE("a process in JSON is one line with everything", "[format]") {
         json({{"code", "not_permitted"}, {"message", "not permitted"}, {"hint", "sudo"}}));
   CHECK(document.at("python").is_null());
   CHECK(document.at("user").is_null());
+}
+
+TEST_CASE("processes stand below their parents, with what they do", "[format]") {
+  std::vector<PythonProcess> processes = {make_process(7, {"/opt/python/bin/python3", "master.py"}),
+                                          make_process(8, {"python3", "b.py"}),
+                                          make_process(9, {"python3", "worker.py"}),
+                                          make_process(10, {"python3", "child.py"})};
+  processes[2].parent_pid = 7;
+  processes[3].parent_pid = 9;
+  processes[0].python_threads = 3;
+  processes[0].activity = "idle in a gunicorn worker";
+  processes[2].python_threads = 12;
+  CHECK(render_text(processes, {}) ==
+        "PID  USER  PYTHON  THREADS   CPU         UP  DOING                      COMMAND\n"
+        "  7  shop  3.14.8     3/12  2.5%  1 h 0 min  idle in a gunicorn worker  python3 "
+        "master.py\n"
+        "  9  shop  3.14.8       12  2.5%  1 h 0 min  -                          \\_ python3 "
+        "worker.py\n"
+        " 10  shop  3.14.8       12  2.5%  1 h 0 min  -                            \\_ python3 "
+        "child.py\n"
+        "  8  shop  3.14.8       12  2.5%  1 h 0 min  -                          python3 b.py\n");
+  CHECK(render_text(processes, {.full = true}).find("  /opt/python/bin/python3 master.py\n") !=
+        std::string::npos);
+  const json document = json::parse(render_json(processes[0]));
+  CHECK(document.at("python_threads") == 3);
+  CHECK(document.at("activity") == "idle in a gunicorn worker");
+  CHECK(json::parse(render_json(processes[1])).at("activity").is_null());
+  // Parents that go in a circle cost no process its line.
+  processes[0].parent_pid = 10;
+  const std::string circle = render_text(processes, {});
+  for (const char* name : {"master.py", "b.py", "worker.py", "child.py"}) {
+    CAPTURE(name);
+    CHECK(circle.find(name) != std::string::npos);
+  }
 }
