@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Shows pyscope at work: builds it, starts a small order service on a real CPython 3.14, and dumps it.
 #
-#   scripts/demo.sh
+#   scripts/demo.sh [EXAMPLE]
+#
+# EXAMPLE is one of the programs in examples/: sample_service (the default), or deadlock.
 #
 # Installs what the build needs (scripts/install-dependencies.sh) and fetches the interpreter
 # (scripts/interpreters.sh). The dump goes to stdout, everything else to stderr. Leaves no process behind.
@@ -11,8 +13,9 @@
 # Exit status: that of `pyscope dump`, or of the step that failed.
 set -euo pipefail
 
-case ${1:-} in
-  "") ;;
+example=${1:-sample_service}
+case $example in
+  sample_service | deadlock) ;;
   -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit 0 ;;
   *) echo "demo: unknown argument: $1 (see --help)" >&2; exit 2 ;;
 esac
@@ -56,8 +59,9 @@ IFS=$'\t' read -r version _ root executable <"$manifest"
 # The service, as a file in the interpreter's root; it says "ready" on its stdout.
 folder=$(mktemp -d "${root%/}/tmp/pyscope-demo.XXXXXX")
 mkdir "$folder/shop"
-cp examples/sample_service.py "$folder/shop/service.py"
-script=${folder#"${root%/}"}/shop/service.py
+name=${example#sample_}
+cp "examples/$example.py" "$folder/shop/$name.py"
+script=${folder#"${root%/}"}/shop/$name.py
 start=(env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C.UTF-8)
 if [ "$root" != / ]; then
   [ "$EUID" = 0 ] || start+=(unshare -r)
@@ -71,7 +75,7 @@ ready=
 while [ "$ready" != ready ]; do
   read -r -t 60 -u 3 ready || { say "the service did not start"; exit 1; }
 done
-say "a sample service runs on CPython $version, process $service"
+say "the example $name runs on CPython $version, process $service"
 
 # Where Yama lets ordinary users trace only their own descendants, it takes root to look.
 as_root=()
