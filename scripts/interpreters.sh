@@ -3,7 +3,7 @@
 #
 #   scripts/interpreters.sh [--only MINOR]
 #
-# Fetches CPython 3.13, 3.14 and 3.15, each as the release and as the debug build, from the Debian
+# Fetches CPython 3.11, 3.13, 3.14 and 3.15, each as the release and as the debug build, from the Debian
 # distribution and unpacks each one, with the libraries it needs, into a folder of its own that it
 # can be started in with chroot. Nothing is installed on the machine and no root rights are needed.
 # The mirror is the one that the machine's apt uses; signatures are checked.
@@ -34,9 +34,11 @@
 # rest is in the manifest); 2 wrong usage, or the script cannot work here at all.
 set -euo pipefail
 
-minors=(3.13 3.14 3.15)
+minors=(3.11 3.13 3.14 3.15)
+# Supported, and in no suite of Debian's: only interpreters of this machine.
+local_minors=(3.12)
 # Where to look for each, in this order: the first suite that has it, and where it starts, is taken.
-declare -A suites=([3.13]="trixie forky sid" [3.14]="forky sid" [3.15]="forky sid")
+declare -A suites=([3.11]="bookworm" [3.13]="trixie forky sid" [3.14]="forky sid" [3.15]="forky sid")
 # Unpacked besides the interpreter and its dependencies: /bin/sh, and the locale C.UTF-8.
 extra_packages=(dash libc-bin)
 # For release builds, besides the interpreter as a shared library, as other distributions and container images have
@@ -132,11 +134,16 @@ if sys.version_info >= (3, 14):
     interpreter = interpreters.create()
     interpreter.exec("import json")
     interpreter.close()
-else:
+elif sys.version_info >= (3, 13):
     import _interpreters
     interpreter = _interpreters.create()
     _interpreters.exec(interpreter, "import json")
     _interpreters.destroy(interpreter)
+else:
+    import _xxsubinterpreters
+    interpreter = _xxsubinterpreters.create()
+    _xxsubinterpreters.run_string(interpreter, "import json")
+    _xxsubinterpreters.destroy(interpreter)
 '
 
 # The mark inside a complete root: LAYOUT, VERSION, KIND, EXECUTABLE, separated by tabs.
@@ -187,8 +194,8 @@ add_local() {
   answer=$(timeout 60 "$python" -I -c "$ask" 2>&1) ||
     { say "PYSCOPE_TEST_PYTHONS: $python does not run: ${answer:0:300}"; return 1; }
   version=${answer%%$'\t'*}
-  [[ " ${minors[*]} " == *" ${version%.*} "* ]] ||
-    { say "PYSCOPE_TEST_PYTHONS: $python is version $version; wanted is one of: ${minors[*]}"; return 1; }
+  [[ " ${minors[*]} ${local_minors[*]} " == *" ${version%.*} "* ]] ||
+    { say "PYSCOPE_TEST_PYTHONS: $python is version $version; wanted is one of: ${minors[*]} ${local_minors[*]}"; return 1; }
   [ -z "$only" ] || [[ $version == "$only".* && $answer == *$'\t'release ]] || return 0
   local_lines+=$answer$'\t/\t'$python$'\n'
 }

@@ -52,7 +52,7 @@ constexpr const char* kFooter = R"(Examples:
   pyscope dump --match gunicorn          all of those with this in their command line
 
 Exit status: 0 all was read and verified, 1 failure, 2 bad usage, 3 no such process,
-4 not permitted, 5 not a supported Python (CPython 3.13, 3.14, 3.15), 6 dumped, but some
+4 not permitted, 5 not a supported Python (CPython 3.11 to 3.15), 6 dumped, but some
 part could not be read or verified, 7 the code of exec raised an exception.)";
 
 /// What is wrong with words that a verb doesn't know.

@@ -1,6 +1,28 @@
 #include "frames/generator.hpp"
 
+#include <algorithm>
+
 namespace pyscope {
+namespace {
+
+/// Whether a suspended generator goes on at the RESUME that follows an `await` or `yield from`. Its
+/// frame names the unit before.
+bool resumes_delegating(const Reader& reader, RemoteAddr frame) {
+  constexpr std::uint64_t kUnitSize = 2;
+  constexpr unsigned kPlaceBits = 3;  // 1: after a `yield`, 2: a `yield from`, 3: an `await`
+  constexpr unsigned kYieldFrom = 2;
+  const auto& resumes = reader.layout().resumes;
+  const auto last = reader.field<std::uint64_t>(frame, Field::FrameInstrPtr);
+  if (resumes.empty() || !last) return false;
+  const RemoteAddr next = RemoteAddr{*last} + kUnitSize;
+  const auto opcode = read_as<std::uint8_t>(reader.memory(), next);
+  const auto argument = read_as<std::uint8_t>(reader.memory(), next + 1);
+  return opcode && argument &&
+         std::find(resumes.begin(), resumes.end(), *opcode) != resumes.end() &&
+         (*argument & kPlaceBits) >= kYieldFrom;
+}
+
+}  // namespace
 
 Result<Generator> read_generator(const Reader& reader, RemoteAddr object) {
   const auto state = reader.field<std::int8_t>(object, Field::GenGiFrameState);
@@ -12,7 +34,9 @@ Result<Generator> read_generator(const Reader& reader, RemoteAddr object) {
                     : *state >= states.suspended ? GeneratorState::Suspended
                                                  : GeneratorState::NotStarted;
   generator.stack.current_frame = object + reader.offsets()[Field::GenGiIframe];
-  generator.delegates = generator.state == GeneratorState::Suspended && *state >= states.delegating;
+  generator.delegates =
+      generator.state == GeneratorState::Suspended &&
+      (*state >= states.delegating || resumes_delegating(reader, generator.stack.current_frame));
   generator.stack.may_be_suspended = generator.state != GeneratorState::Running;
   return generator;
 }

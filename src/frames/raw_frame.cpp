@@ -6,6 +6,11 @@
 #include <array>
 
 namespace pyscope {
+namespace {
+
+constexpr std::uint64_t kUnitSize = 2;
+
+}  // namespace
 
 std::uint64_t frame_header_size(const DebugOffsets& offsets) {
   constexpr std::uint64_t kLocalsRead = 16;  // two slots
@@ -19,6 +24,9 @@ RawFrame decode_frame(const DebugOffsets& offsets, RemoteAddr at,
   frame.previous = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FramePrevious])};
   frame.owner = value_in<std::uint8_t>(header, offsets[Field::FrameOwner]);
   if (frame.is_entry()) return frame;
+  if (offsets.has(Field::FrameIsEntry)) {
+    frame.called_from_c = value_in<std::uint8_t>(header, offsets[Field::FrameIsEntry]) == 1;
+  }
   frame.executable = RemoteAddr{
       offsets.layout().untagged(value_in<std::uint64_t>(header, offsets[Field::FrameExecutable]))};
   frame.instruction = RemoteAddr{value_in<std::uint64_t>(header, offsets[Field::FrameInstrPtr])};
@@ -34,10 +42,15 @@ Result<RawFrame> read_frame(const Memory& memory, const DebugOffsets& offsets, R
   return decode_frame(offsets, at, header);
 }
 
+bool has_not_begun(const DebugOffsets& offsets, const RawFrame& frame) {
+  const RemoteAddr first = frame.executable + offsets[Field::CodeCoCodeAdaptive];
+  return offsets.layout().names_last_unit && frame.instruction + kUnitSize == first;
+}
+
 std::optional<std::uint64_t> unit_of(const DebugOffsets& offsets, RemoteAddr code,
                                      std::uint64_t units, RemoteAddr instruction) {
-  constexpr std::uint64_t kUnitSize = 2;
   const RemoteAddr first = code + offsets[Field::CodeCoCodeAdaptive];
+  if (offsets.layout().names_last_unit && instruction + kUnitSize == first && units > 0) return 0;
   const std::uint64_t offset = instruction.raw() - first.raw();
   if (instruction < first || offset % kUnitSize != 0 || offset / kUnitSize >= units) {
     return std::nullopt;

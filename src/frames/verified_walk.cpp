@@ -176,22 +176,32 @@ class TwoCopies {
   /// in turns, and then the pieces and the code in the opposite order. Returns what the pointer was
   /// most of the time.
   [[nodiscard]] RemoteAddr read(const Memory& memory, const std::vector<std::size_t>& order,
-                                RemoteAddr pointer, TwoCodeCopies& code,
+                                const FramePointer& pointer, TwoCodeCopies& code,
                                 InnermostLooks& innermost) {
     std::array<std::uint64_t, InnermostLooks::kAll - 1> pointers{};
+    std::array<std::uint64_t, InnermostLooks::kAll> cframes{};  // one more: before and behind each
     const std::size_t count = innermost.size() == 0 ? 1 : pointers.size();
     std::vector<ReadRequest> requests;
-    requests.reserve((code.size() + order.size()) * 2 + innermost.size() + pointers.size());
+    requests.reserve((code.size() + order.size()) * 2 + innermost.size() + pointers.size() +
+                     cframes.size());
+    const auto look_at_cframe = [&](std::size_t i) {
+      if (!pointer.cframe_at) return;
+      requests.push_back(
+          {pointer.cframe_at, std::as_writable_bytes(std::span{cframes}.subspan(i, 1))});
+    };
     for (std::size_t i = 0; i < code.size(); ++i)
       requests.push_back(code.request(0, i));
     for (const std::size_t piece : order)
       requests.push_back(request(0, piece));
     const std::size_t middle = requests.size();
+    look_at_cframe(0);
     for (std::size_t i = 0; i < count; ++i) {
       if (i < innermost.size()) requests.push_back(innermost.request(i));
-      requests.push_back({pointer, std::as_writable_bytes(std::span{pointers}.subspan(i, 1))});
+      requests.push_back({pointer.at, std::as_writable_bytes(std::span{pointers}.subspan(i, 1))});
+      look_at_cframe(i + 1);
     }
     if (innermost.size() != 0) requests.push_back(innermost.request(count));
+    const std::size_t middle_end = requests.size();
     for (auto piece = order.rbegin(); piece != order.rend(); ++piece) {
       requests.push_back(request(1, *piece));
     }
@@ -203,11 +213,9 @@ class TwoCopies {
       status_[1][order[i]] = requests[requests.size() - 1 - code.size() - i].status;
     }
     pointer_status_ = ReadStatus::Ok;
-    for (const ReadRequest& request :
-         std::span{requests}.subspan(middle, innermost.size() + count)) {
-      if (request.at == pointer && request.status != ReadStatus::Ok) {
-        pointer_status_ = request.status;
-      }
+    for (const ReadRequest& request : std::span{requests}.subspan(middle, middle_end - middle)) {
+      const bool is_pointer = request.at == pointer.at || request.at == pointer.cframe_at;
+      if (is_pointer && request.status != ReadStatus::Ok) pointer_status_ = request.status;
     }
     const std::span seen = std::span{pointers}.first(count);
     const auto times = [&](std::uint64_t value) {
@@ -217,6 +225,12 @@ class TwoCopies {
         *std::max_element(seen.begin(), seen.end(),
                           [&](std::uint64_t a, std::uint64_t b) { return times(a) < times(b); });
     pointer_held_ = count == 1 || times(value) >= 2;
+    if (pointer.cframe_at) {
+      const std::span looks = std::span{cframes}.first(count + 1);
+      pointer_held_ = pointer_held_ && std::all_of(looks.begin(), looks.end(), [&](auto cframe) {
+                        return RemoteAddr{cframe} == pointer.cframe;
+                      });
+    }
     for (std::size_t i = 0; i < code.size(); ++i) {
       if (requests[i].status != ReadStatus::Ok ||
           requests[requests.size() - 1 - i].status != ReadStatus::Ok) {
@@ -467,7 +481,6 @@ VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
                            const CodeTable& codes, RemoteAddr thread_state, StackStart start,
                            FrameWalk first, const VerifyBudget& budget) {
   constexpr int kMaxAttempts = 200;
-  const RemoteAddr pointer = current_frame_pointer(offsets, thread_state);
   VerifiedWalk result;
   result.walk = std::move(first);
   result.moving = result.walk.frames.size();
@@ -481,10 +494,18 @@ VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
     TwoCodeCopies code(offsets, codes, result.walk);
     InnermostLooks innermost(offsets, result.walk, pieces);
     const auto begin = budget.now();
-    start.current_frame = copies.read(memory, pieces.order, pointer, code, innermost);
+    const auto pointer = find_frame_pointer(memory, offsets, thread_state);
+    if (!pointer) {
+      result.walk.error = pointer.error().message;
+      result.moving = result.walk.frames.size();
+      return result;
+    }
+    start.cframe = pointer->cframe;
+    start.unreadable = false;
+    start.current_frame = copies.read(memory, pieces.order, *pointer, code, innermost);
     const auto took = budget.now() - begin;
     if (copies.pointer_status() != ReadStatus::Ok) {
-      result.walk.error = read_error(copies.pointer_status(), pointer, 8).message;
+      result.walk.error = read_error(copies.pointer_status(), pointer->at, 8).message;
       result.moving = result.walk.frames.size();
       return result;
     }

@@ -26,8 +26,14 @@ class CachedFrames final : public FrameBytes {
 }  // namespace
 
 FrameWalker::FrameWalker(const DebugOffsets& offsets, const StackStart& start)
-    : offsets_(offsets), start_(start), next_(start.current_frame), chunk_(start.chunk) {
-  if (!next_) {
+    : offsets_(offsets),
+      start_(start),
+      next_(start.current_frame),
+      cframe_(start.cframe),
+      chunk_(start.chunk) {
+  if (start.unreadable) {
+    end("what the thread state refers to can't be read");
+  } else if (!next_) {
     walk_.complete = true;
     done_ = true;
   }
@@ -55,19 +61,29 @@ std::optional<RemoteRange> FrameWalker::advance(const FrameBytes& bytes) {
       end("the frame's caller can't be read: " + read_error(status, next_, header.size()).message);
       break;
     }
+    const auto frame = decode(next_, header);
+    if (!frame) break;
+    const bool suspended =
+        start_.may_be_suspended && frame->owner == kOwnedByGenerator && !frame->previous;
+    std::optional<RawFrame> entry;
+    if (frame->called_from_c && !suspended) {
+      entry.emplace();
+      entry->at = frame->at;
+      entry->previous = frame->previous;
+      entry->owner = kFirstEntryOwner;
+      if (const auto missing = pass_cframe(bytes, *entry)) return missing;
+    }
     if (next_ == milestone_) {
       end_in_a_loop();
       break;
     }
     if (std::has_single_bit(++looked_at_)) milestone_ = next_;
-    const auto frame = decode(next_, header);
-    if (!frame) break;
     // The base frame that 3.15 puts at the end of each chain is no entry from C.
     if (frame->at != start_.base_frame || !frame->is_entry()) walk_.frames.push_back(*frame);
+    if (entry) walk_.frames.push_back(*entry);
     if (!frame->previous) {
       const bool at_entry =
-          frame->is_entry() && (!start_.base_frame || frame->at == start_.base_frame);
-      const bool suspended = start_.may_be_suspended && frame->owner == kOwnedByGenerator;
+          entry || (frame->is_entry() && (!start_.base_frame || frame->at == start_.base_frame));
       if (!at_entry && !suspended) {
         end("the chain of frames ends in the middle of the stack");
         break;
@@ -83,12 +99,34 @@ std::optional<RemoteRange> FrameWalker::advance(const FrameBytes& bytes) {
   return std::nullopt;
 }
 
+/// An entry from C in 3.11 has no frame of its own. It lies where the evaluation loop that was
+/// entered has its _PyCFrame. Returns the range that is missing to pass on to that of the next
+/// loop.
+std::optional<RemoteRange> FrameWalker::pass_cframe(const FrameBytes& bytes, RawFrame& entry) {
+  if (!cframe_) return std::nullopt;
+  const RemoteAddr at = cframe_ + offsets_[Field::CframePrevious];
+  std::array<std::byte, sizeof(std::uint64_t)> pointer{};
+  const ReadStatus status = bytes.try_read(at, pointer);
+  if (status == ReadStatus::Pending) {
+    // Of the size of all ranges, with what is waited for at their end.
+    const std::uint64_t before = frame_header_size(offsets_) - pointer.size();
+    return RemoteRange{RemoteAddr{at.raw() - before}, before + pointer.size()};
+  }
+  entry.at = cframe_;
+  const RemoteAddr previous{value_in<std::uint64_t>(pointer, 0)};
+  cframe_ = status == ReadStatus::Ok && previous.is_plausible_pointer() ? previous : RemoteAddr{};
+  return std::nullopt;
+}
+
 void FrameWalker::end_in_a_loop() {
   // The loop was gone round more than once before it was noticed: keep each of its frames once.
   tsl::robin_set<std::uint64_t> seen;
   const auto again =
-      std::find_if(walk_.frames.begin(), walk_.frames.end(),
-                   [&](const RawFrame& frame) { return !seen.insert(frame.at.raw()).second; });
+      std::find_if(walk_.frames.begin(), walk_.frames.end(), [&](const RawFrame& frame) {
+        // Where functions say that C code called them, their entries are the walker's own.
+        if (frame.is_entry() && offsets_.has(Field::FrameIsEntry)) return false;
+        return !seen.insert(frame.at.raw()).second;
+      });
   const RemoteAddr back = again == walk_.frames.end() ? next_ : again->at;
   walk_.frames.erase(again, walk_.frames.end());
   end(fmt::format("the chain of frames leads back to the frame at {:#x}", back.raw()));

@@ -67,6 +67,7 @@ class FrameWalker {
   [[nodiscard]] std::optional<RawFrame> decode(RemoteAddr at, std::span<const std::byte> header);
   void end_in_a_loop();
   [[nodiscard]] RemoteRange range_to_read(const FrameBytes& bytes);
+  [[nodiscard]] std::optional<RemoteRange> pass_cframe(const FrameBytes& bytes, RawFrame& entry);
   void end(std::string error) {
     walk_.error = std::move(error);
     done_ = true;
@@ -75,6 +76,7 @@ class FrameWalker {
   const DebugOffsets& offsets_;
   StackStart start_;
   RemoteAddr next_;
+  RemoteAddr cframe_;  // 3.11: of the evaluation loop that runs the next frames; null if not known
   RemoteAddr chunk_;
   std::uint64_t read_ahead_ = 0;
   std::size_t functions_ = 0;

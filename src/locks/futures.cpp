@@ -118,6 +118,7 @@ void Futures::add_worker(std::size_t thread, const RawFrame& frame) {
 void Futures::read_queue(Pool& pool) const {
   constexpr std::uint64_t kMostItems = 10'000;
   if (c_type_name_of(reader_, pool.queue) != "_queue.SimpleQueue") return;
+  if (!reader_.offsets().has(Field::SimpleQueueItems)) return;
   const auto items = reader_.pointer(pool.queue, Field::SimpleQueueItems);
   const auto first = reader_.field<std::uint64_t>(pool.queue, Field::SimpleQueueGetIdx);
   const auto room = reader_.field<std::uint64_t>(pool.queue, Field::SimpleQueueItemsCap);

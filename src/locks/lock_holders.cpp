@@ -32,7 +32,11 @@ FoundLock LockHolders::find(std::size_t waiter) {
     case SleepKind::SimpleQueue:
       break;
     case SleepKind::Thread:
-      hold_by_ident(waiter, recorded(Field::ThreadHandleIdent), found);
+      if (reader_.offsets().has(Field::ThreadHandleIdent)) {
+        hold_by_ident(waiter, recorded(Field::ThreadHandleIdent), found);
+      } else if (const RemoteAddr ident = instance_attribute(reader_, found.lock, "_ident")) {
+        hold_by_ident(waiter, read_unsigned(reader_, ident).value_or(0), found);
+      }
       break;
     case SleepKind::RecursiveLock:
       hold_by_ident(waiter, recorded(Field::RLockOwner), found);

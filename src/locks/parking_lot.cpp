@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "locks/namespaces.hpp"
+#include "model/standard_waits.hpp"
 #include "python/lock_object.hpp"
 
 namespace pyscope {
@@ -104,10 +105,26 @@ std::optional<Sleep> with_semaphore(const Reader& reader, RemoteAddr object, Rem
   if (type == "_thread.RLock" && reader.layout().rlock_is_semaphore && has_word(Field::RLockLock)) {
     return Sleep{SleepKind::RecursiveLock, object, {}};
   }
+  if (type == "_queue.SimpleQueue" && reader.offsets().has(Field::SimpleQueueLock) &&
+      has_word(Field::SimpleQueueLock)) {
+    return Sleep{SleepKind::SimpleQueue, object, {}};
+  }
   if (type == "_multiprocessing.SemLock" && has_word(Field::SemLockHandle)) {
     return Sleep{SleepKind::Semaphore, object, {}};
   }
   return std::nullopt;
+}
+
+/// Until 3.12 whoever joins a thread waits for a lock that the thread gives back at its end.
+Sleep as_join(ThreadFrames& frames, const RawFrame& innermost, const Sleep& sleep) {
+  if (sleep.kind != SleepKind::Lock || !frames.codes().knows(innermost.executable) ||
+      !is_function(frames.codes().at(innermost.executable).code, "threading.py",
+                   "Thread._wait_for_tstate_lock")) {
+    return sleep;
+  }
+  const RemoteAddr thread = frames.variable(innermost, "self");
+  if (instance_attribute(frames.reader(), thread, "_tstate_lock") != sleep.at) return sleep;
+  return Sleep{SleepKind::Thread, thread, {}};
 }
 
 /// A semaphore doesn't say which lock it belongs to. But a method that is called lies on the
@@ -126,7 +143,8 @@ std::optional<Sleep> find_semaphore(ThreadFrames& frames, std::size_t thread) {
   for (std::uint32_t i = 0; i < count; ++i) {
     RemoteAddr object = frames.slot(innermost->at, i);
     if (const RemoteAddr self = bound_self(frames.reader(), object)) object = self;
-    if (const auto sleep = with_semaphore(frames.reader(), object, word)) return sleep;
+    if (const auto sleep = with_semaphore(frames.reader(), object, word))
+      return as_join(frames, *innermost, *sleep);
   }
   return std::nullopt;
 }
@@ -152,6 +170,11 @@ std::vector<std::optional<Sleep>> find_sleeps(const Memory& memory, ThreadFrames
   std::vector<std::size_t> waiting;
   for (std::size_t i = 0; i < threads.size(); ++i) {
     if (threads[i].futex && record_at(offsets, threads[i].futex->word)) waiting.push_back(i);
+  }
+  if (!offsets.has(Field::WaitEntrySize)) {  // there is no parking lot
+    for (const std::size_t i : waiting)
+      sleeps[i] = find_semaphore(frames, i);
+    return sleeps;
   }
   // Not through the cache: nothing else of a thread's stack is needed.
   const std::uint64_t size = offsets[Field::WaitEntrySize];
@@ -195,8 +218,12 @@ std::vector<bool> find_moved(const Memory& memory, const ThreadFrames& frames,
       thread_of.push_back(i);
     };
     const LockThread& thread = frames.threads()[i];
-    ask(current_frame_pointer(offsets, thread.state),
-        std::as_writable_bytes(std::span{&present[i].frame, 1}));
+    const auto pointer = find_frame_pointer(memory, offsets, thread.state);
+    if (!pointer) {
+      moved[i] = true;
+      continue;
+    }
+    ask(pointer->at, std::as_writable_bytes(std::span{&present[i].frame, 1}));
     if (const auto& stack = frames.of(i); !stack.empty() && !stack.front().is_entry()) {
       ask(stack.front().at + offsets[Field::FrameInstrPtr],
           std::as_writable_bytes(std::span{&present[i].instruction, 1}));

@@ -1,6 +1,7 @@
 // Which lock a thread sleeps in. Since 3.13 CPython's locks wait in a "parking lot": a thread that
 // waits has a record on its own stack, struct wait_entry (Python/parking_lot.c), with the address
-// that the thread waits for and the semaphore that it sleeps on.
+// that the thread waits for and the semaphore that it sleeps on. Until 3.12 each lock has a
+// semaphore of its own.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@ enum class SleepKind : std::uint8_t { Lock, RecursiveLock, SimpleQueue, Thread, 
 /// What a thread sleeps in.
 struct Sleep {
   SleepKind kind = SleepKind::Lock;
-  RemoteAddr at;  // the object; for a thread that is joined, its ThreadHandle
+  RemoteAddr at;  // the object; for a thread that is joined, its ThreadHandle (3.12: the Thread)
   /// The address that the thread's wait record names; null for a thread that sleeps in a semaphore
   /// of the lock's own.
   RemoteAddr parked_on;

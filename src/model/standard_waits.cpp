@@ -21,7 +21,7 @@ constexpr WaitedObject of_callee() {
 
 constexpr std::string_view kPooled = "waiting for a connection of a pool";
 
-// Names are those of CPython 3.13 to 3.15. The outermost entry of an unbroken run of frames says
+// Names are those of CPython 3.11 to 3.15. The outermost entry of an unbroken run of frames says
 // what the thread is doing, so each level has the words that fit if its own caller isn't here.
 // Of several entries that fit a function, the first one counts.
 constexpr auto kStandardWaits = std::to_array<StandardWait>({
@@ -38,6 +38,8 @@ constexpr auto kStandardWaits = std::to_array<StandardWait>({
      of_self("threading.Barrier")},
     {"threading.py", "Thread.join", Innermost, Event, "waiting for a thread to end",
      of_self("threading.Thread")},
+    {"threading.py", "Thread._wait_for_tstate_lock", Innermost, Event,
+     "waiting for a thread to end", of_self("threading.Thread")},
     {"threading.py", "_DummyThread.join", Innermost, Event, "waiting for a thread to end"},
     {"threading.py", "Thread.start", Caller, Event, "waiting for a thread to start", of_callee()},
     {"threading.py", "_shutdown", Innermost, Event, "waiting for other threads to end",

@@ -50,6 +50,7 @@ constexpr std::array kCallMachinery = std::to_array<std::string_view>({
     "gen_send_ex",
     "gen_iternext",
     "_PyGen_",
+    "PyGen_am_send",
     "PyIter_Send",
     "PyIter_Next",
     "iternext",

@@ -22,10 +22,28 @@ InstantCopier::Gils InstantCopier::moments() const {
   return read_gils(target_.memory(), runtime_.offsets, interpreters_);
 }
 
+/// The OS thread of a thread state. Where the state may have another thread's id, the list of all
+/// tells.
+std::optional<std::uint64_t> InstantCopier::find_native_id(const Reader& reader,
+                                                           RemoteAddr thread_state) const {
+  const auto recorded = reader.field<std::uint64_t>(thread_state, Field::ThreadNativeThreadId);
+  if (!recorded || !runtime_.offsets.has(Field::ThreadCframe)) {
+    return recorded ? std::optional(*recorded) : std::nullopt;
+  }
+  RawRuntime listed = interpreters_;
+  read_threads(reader, target_.memory(), listed);
+  for (const RawInterpreter& interpreter : listed.interpreters) {
+    for (const RawThread& thread : interpreter.threads) {
+      if (thread.at == thread_state) return thread.native_id;
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<InstantCopier::Holder> InstantCopier::find_holder(const Reader& reader,
                                                                 RemoteAddr thread_state) {
   const LivingProcess& living = *target_.living();
-  const auto native_id = reader.field<std::uint64_t>(thread_state, Field::ThreadNativeThreadId);
+  const auto native_id = find_native_id(reader, thread_state);
   if (native_id && !tid_of_native_id_.contains(*native_id)) list_tasks();
   const auto tid = native_id ? tid_of_native_id_.find(*native_id) : tid_of_native_id_.end();
   if (tid != tid_of_native_id_.end()) {
@@ -38,6 +56,8 @@ std::optional<InstantCopier::Holder> InstantCopier::find_holder(const Reader& re
     for (const RawThread& thread : interpreter.threads) {
       if (thread.at == thread_state) return std::nullopt;
     }
+    const auto& others = interpreter.without_threads;
+    if (std::find(others.begin(), others.end(), thread_state) != others.end()) return std::nullopt;
   }
   return listed.warnings.empty() ? std::optional(Holder{}) : std::nullopt;
 }

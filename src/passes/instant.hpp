@@ -78,6 +78,8 @@ class InstantCopier {
   };
   /// Takes the moments of all GILs, and finds their last holders. False if one isn't known.
   [[nodiscard]] bool find_holders();
+  [[nodiscard]] std::optional<std::uint64_t> find_native_id(const Reader& reader,
+                                                            RemoteAddr thread_state) const;
   [[nodiscard]] std::optional<Holder> find_holder(const Reader& reader, RemoteAddr thread_state);
   [[nodiscard]] bool still_rests(const Holder& holder) const;
   [[nodiscard]] Gils moments() const;

@@ -152,9 +152,11 @@ class StackProver {
       if (!mark) continue;
       // The thread state was read before the mark, so its current frame is read again.
       const RemoteAddr state = threads_[i].raw->at;
-      const auto frame = read_as<std::uint64_t>(memory_, current_frame_pointer(offsets_, state), 0);
-      if (!frame) continue;
-      starts_[i].current_frame = RemoteAddr{*frame};
+      const PageCache fresh(memory_);
+      const auto start = read_stack_start(Reader(fresh, offsets_), state);
+      if (!start || start->unreadable) continue;
+      starts_[i].current_frame = start->current_frame;
+      starts_[i].cframe = start->cframe;
       marks.emplace(i, RestMark{*mark, living_->thread(tid(i))});
     }
     return marks;
@@ -484,9 +486,11 @@ class StackProver {
       StackStart start = starts_[i];
       const auto stack = read_stack_start(reader, thread.at);
       const auto native_id = reader.field<std::uint64_t>(thread.at, Field::ThreadNativeThreadId);
-      const bool same = stack && native_id && *native_id == thread.native_id;
+      const bool same = stack && native_id && *native_id == thread.recorded_id;
       start.current_frame = same ? stack->current_frame : RemoteAddr{};
+      start.cframe = same ? stack->cframe : RemoteAddr{};
       start.chunk = same ? stack->chunk : RemoteAddr{};
+      start.unreadable = same && stack->unreadable;
       starts.push_back(start);
       failures.emplace_back(same ? "" : "its thread state is gone");
     }

@@ -21,7 +21,7 @@ std::uint64_t CodeIdentity::size(const DebugOffsets& offsets) {
   for (const Field field :
        {Field::CodeObSize, Field::CodeVersion, Field::CodeFilename, Field::CodeName,
         Field::CodeQualname, Field::CodeLinetable, Field::CodeFirstlineno}) {
-    end = std::max(end, offsets[field] + 8);
+    if (offsets.has(field)) end = std::max(end, offsets[field] + 8);
   }
   return end;
 }
@@ -30,6 +30,10 @@ CodeIdentity CodeIdentity::decode(const DebugOffsets& offsets, std::span<const s
   const auto pointer = [&](Field field) {
     return RemoteAddr{value_in<std::uint64_t>(bytes, offsets[field])};
   };
+  // 3.11 has no versions of code.
+  const std::uint32_t version = offsets.has(Field::CodeVersion)
+                                    ? value_in<std::uint32_t>(bytes, offsets[Field::CodeVersion])
+                                    : 0;
   return {.type = pointer(Field::ObjectObType),
           .units = value_in<std::uint64_t>(bytes, offsets[Field::CodeObSize]),
           .file = pointer(Field::CodeFilename),
@@ -37,7 +41,7 @@ CodeIdentity CodeIdentity::decode(const DebugOffsets& offsets, std::span<const s
           .qualified_name = pointer(Field::CodeQualname),
           .location_table = pointer(Field::CodeLinetable),
           .first_line = value_in<std::int32_t>(bytes, offsets[Field::CodeFirstlineno]),
-          .version = value_in<std::uint32_t>(bytes, offsets[Field::CodeVersion])};
+          .version = version};
 }
 
 bool CodeTable::knows(RemoteAddr code) const {

@@ -12,7 +12,7 @@ Result<LockObject> read_lock(const Reader& reader, RemoteAddr lock) {
   const auto size = reader.field<std::uint64_t>(*type, Field::TypeTpBasicsize);
   if (!size) return fail("size of a lock", size.error());
   LockObject object;
-  if (*size == offsets[Field::LockSize]) {
+  if (offsets.has(Field::LockSize) && *size == offsets[Field::LockSize]) {
     // Of a PyMutex, bit 0 says that it is locked, and bit 1 that threads wait.
     constexpr std::uint8_t kLocked = 1;
     const auto bits = reader.field<std::uint8_t>(lock, Field::LockMutex);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace pyscope {
 namespace {
@@ -22,6 +23,32 @@ bool is_c_code(std::uint64_t flags) {
          (flags & kTypeImmutable) != 0;
 }
 
+/// Where in an object of this type the pointer to its dict lies; 0 if there is none. A negative
+/// tp_dictoffset counts from the object's end (subclasses of int and tuple, until 3.11).
+Result<std::uint64_t> dict_offset(const Reader& reader, RemoteAddr object, RemoteAddr type) {
+  constexpr std::int64_t kMost = 1U << 20U;
+  constexpr std::uint64_t kWord = sizeof(std::uint64_t);
+  const auto offset = reader.field<std::int64_t>(type, Field::TypeTpDictoffset);
+  if (!offset) return fail(offset.error());
+  if (*offset >= 0) return *offset < kMost ? static_cast<std::uint64_t>(*offset) : 0;
+  if (!reader.offsets().has(Field::TypeTpItemsize)) return 0;
+  const auto basic_size = reader.field<std::int64_t>(type, Field::TypeTpBasicsize);
+  const auto item_size = reader.field<std::int64_t>(type, Field::TypeTpItemsize);
+  const auto count = reader.field<std::int64_t>(object, Field::VarObjectObSize);
+  if (!basic_size || !item_size || !count) {
+    return fail(ErrorKind::Malformed, "an object whose size can't be read");
+  }
+  if (*basic_size < 0 || *basic_size >= kMost || *item_size < 0 || *item_size >= kMost ||
+      *count <= -kMost || *count >= kMost || *offset <= -kMost) {
+    return 0;
+  }
+  const auto items = static_cast<std::uint64_t>(std::abs(*count) * *item_size);
+  const std::uint64_t end =
+      (static_cast<std::uint64_t>(*basic_size) + items + kWord - 1) / kWord * kWord;
+  const auto back = static_cast<std::uint64_t>(-*offset);
+  return end > back ? end - back : 0;
+}
+
 }  // namespace
 
 Result<DictPrefix> read_instance_items(const Reader& reader, RemoteAddr object, RemoteAddr type,
@@ -29,24 +56,16 @@ Result<DictPrefix> read_instance_items(const Reader& reader, RemoteAddr object, 
   const auto flags = reader.type_flags(type);
   if (!flags) return fail(flags.error());
   if ((*flags & kTypeManagedDict) != 0) {
-    const auto before = reader.offsets()[Field::PreHeaderDict];
-    const auto dict = reader.pointer(RemoteAddr{object.raw() - before}, 0);
-    if (!dict) return fail(dict.error());
-    if (*dict) return read_dict_prefix(reader, *dict, limit);
-    if ((*flags & kTypeInlineValues) == 0) return DictPrefix{};
-    constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
-    const auto size = reader.field<std::uint64_t>(type, Field::TypeTpBasicsize);
+    const auto storage = instance_storage(reader, object, type, *flags);
+    if (!storage) return fail(storage.error());
+    if (storage->dict) return read_dict_prefix(reader, storage->dict, limit);
     const auto keys = reader.pointer(type, Field::HeapTypeHtCachedKeys);
-    if (!size || *size >= kMaxBasicSize || !keys || !*keys ||
-        reader.field<std::uint8_t>(object + *size, Field::DictValuesValid).value_or(0) != 1) {
-      return DictPrefix{};
-    }
-    return read_inline_values(reader, object + *size, *keys, limit);
+    if (!storage->values || !keys || !*keys) return DictPrefix{};
+    return read_inline_values(reader, storage->values, *keys, limit);
   }
-  constexpr std::int64_t kMaxOffset = 1U << 20U;
-  const auto offset = reader.field<std::int64_t>(type, Field::TypeTpDictoffset);
-  if (!offset || *offset <= 0 || *offset >= kMaxOffset) return DictPrefix{};
-  const auto dict = reader.pointer(object, static_cast<std::uint64_t>(*offset));
+  const auto offset = dict_offset(reader, object, type);
+  if (!offset || *offset == 0) return DictPrefix{};
+  const auto dict = reader.pointer(object, *offset);
   if (!dict) return fail(dict.error());
   return *dict ? read_dict_prefix(reader, *dict, limit) : DictPrefix{};
 }

@@ -59,6 +59,50 @@ Result<DictKeys> read_dict_keys(const Reader& reader, RemoteAddr at) {
   return keys;
 }
 
+/// The values of a split dict, or of an instance.
+struct DictValues {
+  RemoteAddr first;
+  std::uint64_t capacity = 0;  // there are no more
+  std::uint64_t used = 0;
+  RemoteAddr order;  // the indices of those that are set, in the order in which they were set:
+  bool order_ascends = true;  // from here upwards, or the last one is here and the first above
+};
+
+Result<DictValues> read_dict_values(const Reader& reader, RemoteAddr at) {
+  DictValues values;
+  if (reader.layout().instance_values == InstanceValues::Inside) {
+    const auto capacity = reader.field<std::uint8_t>(at, Field::DictValuesCapacity);
+    const auto used = reader.field<std::uint8_t>(at, Field::DictValuesUsed);
+    if (!capacity) return fail("dict values", capacity.error());
+    if (!used) return fail("dict values", used.error());
+    values.first = at + reader.offsets()[Field::DictValuesValues];
+    values.capacity = *capacity;
+    values.used = *used;
+    values.order = values.first + values.capacity * sizeof(std::uint64_t);
+  } else {
+    // Before the values lie the size of what lies before, the number of those that are set, and
+    // their indices, each below the one before (Include/internal/pycore_dict.h).
+    constexpr std::uint64_t kSizes = 2;
+    std::array<std::uint8_t, kSizes> sizes{};
+    if (at.raw() < 1U << 8U) return fail(ErrorKind::Malformed, "dict values near null");
+    if (auto ok = reader.memory().read(RemoteAddr{at.raw() - kSizes},
+                                       std::as_writable_bytes(std::span{sizes}));
+        !ok) {
+      return fail("dict values", ok.error());
+    }
+    values.first = at;
+    values.used = sizes[0];
+    values.capacity = std::max<std::uint64_t>(sizes[1], kSizes) - kSizes;
+    values.order = RemoteAddr{at.raw() - kSizes - values.used};
+    values.order_ascends = false;
+  }
+  if (values.used > values.capacity) {
+    return fail(ErrorKind::Malformed,
+                fmt::format("values at {:#x}: {} of {}", at.raw(), values.used, values.capacity));
+  }
+  return values;
+}
+
 /// Bytes of a length that the target gives: what isn't there is noticed before it is allocated.
 Result<std::vector<std::byte>> read_block(const Reader& reader, RemoteAddr at, std::uint64_t size) {
   constexpr std::uint64_t kPiece = std::uint64_t{1} << 20U;
@@ -346,14 +390,13 @@ Result<std::vector<std::pair<RemoteAddr, RemoteAddr>>> read_dict(const Reader& r
   }
   std::vector<std::byte> values;
   if (*values_at) {
-    const auto capacity = reader.field<std::uint8_t>(*values_at, Field::DictValuesCapacity);
-    if (!capacity) return fail("dict values", capacity.error());
-    if (*capacity < keys->count) {
+    const auto found = read_dict_values(reader, *values_at);
+    if (!found) return fail(found.error());
+    if (found->capacity < keys->count) {
       return fail(ErrorKind::Malformed, fmt::format("the dict at {:#x} has {} keys and {} values",
-                                                    object.raw(), keys->count, *capacity));
+                                                    object.raw(), keys->count, found->capacity));
     }
-    auto block =
-        read_block(reader, *values_at + reader.offsets()[Field::DictValuesValues], keys->count * 8);
+    auto block = read_block(reader, found->first, keys->count * 8);
     if (!block) return fail("dict values", block.error());
     values = *std::move(block);
   }
@@ -373,26 +416,25 @@ Result<DictPrefix> read_inline_values(const Reader& reader, RemoteAddr values, R
                                       std::size_t limit) {
   const auto keys = read_dict_keys(reader, keys_at);
   if (!keys) return fail(keys.error());
-  const auto capacity = reader.field<std::uint8_t>(values, Field::DictValuesCapacity);
-  const auto size = reader.field<std::uint8_t>(values, Field::DictValuesUsed);
-  if (!capacity) return fail("values", capacity.error());
-  if (!size) return fail("values", size.error());
-  if (*size > *capacity || keys->kind != 2) {
+  const auto found = read_dict_values(reader, values);
+  if (!found) return fail(found.error());
+  if (keys->kind != 2) {
     return fail(ErrorKind::Malformed,
-                fmt::format("values at {:#x}: {} of {}", values.raw(), *size, *capacity));
+                fmt::format("values at {:#x} of keys that no class shares", values.raw()));
   }
-  // Behind the values stand the indices of those that are set, in the order in which they were.
-  const auto block = read_block(reader, values + reader.offsets()[Field::DictValuesValues],
-                                *capacity * std::uint64_t{8} + *size);
-  if (!block) return fail("values", block.error());
   // No more of the keys than there can be values, however many the target says there are.
-  const auto entries = read_block(
-      reader, keys->entries, std::min<std::uint64_t>(keys->count, *capacity) * keys->entry_size);
+  const std::uint64_t most = std::min(keys->count, found->capacity);
+  const auto order = read_block(reader, found->order, found->used);
+  if (!order) return fail("values", order.error());
+  const auto block = read_block(reader, found->first, most * 8);
+  if (!block) return fail("values", block.error());
+  const auto entries = read_block(reader, keys->entries, most * keys->entry_size);
   if (!entries) return fail("keys", entries.error());
   DictPrefix prefix;
-  for (std::uint64_t i = 0; i < *size; ++i) {
-    const auto index = static_cast<std::uint64_t>((*block)[*capacity * std::size_t{8} + i]);
-    if (index >= *capacity || index >= keys->count) {
+  for (std::uint64_t i = 0; i < found->used; ++i) {
+    const auto index =
+        static_cast<std::uint64_t>((*order)[found->order_ascends ? i : found->used - 1 - i]);
+    if (index >= most) {
       return fail(ErrorKind::Malformed,
                   fmt::format("values at {:#x}: index {}", values.raw(), index));
     }
@@ -449,21 +491,66 @@ Result<RemoteAddr> dict_item(const Reader& reader, RemoteAddr dict, std::string_
   if (!index) return fail("dict", index.error());
   if (!index->has_value()) return RemoteAddr{};
   if (*values_at) {
-    const auto capacity = reader.field<std::uint8_t>(*values_at, Field::DictValuesCapacity);
-    if (!capacity) return fail("dict values", capacity.error());
-    if (**index >= *capacity) return RemoteAddr{};
-    return reader.pointer(*values_at, reader.offsets()[Field::DictValuesValues] + **index * 8);
+    const auto values = read_dict_values(reader, *values_at);
+    if (!values) return fail(values.error());
+    if (**index >= values->capacity) return RemoteAddr{};
+    return reader.pointer(values->first, **index * 8);
   }
   return reader.pointer(keys->entries, **index * keys->entry_size + keys->value_offset);
+}
+
+Result<InstanceStorage> instance_storage(const Reader& reader, RemoteAddr object, RemoteAddr type,
+                                         std::uint64_t flags) {
+  const DebugOffsets& offsets = reader.offsets();
+  InstanceStorage storage;
+  if (object.raw() <= offsets[Field::PreHeaderSize]) return storage;
+  const RemoteAddr word{object.raw() - offsets[Field::PreHeaderDict]};
+  switch (reader.layout().instance_values) {
+    case InstanceValues::BehindTaggedPointer: {
+      const auto tagged = reader.value<std::uint64_t>(word, 0);
+      if (!tagged) return fail(tagged.error());
+      if ((*tagged & 1U) != 0) {
+        storage.values = RemoteAddr{*tagged + 1};
+        if (!storage.values.is_plausible_pointer()) storage.values = {};
+        return storage;
+      }
+      break;
+    }
+    case InstanceValues::BehindPointer: {
+      const auto values =
+          reader.pointer(RemoteAddr{object.raw() - offsets[Field::PreHeaderValues]}, 0);
+      if (!values) return fail(values.error());
+      storage.values = *values;
+      if (storage.values) return storage;
+      break;
+    }
+    case InstanceValues::Inside:
+      break;
+  }
+  const auto dict = reader.pointer(word, 0);
+  if (!dict) return fail(dict.error());
+  storage.dict = *dict;
+  if (storage.dict || (flags & kTypeInlineValues) == 0 ||
+      reader.layout().instance_values != InstanceValues::Inside) {
+    return storage;
+  }
+  constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
+  const auto size = reader.field<std::uint64_t>(type, Field::TypeTpBasicsize);
+  if (!size) return fail(size.error());
+  if (*size < kMaxBasicSize &&
+      reader.field<std::uint8_t>(object + *size, Field::DictValuesValid).value_or(0) == 1) {
+    storage.values = object + *size;
+  }
+  return storage;
 }
 
 std::vector<RemoteAddr> instance_attributes(const Reader& reader,
                                             const std::vector<RemoteAddr>& objects,
                                             std::string_view name) {
-  const auto managed_dict = reader.offsets()[Field::PreHeaderDict];
+  const std::uint64_t before = reader.offsets()[Field::PreHeaderSize];
   std::vector<RemoteAddr> words_before;
   for (const RemoteAddr object : objects) {
-    if (object.raw() > managed_dict) words_before.emplace_back(object.raw() - managed_dict);
+    if (object.raw() > before) words_before.emplace_back(object.raw() - before);
   }
   constexpr std::uint64_t kTypicalInstance = 256;
   reader.prefetch(words_before, kTypicalInstance);
@@ -482,30 +569,23 @@ std::vector<RemoteAddr> instance_attributes(const Reader& reader,
     return known->second;
   };
   const auto lookup = [&](RemoteAddr object) -> Result<RemoteAddr> {
-    if (object.raw() <= managed_dict) return RemoteAddr{};
+    if (object.raw() <= before) return RemoteAddr{};
     const auto type = reader.type_of(object);
     if (!type) return fail(type.error());
     const auto flags = reader.type_flags(*type);
     if (!flags) return fail(flags.error());
     if ((*flags & kTypeManagedDict) == 0) return RemoteAddr{};
-    const auto dict = reader.pointer(RemoteAddr{object.raw() - managed_dict}, 0);
-    if (!dict) return fail(dict.error());
-    if (*dict) return dict_item(reader, *dict, name);
-    if ((*flags & kTypeInlineValues) == 0) return RemoteAddr{};
-    const auto basic_size = reader.field<std::uint64_t>(*type, Field::TypeTpBasicsize);
-    if (!basic_size) return fail(basic_size.error());
-    constexpr std::uint64_t kMaxBasicSize = 1U << 20U;
-    if (*basic_size > kMaxBasicSize) return RemoteAddr{};
-    const RemoteAddr values = object + *basic_size;
-    const auto valid = reader.field<std::uint8_t>(values, Field::DictValuesValid);
-    if (!valid || *valid == 0) return RemoteAddr{};
+    const auto storage = instance_storage(reader, object, *type, *flags);
+    if (!storage) return fail(storage.error());
+    if (storage->dict) return dict_item(reader, storage->dict, name);
+    if (!storage->values) return RemoteAddr{};
     const auto keys = reader.pointer(*type, Field::HeapTypeHtCachedKeys);
     if (!keys) return fail(keys.error());
     if (!*keys) return RemoteAddr{};
     const auto index = index_in(*keys);
-    const auto capacity = reader.field<std::uint8_t>(values, Field::DictValuesCapacity);
-    if (!index || !capacity || *index >= *capacity) return RemoteAddr{};
-    return reader.pointer(values, reader.offsets()[Field::DictValuesValues] + *index * 8);
+    const auto values = read_dict_values(reader, storage->values);
+    if (!index || !values || *index >= values->capacity) return RemoteAddr{};
+    return reader.pointer(values->first, *index * 8);
   };
   std::vector<RemoteAddr> found;
   found.reserve(objects.size());

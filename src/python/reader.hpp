@@ -135,13 +135,23 @@ struct DictPrefix {
 };
 [[nodiscard]] Result<DictPrefix> read_dict_prefix(const Reader& reader, RemoteAddr object,
                                                   std::size_t limit);
-/// The same for the values inside an instance, by the keys that its class has for them.
+/// The same for the values of an instance, by the keys that its class has for them.
 [[nodiscard]] Result<DictPrefix> read_inline_values(const Reader& reader, RemoteAddr values,
                                                     RemoteAddr keys, std::size_t limit);
 
 /// The value under a str key; null if there is none.
 [[nodiscard]] Result<RemoteAddr> dict_item(const Reader& reader, RemoteAddr dict,
                                            std::string_view key);
+
+/// Where an instance keeps its attributes: in a dict, or as values for the keys that its class has
+/// for them. Neither: it has no attributes.
+struct InstanceStorage {
+  RemoteAddr dict;
+  RemoteAddr values;
+};
+/// Of an object whose type has the flag kTypeManagedDict.
+[[nodiscard]] Result<InstanceStorage> instance_storage(const Reader& reader, RemoteAddr object,
+                                                       RemoteAddr type, std::uint64_t flags);
 
 /// Looks up one attribute in the instance dicts of many objects (in the dict itself or in the
 /// values embedded in the object; no slots, no class attributes). One result for each object, null

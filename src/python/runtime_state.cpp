@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <unordered_set>
 
 namespace pyscope {
@@ -16,7 +17,7 @@ constexpr std::size_t kMaxThreads = 1U << 15U;  // of all interpreters
 
 // Reads the fields of an interpreter that are used, which lie within a few KiB of the much larger
 // structure.
-Result<RawInterpreter> read_interpreter(const Reader& reader, RemoteAddr at) {
+Result<RawInterpreter> read_interpreter(const Reader& reader, RemoteAddr at, RemoteAddr runtime) {
   RawInterpreter interpreter;
   interpreter.at = at;
   const auto id = reader.field<std::int64_t>(at, Field::InterpreterId);
@@ -33,8 +34,11 @@ Result<RawInterpreter> read_interpreter(const Reader& reader, RemoteAddr at) {
     into = *pointer;
     return {};
   };
-  if (auto ok = read_pointer(Field::InterpreterCevalGil, interpreter.gil); !ok)
+  if (reader.offsets().has(Field::RuntimeGil)) {
+    interpreter.gil = runtime + reader.offsets()[Field::RuntimeGil];  // one for all (until 3.11)
+  } else if (auto ok = read_pointer(Field::InterpreterCevalGil, interpreter.gil); !ok) {
     return fail(ok.error());
+  }
   if (auto ok = read_pointer(Field::InterpreterImportsModules, interpreter.modules); !ok) {
     return fail(ok.error());
   }
@@ -82,6 +86,7 @@ Result<ListedThread> read_thread(const Reader& reader, RemoteAddr at, RemoteAddr
   RawThread thread;
   thread.at = at;
   thread.native_id = *native_id;
+  thread.recorded_id = *native_id;
   thread.ident = *ident;
   thread.attached_last = (*status & bits.bound_gilstate) != 0;
   thread.stack = *stack;
@@ -108,6 +113,23 @@ bool links_hold(const Memory& memory, const std::vector<std::pair<RemoteAddr, Re
     if (requests[i].status != ReadStatus::Ok || RemoteAddr{now[i]} != links[i].second) return false;
   }
   return true;
+}
+
+/// Drops the states of threads that have yet to begin, where such a state has the ids of the thread
+/// that made it: that thread has an older one.
+void drop_unbegun(RawInterpreter& interpreter) {
+  std::vector<RawThread>& threads = interpreter.threads;
+  std::unordered_set<std::uint64_t> seen;
+  std::vector<RawThread> begun;
+  for (auto thread = threads.rbegin(); thread != threads.rend(); ++thread) {
+    const bool idle = !thread->stack.current_frame && !thread->stack.unreadable;
+    if (seen.insert(thread->native_id).second || !idle) {
+      begun.push_back(*thread);
+    } else {
+      interpreter.without_threads.push_back(thread->at);
+    }
+  }
+  threads.assign(begun.rbegin(), begun.rend());
 }
 
 /// Takes the threads that are looked at off `left`.
@@ -154,6 +176,47 @@ void read_threads(const Reader& reader, const Memory& memory, RawInterpreter& in
     at = listed->next;
   }
   if (!links_hold(memory, links)) give_up("it changed meanwhile");
+  if (reader.layout().status.bound_gilstate == 0) drop_unbegun(interpreter);
+}
+
+/// Until 3.12 the state of a sub-interpreter keeps the ids of the thread that made it, whichever
+/// thread runs code in it. But its _PyCFrame lies on the stack of the thread that does, right below
+/// where that thread's ident points to. Of several states of one thread, the thread executes for
+/// the one that has come last: whose _PyCFrame lies lowest.
+void find_threads_by_stacks(RawRuntime& runtime) {
+  constexpr std::uint64_t kLargestStack = std::uint64_t{1} << 30U;
+  std::map<std::uint64_t, std::uint64_t> native_ids;  // by ident
+  std::unordered_map<std::uint64_t, std::vector<RawThread*>> states;
+  for (RawInterpreter& interpreter : runtime.interpreters) {
+    for (RawThread& thread : interpreter.threads) {
+      native_ids.emplace(thread.ident, thread.native_id);
+      states[thread.native_id].push_back(&thread);
+    }
+  }
+  std::vector<RawThread*> doubtful;
+  for (const auto& [native_id, of_thread] : states) {
+    if (of_thread.size() > 1) doubtful.insert(doubtful.end(), of_thread.begin(), of_thread.end());
+  }
+  std::unordered_map<std::uint64_t, RawThread*> lowest;  // by native id
+  for (RawThread* state : doubtful) {
+    if (!state->stack.current_frame) continue;
+    const std::uint64_t cframe = state->stack.cframe.raw();
+    const auto above = native_ids.upper_bound(cframe);
+    if (above != native_ids.end() && above->first - cframe < kLargestStack) {
+      state->ident = above->first;
+      state->native_id = above->second;
+    }
+  }
+  for (RawInterpreter& interpreter : runtime.interpreters) {
+    for (RawThread& thread : interpreter.threads) {
+      thread.attached_last = false;
+      if (!thread.stack.current_frame) continue;
+      RawThread*& known = lowest[thread.native_id];
+      if (known == nullptr || thread.stack.cframe < known->stack.cframe) known = &thread;
+    }
+  }
+  for (const auto& [native_id, state] : lowest)
+    state->attached_last = true;
 }
 
 }  // namespace
@@ -186,7 +249,7 @@ Result<RawRuntime> read_interpreters(const Reader& reader, RemoteAddr runtime) {
       give_up(fmt::format("more than {} interpreters", kMaxInterpreters));
       break;
     }
-    auto interpreter = read_interpreter(reader, at);
+    auto interpreter = read_interpreter(reader, at, runtime);
     if (!interpreter) {
       if (result.interpreters.empty()) return fail("the newest interpreter", interpreter.error());
       give_up(interpreter.error().message);
@@ -208,6 +271,7 @@ void read_threads(const Reader& reader, const Memory& memory, RawRuntime& runtim
   std::size_t left = kMaxThreads;
   for (RawInterpreter& interpreter : runtime.interpreters)
     read_threads(reader, memory, interpreter, left, runtime);
+  if (reader.offsets().has(Field::ThreadCframe)) find_threads_by_stacks(runtime);
 }
 
 std::unordered_map<std::uint64_t, GilMoment> read_gils(const Memory& memory,

@@ -24,8 +24,9 @@ struct GilMoment {
 
 struct RawThread {
   RemoteAddr at;
-  std::uint64_t native_id = 0;  // gettid() in the target's pid namespace
-  std::uint64_t ident = 0;      // pthread_self()
+  std::uint64_t native_id = 0;    // gettid() in the target's pid namespace
+  std::uint64_t recorded_id = 0;  // what the thread state has for that: another thread's, maybe
+  std::uint64_t ident = 0;        // pthread_self()
   /// Of the thread states of its OS thread, this one was attached last: it is the one that the
   /// thread executes for, or has detached for the time of a blocking call.
   bool attached_last = false;
@@ -42,6 +43,8 @@ struct RawInterpreter {
   RemoteAddr sys_dict;      // the dict of module sys
   bool collecting_garbage = false;
   std::vector<RawThread> threads;  // newest first, as linked
+  /// Further thread states, whose threads aren't known: they have yet to begin, it seems (3.11).
+  std::vector<RemoteAddr> without_threads;
 };
 
 struct RawRuntime {

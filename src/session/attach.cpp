@@ -18,6 +18,7 @@
 #include "process/namespace_pids.hpp"
 #include "process/permission.hpp"
 #include "pyscope/command_hint.hpp"
+#include "python/unpublished_offsets.hpp"
 
 namespace pyscope {
 namespace {
@@ -189,7 +190,8 @@ class RuntimeFinder {
         log_("  .PyRuntime at {:#x} with the load bias {:#x}", section->address + bias, bias);
         try_runtime(RemoteAddr{section->address + bias});
       }
-      if (!found_ && !refusal_ && !unreadable_ && fd) look_for_old_python(fd->get(), biases, file);
+      if (!found_ && !refusal_ && !unreadable_ && fd)
+        look_for_old_python(fd->get(), biases, file, section);
     } else if (image->sections.empty()) {
       log_("  no section headers: scanning its writable segments");
       for (const std::uint64_t bias : biases)
@@ -203,8 +205,8 @@ class RuntimeFinder {
         try_runtime(RemoteAddr{*copy + bias});
       }
       if (found_ || refusal_ || unreadable_) return;
-      look_for_old_python(fd->get(), biases, file);
-      if (!old_python_) known_.insert(*file.mappings.front());
+      look_for_old_python(fd->get(), biases, file, nullptr);
+      if (!old_python_ && !found_ && !refusal_) known_.insert(*file.mappings.front());
     }
   }
 
@@ -303,25 +305,73 @@ class RuntimeFinder {
     }
   }
 
-  // CPython before 3.13 publishes no offsets. Its version is in the exported Py_Version since 3.11,
-  // and before that only in the file's name.
-  void look_for_old_python(int fd, const std::vector<std::uint64_t>& biases,
-                           const MappedFile& file) {
-    const auto runtime = find_dynamic_symbol(fd, "_PyRuntime");
-    const auto main = runtime ? runtime : find_dynamic_symbol(fd, "Py_Initialize");
-    if (!main || old_python_) return;
-    std::string version;
-    if (const auto symbol = find_dynamic_symbol(fd, "Py_Version")) {
-      for (const std::uint64_t bias : biases) {
-        const auto hex = read_as<std::uint64_t>(memory_, RemoteAddr{*symbol + bias});
-        if (hex && (*hex >> 24U) == 3) {
-          version = PythonVersion::from_hex(static_cast<std::uint32_t>(*hex)).text();
-        }
-      }
+  // CPython before 3.13 publishes no offsets. The exported _PyRuntime says where its state is; and
+  // the exported Py_Version, since 3.11, of which version it is. Both may have been copied into a
+  // program that refers to them.
+  void look_for_old_python(int fd, const std::vector<std::uint64_t>& biases, const MappedFile& file,
+                           const ElfSection* section) {
+    const auto symbol = find_dynamic_symbol(fd, "_PyRuntime");
+    const auto main = symbol ? symbol : find_dynamic_symbol(fd, "Py_Initialize");
+    if (!main && section == nullptr) return;
+    const std::optional<PythonVersion> exported = exported_version(fd, biases);
+    if (symbol || section != nullptr) {
+      for (const std::uint64_t bias : biases)
+        try_unpublished(RemoteAddr{(symbol ? *symbol : section->address) + bias}, exported);
     }
-    if (version.empty()) version = version_in_name(file_name(file.path()));
+    if (found_ || refusal_ || !main || old_python_) return;
+    const std::string version =
+        exported ? exported->text() : version_in_name(file_name(file.path()));
     seen_ = PythonBuild{version, false, std::nullopt};
     old_python_ = version.empty() ? "a CPython older than 3.11" : "CPython " + version;
+  }
+
+  [[nodiscard]] std::optional<PythonVersion> exported_version(
+      int fd, const std::vector<std::uint64_t>& biases) const {
+    const auto symbol = find_dynamic_symbol(fd, "Py_Version");
+    if (!symbol) return std::nullopt;
+    for (const std::uint64_t bias : biases) {
+      const auto hex = read_as<std::uint64_t>(memory_, RemoteAddr{*symbol + bias});
+      if (hex && (*hex >> 24U) == 3)
+        return PythonVersion::from_hex(static_cast<std::uint32_t>(*hex));
+    }
+    return std::nullopt;
+  }
+
+  void try_unpublished(RemoteAddr at, const std::optional<PythonVersion>& exported) {
+    if (found_ || tries_left_ == 0) return;
+    --tries_left_;
+    if (exported) {
+      const PythonLayout* layout = find_layout(exported->minor);
+      if (layout == nullptr || !layout->fields.empty()) return;
+      seen_ = PythonBuild{exported->text(), false, std::nullopt};
+    }
+    auto offsets = identify_runtime(memory_, at, exported);
+    if (offsets) {
+      log_("  CPython {}, recognised by its structures", offsets->version().text());
+      seen_ = PythonBuild{offsets->version().text(), false, std::nullopt};
+      found_ = Runtime{at, *std::move(offsets)};
+      return;
+    }
+    log_("  {}", offsets.error().message);
+    if (!exported || refusal_) return;
+    const bool stopped = offsets.error().kind == ErrorKind::Unsupported;
+    refusal_ = stopped
+                   ? Error{ErrorKind::Unsupported,
+                           fmt::format("process {} ({}) holds CPython {}, but no interpreter is "
+                                       "running in it: it has not started yet, or it has shut down",
+                                       process_.pid(), process_.name(), exported->text()),
+                           "try again if the process has just been started"}
+                   : Error{ErrorKind::Unsupported,
+                           fmt::format("process {} ({}) runs CPython {}, but its structures are "
+                                       "not those that pyscope knows of 3.{}: {}",
+                                       process_.pid(), process_.name(), exported->text(),
+                                       exported->minor, offsets.error().message),
+                           "try py-spy or pystack"};
+    if (stopped && exported->level != 0xF && exported->level != 0xC) {
+      refusal_ = offsets.error();
+      refusal_->message =
+          fmt::format("process {} ({}): {}", process_.pid(), process_.name(), refusal_->message);
+    }
   }
 
   Error not_python() const {
@@ -423,6 +473,10 @@ Result<AttachedProcess> attach(pid_t pid, const Log& log) {
 bool runs_same_program(const AttachedProcess& attached) {
   if (attached.target->replaced_program()) return false;
   // Where a replaced program can't be seen, the runtime must at least be where it was found.
+  if (attached.runtime.offsets.layout().fields.empty()) {
+    return is_same_runtime(attached.target->memory(), attached.runtime.at,
+                           attached.runtime.offsets);
+  }
   std::array<std::byte, DebugOffsets::kHeaderSize> header{};
   if (!attached.target->memory().read(attached.runtime.at, header)) return false;
   std::uint32_t version = 0;

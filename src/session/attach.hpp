@@ -52,8 +52,8 @@ struct Sighting {
 [[nodiscard]] Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log);
 
 /// Pins the process, makes sure that it may be read, and finds its _PyRuntime: by the ELF section
-/// .PyRuntime of a file that it has mapped, or else by scanning the writable segments for the
-/// cookie.
+/// .PyRuntime of a file that it has mapped, by scanning the writable segments for the cookie, or by
+/// the exported symbol.
 [[nodiscard]] Result<AttachedProcess> attach(pid_t pid, const Log& log);
 
 /// Whether the memory is still that of the program that was attached to: after an execve the

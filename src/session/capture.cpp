@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/shortage.hpp"
+#include "python/unpublished_offsets.hpp"
 #include "session/attach.hpp"
 #include "session/session.hpp"
 #include "target/recorded_target.hpp"
@@ -41,6 +42,9 @@ Result<Snapshot> record(const AttachedProcess& attached, const CaptureOptions& o
   // The table itself was read before there was a recorder.
   std::array<std::byte, DebugOffsets::kMaxSize> table{};
   (void)recorder.memory().read(attached.runtime.at, table);
+  if (attached.runtime.offsets.layout().fields.empty()) {
+    (void)identify_runtime(recorder.memory(), attached.runtime.at, std::nullopt);
+  }
   auto snapshot = read_snapshot(recorder, attached.runtime, options, log);
   auto waits = snapshot ? waits_of(*snapshot) : std::vector<RecordedWait>{};
   Recording recording = recorder.recording(attached.runtime.at, std::move(waits));
@@ -120,7 +124,9 @@ Result<Snapshot> replay(const std::string& path, const CaptureOptions& options) 
   if (auto ok = recording->memory.read(recording->runtime, table); !ok) {
     return fail("the recorded table of offsets", ok.error());
   }
-  auto offsets = DebugOffsets::decode(table);
+  auto offsets = DebugOffsets::decode_version(table)
+                     ? DebugOffsets::decode(table)
+                     : identify_runtime(recording->memory, recording->runtime, std::nullopt);
   if (!offsets) return fail(std::move(offsets).error());
   auto snapshot = read_snapshot(RecordedTarget(*recording),
                                 Runtime{recording->runtime, *std::move(offsets)}, options, log);

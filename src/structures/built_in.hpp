@@ -247,6 +247,13 @@ inline constexpr auto kBuiltInWithGil = [] {
       {WaitEntryNext, 40},
       {WaitEntryPrev, 48},
       {WaitEntryIsUnparking, 56},
+  });
+}();
+
+/// The structures of numpy, which depend on no version of CPython in builds with a GIL.
+inline constexpr auto kBuiltInNumpy = [] {
+  using enum Field;
+  return std::to_array<BuiltInField>({
       // PyArrayObject_fields (numpy/core/include/numpy/ndarraytypes.h), of numpy 1 and 2.
       {NumpyArrayData, 16},
       {NumpyArrayNd, 24},

@@ -33,6 +33,7 @@ enum class Group : std::uint8_t {
   Gen,
   ListNode,
   Debugger,
+  Cframe,
   Gil,
   StackChunk,
   VarObject,
@@ -252,6 +253,15 @@ constexpr auto kFieldSpecs = std::to_array<FieldSpec>({
      Role::Offset, 1},
     {Field::DebuggerScriptPathSize, "debugger_support.debugger_script_path_size", Group::Debugger,
      Role::Length, 8},
+    {Field::RuntimeInterpretersMain, "runtime_state.interpreters_main", Group::Runtime,
+     Role::Offset, 8},
+    {Field::RuntimeGil, "runtime_state.gil", Group::Runtime, Role::Offset, 8},
+    {Field::InterpreterRuntime, "interpreter_state.runtime", Group::Interpreter, Role::Offset, 8},
+    {Field::ThreadCframe, "thread_state.cframe", Group::Thread, Role::Offset, 8},
+    {Field::CframeSize, "cframe.size", Group::Cframe, Role::Size, 8},
+    {Field::CframeCurrentFrame, "cframe.current_frame", Group::Cframe, Role::Offset, 8},
+    {Field::CframePrevious, "cframe.previous", Group::Cframe, Role::Offset, 8},
+    {Field::FrameIsEntry, "interpreter_frame.is_entry", Group::Frame, Role::Offset, 1},
     {Field::GilSize, "gil.size", Group::Gil, Role::Size, 8},
     {Field::GilLastHolder, "gil.last_holder", Group::Gil, Role::Offset, 8},
     {Field::GilLocked, "gil.locked", Group::Gil, Role::Offset, 4},
@@ -275,6 +285,8 @@ constexpr auto kFieldSpecs = std::to_array<FieldSpec>({
     {Field::VarObjectObSize, "var_object.ob_size", Group::VarObject, Role::Offset, 8},
     {Field::PreHeaderSize, "pre_header.size", Group::PreHeader, Role::Size, 8},
     {Field::PreHeaderDict, "pre_header.dict", Group::PreHeader, Role::Length, 8},
+    {Field::PreHeaderValues, "pre_header.values", Group::PreHeader, Role::Length, 8},
+    {Field::TypeTpItemsize, "type_object.tp_itemsize", Group::Type, Role::Offset, 8},
     {Field::TypeTpMembers, "type_object.tp_members", Group::Type, Role::Offset, 8},
     {Field::TypeTpBase, "type_object.tp_base", Group::Type, Role::Offset, 8},
     {Field::TypeTpDict, "type_object.tp_dict", Group::Type, Role::Offset, 8},
@@ -426,6 +438,7 @@ constexpr auto kFieldSpecs = std::to_array<FieldSpec>({
     {Field::RLockOwner, "rlock_object.owner", Group::RLock, Role::Offset, 8},
     {Field::RLockCount, "rlock_object.count", Group::RLock, Role::Offset, 8},
     {Field::SimpleQueueSize, "simple_queue.size", Group::SimpleQueue, Role::Size, 8},
+    {Field::SimpleQueueLock, "simple_queue.lock", Group::SimpleQueue, Role::Offset, 8},
     {Field::SimpleQueueHasThreadsWaiting, "simple_queue.has_threads_waiting", Group::SimpleQueue,
      Role::Offset, 1},
     {Field::SimpleQueueGetIdx, "simple_queue.get_idx", Group::SimpleQueue, Role::Offset, 8},
@@ -491,6 +504,14 @@ tl::unexpected<Error> bad_table(const PythonVersion& version, const std::string&
                                                 version.text(), why));
 }
 
+Error pre_release(const PythonVersion& version) {
+  return {ErrorKind::Unsupported,
+          fmt::format("this is CPython {}, a pre-release, whose structures may be those of no "
+                      "other version",
+                      version.text()),
+          fmt::format("run the service on a final release of 3.{}", version.minor)};
+}
+
 Result<void> validate(const DebugOffsets& offsets) {
   const PythonVersion& version = offsets.version();
   for (const FieldSpec& spec : kFieldSpecs) {
@@ -503,6 +524,7 @@ Result<void> validate(const DebugOffsets& offsets) {
                      fmt::format("an object header of {} bytes with the type at {}",
                                  offsets[Field::ObjectSize], offsets[Field::ObjectObType]));
   }
+  if (!offsets.has(Field::InterpreterGil)) return {};
   // The GIL's members are given relative to the interpreter that it is embedded in.
   constexpr std::uint64_t kMaxGilSize = 512;
   const std::uint64_t gil = offsets[Field::InterpreterGil];
@@ -601,7 +623,8 @@ Result<DebugOffsets> DebugOffsets::decode(std::span<const std::byte> bytes) {
   const auto decoded = decode_version(bytes);
   if (!decoded) return fail(decoded.error());
   const PythonVersion& version = *decoded;
-  if (find_layout(version.minor) == nullptr) {
+  const PythonLayout* known = find_layout(version.minor);
+  if (known == nullptr || known->fields.empty()) {
     return fail(
         ErrorKind::Unsupported,
         fmt::format("this is CPython {}, whose structures pyscope does not know: it knows {}",
@@ -609,14 +632,7 @@ Result<DebugOffsets> DebugOffsets::decode(std::span<const std::byte> bytes) {
         "use a newer pyscope, if there is one");
   }
   // The table is fixed only from the first final release on; alphas and betas had others.
-  if (version.level != 0xF && version.level != 0xC) {
-    return fail(
-        ErrorKind::Unsupported,
-        fmt::format("this is CPython {}, a pre-release, whose structures may be those of no "
-                    "other version",
-                    version.text()),
-        fmt::format("run the service on a final release of 3.{}", version.minor));
-  }
+  if (version.level != 0xF && version.level != 0xC) return fail(pre_release(version));
   const PythonLayout* layout = find_layout(version.minor, version.free_threaded);
   if (layout == nullptr) {
     return fail(
@@ -634,6 +650,16 @@ Result<DebugOffsets> DebugOffsets::decode(std::span<const std::byte> bytes) {
   return assemble(version, *layout, published);
 }
 
+Result<DebugOffsets> DebugOffsets::built_in(const PythonVersion& version) {
+  const PythonLayout* layout = find_layout(version.minor, version.free_threaded);
+  if (version.major != 3 || layout == nullptr || !layout->fields.empty()) {
+    return fail(ErrorKind::Unsupported,
+                fmt::format("the structures of CPython {} are not built in", version.text()));
+  }
+  if (version.level != 0xF && version.level != 0xC) return fail(pre_release(version));
+  return assemble(version, *layout, {});
+}
+
 Result<DebugOffsets> DebugOffsets::assemble(const PythonVersion& version,
                                             const PythonLayout& layout,
                                             std::span<const std::uint64_t> published) {
@@ -647,6 +673,7 @@ Result<DebugOffsets> DebugOffsets::assemble(const PythonVersion& version,
   for (std::size_t i = 0; i < layout.fields.size(); ++i)
     offsets.set(layout.fields[i], published[i]);
   if (auto valid = validate(offsets); !valid) return fail(std::move(valid).error());
+  if (!offsets.has(Field::InterpreterGil)) return offsets;
   // The GIL is published relative to the interpreter that it is embedded in.
   const std::uint64_t gil = offsets[Field::InterpreterGil];
   offsets.set(Field::GilLocked, offsets[Field::InterpreterGilLocked] - gil);

@@ -1,7 +1,8 @@
 // The offsets and sizes of CPython's structures: one table, asked by Field. Two providers fill the
 // table. CPython since 3.13 publishes some of the offsets itself, in _Py_DebugOffsets, the first
 // member of _PyRuntime (Include/internal/pycore_debug_offsets.h). What a version doesn't publish is
-// built in (built_in.hpp, layout_3_NN.cpp). A published value wins over a built-in one.
+// built in (built_in.hpp, layout_3_NN.cpp): of 3.12 and older, all. A published value wins over a
+// built-in one.
 //
 // Nothing outside of this folder asks for the version: what differs from version to version is an
 // offset here, or a bit mask, number or flag of PythonLayout.
@@ -135,6 +136,14 @@ enum class Field : std::uint16_t {
   DebuggerScriptPath,
   DebuggerScriptPathSize,
   // What no supported version publishes.
+  RuntimeInterpretersMain,
+  RuntimeGil,
+  InterpreterRuntime,
+  ThreadCframe,
+  CframeSize,
+  CframeCurrentFrame,
+  CframePrevious,
+  FrameIsEntry,
   GilSize,
   GilLastHolder,
   GilLocked,
@@ -158,6 +167,8 @@ enum class Field : std::uint16_t {
   VarObjectObSize,
   PreHeaderSize,
   PreHeaderDict,
+  PreHeaderValues,
+  TypeTpItemsize,
   TypeTpMembers,
   TypeTpBase,
   TypeTpDict,
@@ -305,6 +316,7 @@ enum class Field : std::uint16_t {
   RLockOwner,
   RLockCount,
   SimpleQueueSize,
+  SimpleQueueLock,
   SimpleQueueHasThreadsWaiting,
   SimpleQueueGetIdx,
   SimpleQueueItems,
@@ -375,6 +387,14 @@ struct GeneratorStates {
   std::int8_t completed = 1;
 };
 
+/// Where the values of an instance's attributes lie that has no dict of its own.
+enum class InstanceValues : std::uint8_t {
+  Inside,  // in the instance, as struct _dictvalues
+  /// Elsewhere. The word that points to the dict points there instead: to one byte before (3.12).
+  BehindTaggedPointer,
+  BehindPointer,  // elsewhere, and a word of its own points there (3.11)
+};
+
 struct UnicodeVersion {
   std::uint8_t major = 0;
   std::uint8_t minor = 0;
@@ -396,18 +416,26 @@ struct PythonLayout {
   std::span<const Field> fields;
   /// What it doesn't publish: first what it has in common with other versions, then its own, which
   /// wins. A field of neither doesn't exist in this version.
-  std::array<std::span<const BuiltInField>, 2> built_in = {};
+  std::array<std::span<const BuiltInField>, 3> built_in = {};
 
   /// Bits of PyThreadState._status. No bit: that version has none.
   struct StatusBits {
     std::uint32_t initialized = 0;
     std::uint32_t unbound = 0;  // was bound to an OS thread that has ended
     /// Of all states of an OS thread, the one that PyGILState_GetThisThreadState() gives: the one
-    /// that the thread has attached last (tstate_activate in Python/pystate.c).
+    /// that the thread has attached last (tstate_activate in Python/pystate.c). Without this bit, a
+    /// state has the ids of the thread that made it until its own thread begins.
     std::uint32_t bound_gilstate = 0;
     std::uint32_t cleared = 0;
     std::uint32_t finalized = 0;
   } status;
+
+  /// True where a frame names the code unit that was executed last (prev_instr, until 3.12), one
+  /// before the code in a frame that hasn't begun; later frames name the one that is executed.
+  bool names_last_unit = false;
+  /// True where the sign of an int is that of its size (until 3.11).
+  bool int_size_has_sign = false;
+  InstanceValues instance_values = InstanceValues::Inside;
 
   /// True where frame slots are _PyStackRef with tag bits (since 3.14); 3.13 has plain pointers.
   bool tagged_references = false;
@@ -432,6 +460,9 @@ struct PythonLayout {
   std::uint8_t with_except_start = 0;  // the opcode WITH_EXCEPT_START (opcode_ids.h)
 
   GeneratorStates generator = {};
+  /// The forms of the opcode RESUME, where a generator has no state of its own for `await` and
+  /// `yield from` (until 3.12): the argument of the RESUME at which the generator will go on tells.
+  std::span<const std::uint8_t> resumes = {};
   /// In the frame of a generator that is suspended at an `await` or `yield from`: how far below the
   /// top of the evaluation stack the object lies that it waits for, in slots.
   std::uint8_t awaited_slot = 1;
@@ -439,6 +470,9 @@ struct PythonLayout {
 
   /// The Unicode version by which repr() escapes characters.
   UnicodeVersion unicode = {};
+
+  /// Whether repr() of an OrderedDict has a list of pairs (until 3.11) in place of a dict.
+  bool ordered_dict_has_pairs = false;
 
   /// Whether repr() of a bytearray escapes a single quote between double ones (until 3.14).
   bool bytearray_escapes_quotes = true;
@@ -483,6 +517,9 @@ class DebugOffsets {
   /// value can't be right (every later read relies on them), with Unsupported for a version that
   /// pyscope doesn't know; both say what was found.
   [[nodiscard]] static Result<DebugOffsets> decode(std::span<const std::byte> bytes);
+  /// The offsets of a version that publishes none, for its built-in layout. Fails with Unsupported
+  /// for a version that has no such layout, and for pre-releases.
+  [[nodiscard]] static Result<DebugOffsets> built_in(const PythonVersion& version);
   /// The version that a table says it is of, whether pyscope knows that or not. Fails with
   /// Malformed if there is no cookie, or the version can't be one.
   [[nodiscard]] static Result<PythonVersion> decode_version(std::span<const std::byte> bytes);

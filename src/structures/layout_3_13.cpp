@@ -150,7 +150,7 @@ constexpr auto kChangingInstructions = std::to_array<OpcodeRange>({{9, 9},
 const PythonLayout kLayout313 = {
     .minor = 13,
     .fields = kFields,
-    .built_in = {kBuiltInWithGil, kBuiltIn},
+    .built_in = {kBuiltInWithGil, kBuiltInNumpy, kBuiltIn},
     .status = {.initialized = 1U << 0U,
                .unbound = 1U << 2U,
                .bound_gilstate = 1U << 3U,

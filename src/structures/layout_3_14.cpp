@@ -162,7 +162,7 @@ constexpr auto kChangingInstructions = std::to_array<OpcodeRange>({{4, 4},
 const PythonLayout kLayout314 = {
     .minor = 14,
     .fields = kFields,
-    .built_in = {kBuiltInWithGil, kBuiltIn},
+    .built_in = {kBuiltInWithGil, kBuiltInNumpy, kBuiltIn},
     .status = {.initialized = 1U << 0U,
                .unbound = 1U << 2U,
                .bound_gilstate = 1U << 3U,

@@ -169,7 +169,7 @@ constexpr auto kChangingInstructions = std::to_array<OpcodeRange>({{4, 4},
 const PythonLayout kLayout315 = {
     .minor = 15,
     .fields = kFields,
-    .built_in = {kBuiltInWithGil, kBuiltIn},
+    .built_in = {kBuiltInWithGil, kBuiltInNumpy, kBuiltIn},
     .status = {.initialized = 1U << 0U,
                .unbound = 1U << 2U,
                .bound_gilstate = 1U << 3U,

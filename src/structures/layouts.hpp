@@ -7,10 +7,13 @@
 
 namespace pyscope {
 
+extern const PythonLayout kLayout311;
+extern const PythonLayout kLayout312;
 extern const PythonLayout kLayout313;
 extern const PythonLayout kLayout314;
 extern const PythonLayout kLayout315;
 
-inline constexpr std::array kLayouts{&kLayout313, &kLayout314, &kLayout315};
+inline constexpr std::array kLayouts{&kLayout311, &kLayout312, &kLayout313, &kLayout314,
+                                     &kLayout315};
 
 }  // namespace pyscope

@@ -33,16 +33,16 @@ class TaskLister {
     }
   }
 
-  /// What the module asyncio.tasks knows: all tasks in 3.13, and those being started eagerly.
+  /// What the module asyncio.tasks knows: all tasks until 3.13, and those being started eagerly.
   void add_module(const RawInterpreter& interpreter) {
     const auto module = dict_item(reader_, interpreter.modules, "asyncio.tasks");
     if (!module || !*module) return;  // asyncio isn't imported
     const auto dict = objects_.module_dict(*module);
     if (!dict) return problem("the module asyncio.tasks", dict.error());
-    const auto scheduled = dict_item(reader_, *dict, "_scheduled_tasks");
-    if (scheduled && *scheduled) {
+    for (const char* name : {"_scheduled_tasks", "_all_tasks"}) {  // the latter until 3.11
+      const auto scheduled = dict_item(reader_, *dict, name);
       // WeakSet.data
-      add_set(instance_attribute(reader_, *scheduled, "data"), true);
+      if (scheduled && *scheduled) add_set(instance_attribute(reader_, *scheduled, "data"), true);
     }
     const auto current = dict_item(reader_, *dict, "_current_tasks");
     if (current && *current && c_type_name_of(reader_, *current) == "dict") {

@@ -89,12 +89,29 @@ Result<ValueNode> dict(ValueDecoder& d, RemoteAddr at, const ObjectType&, std::s
   return pairs_between(d, at, depth, "{", "}", Kind::Dict);
 }
 
+void add_pair(ValueDecoder& d, ValueNode& node, RemoteAddr key, RemoteAddr value,
+              std::size_t depth) {
+  ValueNode pair = between("(", ")", Kind::Group);
+  d.add_item(pair, key, depth);
+  append(pair, d.decode_named(d.name_of(key), value, depth + 1));
+  append(node, std::move(pair));
+}
+
 Result<ValueNode> dict_in_call(ValueDecoder& d, RemoteAddr at, const ObjectType& type,
                                std::size_t depth) {
   const auto kind = container_kind(type);
   const auto entries = read_entries(d.reader(), at, kind, d.most_items());
   if (!entries) return fail(entries.error());
   if (entries->count == 0) return leaf(type.name + "()");
+  if (kind == ContainerKind::OrderedDict && d.reader().layout().ordered_dict_has_pairs) {
+    ValueNode pairs = between(type.name + "([", "])");
+    for (const auto& [key, value] : entries->items) {
+      if (d.exhausted()) break;
+      add_pair(d, pairs, key, value, depth);
+    }
+    d.leave_out(pairs, entries->count - pairs.parts->values.size());
+    return pairs;
+  }
   ValueNode node = between(type.name + "({", "})");
   d.add_pairs(node, *entries, depth);
   return node;
@@ -133,10 +150,7 @@ Result<ValueNode> dict_view(ValueDecoder& d, RemoteAddr at, const ObjectType& ty
     } else if (Shown == View::Values) {
       append(node, d.decode_named(d.name_of(key), value, depth + 1));
     } else {
-      ValueNode pair = between("(", ")", Kind::Group);
-      d.add_item(pair, key, depth);
-      append(pair, d.decode_named(d.name_of(key), value, depth + 1));
-      append(node, std::move(pair));
+      add_pair(d, node, key, value, depth);
     }
   }
   d.leave_out(node, entries->count - node.parts->values.size());

@@ -80,7 +80,7 @@ json tids_of(const json& deadlocks) {
 
 TEST_CASE("locks, who waits for them and who holds them are told as the target knows them",
           "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   const std::string kind = GENERATE(
       "two", "three", "alone", "acquired", "condition", "condition_of_lock", "in_queue", "joins",
       "join_and_lock", "imports", "managed", "sleeping", "patient", "by_acquire", "leaked",
@@ -98,7 +98,7 @@ TEST_CASE("locks, who waits for them and who holds them are told as the target k
 }
 
 TEST_CASE("a deadlock in a subinterpreter is one of the stacks in there", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   const std::string kind = GENERATE("locks_in_an_interpreter", "rlocks_in_an_interpreter");
   CAPTURE(interpreter, kind);
   Target target(interpreter, "locks.py", {kind});
@@ -131,7 +131,7 @@ TEST_CASE("a deadlock in a subinterpreter is one of the stacks in there", "[live
 }
 
 TEST_CASE("a deadlock is the first thing that is said", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "locks.py", {"two"});
   const json truth = target.read();
@@ -155,7 +155,7 @@ TEST_CASE("a deadlock is the first thing that is said", "[live]") {
 }
 
 TEST_CASE("programs that are busy with locks are never called deadlocked", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   const std::string kind = GENERATE("healthy", "handing_over");
   CAPTURE(interpreter, kind);
   Target target(interpreter, "locks.py", {kind});
@@ -174,7 +174,7 @@ TEST_CASE("programs that are busy with locks are never called deadlocked", "[liv
 }
 
 TEST_CASE("the holder is found among threads that weren't asked for", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "locks.py", {"sleeping"});
   const json truth = target.read();
@@ -195,7 +195,7 @@ TEST_CASE("the holder is found among threads that weren't asked for", "[live]") 
 }
 
 TEST_CASE("a deadlock is told whichever of its threads is asked for", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "locks.py", {"three"});
   const json truth = target.read();

@@ -68,7 +68,7 @@ void in_another_thread(const std::function<void()>& run) {
 }  // namespace
 
 TEST_CASE("a stack that is said to be verified is never an impossible one", "[live]") {
-  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   CaptureOptions options;
   options.source = false;
@@ -82,7 +82,7 @@ TEST_CASE("a stack that is said to be verified is never an impossible one", "[li
 }
 
 TEST_CASE("a stack that is verified by two copies is never an impossible one", "[live]") {
-  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   CaptureOptions options;
   options.source = false;
@@ -95,7 +95,7 @@ TEST_CASE("a stack that is verified by two copies is never an impossible one", "
 }
 
 TEST_CASE("a stack of what CPython has compiled is never an impossible one", "[live]") {
-  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   // 3.13 has no compiler in the builds that there are. That of 3.14 is an experiment which ends one
   // of these threads by a SystemError sooner or later.
@@ -112,7 +112,7 @@ TEST_CASE("a stack of what CPython has compiled is never an impossible one", "[l
 }
 
 TEST_CASE("what can not be verified is exact when it is paused", "[live]") {
-  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   CaptureOptions options;
   options.source = false;

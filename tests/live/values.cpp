@@ -50,7 +50,7 @@ json frame_of(const json& dump, const std::string& function) {
 }  // namespace
 
 TEST_CASE("values are printed as Python prints them", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   const std::string kind = GENERATE("constants", "integers", "floats", "strings", "containers",
                                     "standard", "instances", "nested");
   CAPTURE(interpreter, kind);
@@ -73,7 +73,7 @@ TEST_CASE("values are printed as Python prints them", "[live]") {
 }
 
 TEST_CASE("variables are told by how they came to the function", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "values.py", {"arguments"});
   (void)target.read();
@@ -122,7 +122,7 @@ TEST_CASE("variables are told by how they came to the function", "[live]") {
 }
 
 TEST_CASE("what is named like a secret is masked unless it is asked for", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "values.py", {"secrets"});
   (void)target.read();
@@ -174,7 +174,7 @@ TEST_CASE("a command line is shown without its secrets", "[live]") {
 }
 
 TEST_CASE("what is too much is cut and says how much there is", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "values.py", {"large"});
   (void)target.read();
@@ -205,7 +205,7 @@ TEST_CASE("what is too much is cut and says how much there is", "[live]") {
 }
 
 TEST_CASE("values that change while they are read cost no more than a mark", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "values.py", {"restless"});
   (void)target.read();
@@ -234,7 +234,7 @@ TEST_CASE("values that change while they are read cost no more than a mark", "[l
 TEST_CASE("values in memory that makes no sense are never the end of it", "[live]") {
   const std::string kind = GENERATE("standard", "containers", "instances", "nested");
   CAPTURE(kind);
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   if (interpreter.debug()) return;
   Target target(interpreter, "values.py", {kind});
   (void)target.read();

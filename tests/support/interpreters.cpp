@@ -15,6 +15,7 @@ namespace pyscope::test {
 namespace {
 
 constexpr std::array kSupported{"3.13.", "3.14.", "3.15."};
+constexpr int kFirstThatPublishes = 13;  // the minor version from which on offsets are published
 
 std::string manifest_path() {
   const char* path = std::getenv("PYSCOPE_TEST_INTERPRETERS");
@@ -67,9 +68,20 @@ std::ostream& operator<<(std::ostream& out, const Interpreter& interpreter) {
   return out;
 }
 
-const std::vector<Interpreter>& interpreters() {
+const std::vector<Interpreter>& all_interpreters() {
   static const std::vector<Interpreter> kAll = read_manifest(manifest_path());
   return kAll;
+}
+
+const std::vector<Interpreter>& interpreters() {
+  static const std::vector<Interpreter> kPublishing = [] {
+    std::vector<Interpreter> found = all_interpreters();
+    std::erase_if(found, [](const Interpreter& interpreter) {
+      return interpreter.minor() < kFirstThatPublishes;
+    });
+    return found;
+  }();
+  return kPublishing;
 }
 
 const Interpreter& any_interpreter() {
