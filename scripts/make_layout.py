@@ -185,7 +185,7 @@ CORE = [
     ("PySliceObject", "Include/sliceobject.h", [
         ("SliceSize", ""), ("SliceStart", "start"), ("SliceStop", "stop"), ("SliceStep", "step")]),
     ("PyMemoryViewObject", "Include/cpython/memoryobject.h", [
-        ("MemoryViewSize", ""), ("MemoryViewFlags", "flags"), ("MemoryViewLen", "view.len"),
+        ("MemoryViewSize", "ob_array"), ("MemoryViewFlags", "flags"), ("MemoryViewLen", "view.len"),
         ("MemoryViewReadonly", "view.readonly"), ("MemoryViewFormat", "view.format")]),
     ("PyModuleObject", "Include/internal/pycore_moduleobject.h", [
         ("ModuleSize", ""), ("ModuleMdDict", "md_dict")]),

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Prints src/values/printable_since.hpp: what became printable since Unicode 15.0.
+"""Prints src/values/printable_since.hpp: what became printable since Unicode 14.0.
 
     scripts/unicode_ranges.py [MANIFEST] > src/values/printable_since.hpp
 
 repr() escapes what isn't printable by the Unicode version of that Python. pyscope has the tables of
 utf8proc, whose version is another one. Each interpreter of the manifest (by default what
-scripts/interpreters.sh prints) tells which characters are printable for it; libutf8proc, which must
-be of Unicode 15.0, tells where the list begins. Needs root, or rights to unshare, as
+scripts/interpreters.sh prints) tells which characters are printable for it; the oldest one, where the
+list begins. libutf8proc must be of Unicode 15.0. Needs root, or rights to unshare, as
 interpreters.sh says.
 """
 
@@ -72,18 +72,22 @@ def main():
         if kind != "release":
             continue
         unicode, printable = by_interpreter(root, executable)
-        versions.setdefault(unicode, (python, printable))
+        versions.setdefault(unicode, (f"CPython {python}", printable))
+    versions[15, 0] = ("libutf8proc", by_utf8proc())
     rows, sources = [], []
-    before = by_utf8proc()
-    for unicode, (python, printable) in sorted(versions.items()):
-        sources.append(f"//   Unicode {unicode[0]}.{unicode[1]}: CPython {python}")
+    before = None
+    for unicode, (source, printable) in sorted(versions.items()):
+        sources.append(f"//   Unicode {unicode[0]}.{unicode[1]}: {source}")
+        if before is None:
+            before = printable
+            continue
         # What isn't printable any more would need another table.
         assert not any(b and not p for b, p in zip(before, printable))
         new = [c for c in range(CODE_POINTS) if printable[c] and not before[c]]
         rows += [(first, last, unicode) for first, last in ranges(new)]
         before = printable
-    print("// Made by scripts/unicode_ranges.py: what became printable since Unicode 15.0, and when.")
-    print("// By the unicodedata of these, and for 15.0 by libutf8proc:")
+    print("// Made by scripts/unicode_ranges.py: what became printable since Unicode 14.0, and when.")
+    print("// By what these say:")
     print("\n".join(sources))
     print("#pragma once\n\n#include <array>\n\n#include \"structures/debug_offsets.hpp\"\n")
     print("namespace pyscope {\n")

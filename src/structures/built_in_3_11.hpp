@@ -218,7 +218,7 @@ inline constexpr auto kStructures311 = [] {
       {SliceStop, 24},
       {SliceStep, 32},
       // PyMemoryViewObject (Include/cpython/memoryobject.h)
-      {MemoryViewSize, 152},
+      {MemoryViewSize, 144},
       {MemoryViewFlags, 40},
       {MemoryViewLen, 72},
       {MemoryViewReadonly, 88},

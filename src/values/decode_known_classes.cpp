@@ -209,7 +209,8 @@ std::string joined_path(const std::vector<std::string>& parts) {
 Decoded path(const Instance& it) {
   ValueDecoder& d = it.d;
   if (!it.type.name.ends_with("Path") ||
-      !(it.repr_is_from("pathlib/__init__.py") || it.repr_is_from("pathlib/_local.py"))) {
+      !(it.repr_is_from("pathlib/__init__.py") || it.repr_is_from("pathlib/_local.py") ||
+        it.repr_is_from("/pathlib.py"))) {
     return std::nullopt;
   }
   ValueNode node = between(it.type.name + "(", ")");
@@ -231,7 +232,8 @@ Decoded path(const Instance& it) {
     return node;
   }
   if (windows) return std::nullopt;
-  const RemoteAddr raw = it.attribute("_raw_paths");
+  RemoteAddr raw = it.attribute("_raw_paths");
+  if (!raw) raw = it.attribute("_parts");  // until 3.11
   if (!raw) return std::nullopt;
   constexpr std::uint64_t kMost = 64;
   const auto items = read_sequence_prefix(d.reader(), raw, ContainerKind::List, kMost);

@@ -230,10 +230,8 @@ TEST_CASE("calls that the interpreter has specialised are shown like others", "[
   });
 }
 
-// The programs of these take the module _interpreters, which 3.13 brought.
-
 TEST_CASE("threads of all interpreters are shown with the interpreter that they run in", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   const auto kinds = GENERATE(values<std::vector<std::string>>(
       {{"isolated"}, {"legacy"}, {"idle"}, {"isolated", "idle", "legacy", "isolated", "legacy"}}));
   CAPTURE(interpreter, kinds);

@@ -87,6 +87,8 @@ TEST_CASE("the sizes of structures are those that the interpreter tells", "[live
   const DebugOffsets& offsets = attached->runtime.offsets;
   for (const auto& [name, field] : kSizes) {
     if (!sizes.contains(name) || !offsets.has(field)) continue;
+    // Only the micro version tells which of the two the locks of 3.13 have.
+    if (field == SemaphoreLockSize && offsets.has(LockSize)) continue;
     CAPTURE(std::string(name), std::string(pyscope::name_of(field)));
     CHECK(offsets[field] == sizes.at(std::string(name)).get<std::uint64_t>());
   }

@@ -6,7 +6,6 @@ Nobody looks into another interpreter here: each thread tells what its own stack
 instruction by which it told.
 """
 
-import _interpreters
 import _thread
 import json
 import os
@@ -14,6 +13,27 @@ import sys
 import threading
 
 import oracle
+
+try:
+    import _interpreters
+
+    create, run = _interpreters.create, _interpreters.exec
+
+    def current():
+        return _interpreters.get_current()[0]
+
+except ImportError:  # until 3.12
+    import _xxsubinterpreters
+
+    run = _xxsubinterpreters.run_string
+
+    def create(kind):
+        # What 3.11 calls isolated may have no threads.
+        isolated = kind == "isolated" and sys.version_info >= (3, 12)
+        return int(_xxsubinterpreters.create(isolated=isolated))
+
+    def current():
+        return int(_xxsubinterpreters.get_current())
 
 
 def tell(report_fd, _):
@@ -25,7 +45,7 @@ def tell(report_fd, _):
         _thread.get_native_id(),
         known[ident].name if ident in known else None,
         oracle.stack(sys._getframe(1)),
-        interpreter=_interpreters.get_current()[0],
+        interpreter=current(),
     )
     os.write(report_fd, json.dumps(thread).encode() + b"\n")
 
@@ -45,7 +65,7 @@ def run_in(interpreter, report_fd, never):
     """The thread has two states: one here, which stands in this call, and one over there."""
     code = f"import subinterpreters as s; s.wait_in_two_threads({report_fd}, {never})"
     # A new thread of Python code makes sys.argv and more: nothing of that is needed.
-    for step, first, second in (tell, report_fd, 1), (_interpreters.exec, interpreter, code):
+    for step, first, second in (tell, report_fd, 1), (run, interpreter, code):
         step(first, second)
 
 
@@ -55,7 +75,7 @@ def make(kind):
 
         made.append(interpreters.create())
         return made[-1].id
-    made.append(_interpreters.create("isolated" if kind == "idle" else kind))
+    made.append(create("isolated" if kind == "idle" else kind))
     return made[-1]
 
 
