@@ -83,7 +83,7 @@ std::multiset<std::set<std::string>> found(const Tasks& tasks, const std::string
 
 TEST_CASE("tasks have the stacks that their coroutines tell, and wait for what they wait for",
           "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "tasks.py", {"waits"});
   const json truth = target.read();
@@ -219,7 +219,7 @@ TEST_CASE("variables of tasks are those that their frames have", "[live]") {
 }
 
 TEST_CASE("tasks that wait for each other are found, with who holds what", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "tasks.py", {"deadlocks"});
   (void)target.read();
@@ -253,7 +253,7 @@ TEST_CASE("tasks that wait for each other are found, with who holds what", "[liv
 }
 
 TEST_CASE("tasks that can go on are not called deadlocked", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "tasks.py", {"healthy"});
   (void)target.read();
@@ -265,7 +265,7 @@ TEST_CASE("tasks that can go on are not called deadlocked", "[live]") {
 
 TEST_CASE("a task that doesn't let the event loop go on is named, with its thread's frames",
           "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "tasks.py", {"blocked"});
   const json truth = target.read();
@@ -290,7 +290,7 @@ TEST_CASE("a task that doesn't let the event loop go on is named, with its threa
 }
 
 TEST_CASE("tasks of a program that never rests are of one moment, or said not to be", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "tasks.py", {"busy"});
   (void)target.read();
@@ -342,7 +342,7 @@ TEST_CASE("many tasks that are alike are shown once, and all of them are counted
 }
 
 TEST_CASE("a program without asyncio has no tasks", "[live]") {
-  const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
+  const Interpreter interpreter = GENERATE(from_range(interpreters()));
   CAPTURE(interpreter);
   Target target(interpreter, "locks.py", {"sleeping"});
   (void)target.read();

@@ -787,12 +787,12 @@ def deadlock_in_here(kind, report):
 
 
 def deadlock_in_an_interpreter(kind):
-    import _interpreters
+    from subinterpreters import create, run
 
     report, report_write = os.pipe()
-    interpreter = _interpreters.create("isolated")
+    interpreter = create("isolated")
     code = f"import locks; locks.deadlock_in_here({kind!r}, {report_write})"
-    threading.Thread(target=_interpreters.exec, args=(interpreter, code), name="caller", daemon=True).start()
+    threading.Thread(target=run, args=(interpreter, code), name="caller", daemon=True).start()
     with os.fdopen(report) as lines_told:
         told = json.loads(lines_told.readline())
     tids.update(told["tids"])

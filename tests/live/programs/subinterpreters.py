@@ -25,12 +25,14 @@ try:
 except ImportError:  # until 3.12
     import _xxsubinterpreters
 
+    alive = []  # an interpreter ends with the object that stands for it
     run = _xxsubinterpreters.run_string
 
     def create(kind):
         # What 3.11 calls isolated may have no threads.
         isolated = kind == "isolated" and sys.version_info >= (3, 12)
-        return int(_xxsubinterpreters.create(isolated=isolated))
+        alive.append(_xxsubinterpreters.create(isolated=isolated))
+        return int(alive[-1])
 
     def current():
         return int(_xxsubinterpreters.get_current())
