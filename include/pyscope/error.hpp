@@ -15,7 +15,7 @@ enum class ErrorKind {
   Usage,          // the caller asked for something that makes no sense
   NoSuchProcess,  // there is no such process, or it ended before or while it was read
   NotPermitted,   // a rule of the kernel refused
-  Unsupported,    // not CPython 3.13 to 3.15, or not Python at all
+  Unsupported,    // not CPython 3.11 to 3.15, or not Python at all
   Fault,          // the target's memory at an address is not readable
   Malformed,      // the target's memory was read and makes no sense
 };

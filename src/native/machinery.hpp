@@ -6,7 +6,7 @@ namespace pyscope {
 
 /// Whether a function of the interpreter only leads from one Python frame to the next, or to the C
 /// function that a Python frame calls: calling conventions, the evaluation loop, and the start of a
-/// program or a thread. The names are those of CPython 3.13 to 3.15, whatever the compiler has put
+/// program or a thread. The names are those of CPython 3.11 to 3.15, whatever the compiler has put
 /// behind them (".cold", ".constprop.0").
 [[nodiscard]] bool is_call_machinery(std::string_view function);
 

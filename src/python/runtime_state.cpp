@@ -184,8 +184,8 @@ void read_threads(const Reader& reader, const Memory& memory, RawInterpreter& in
 /// where that thread's ident points to. Of several states of one thread, the thread executes for
 /// the one that has come last: whose _PyCFrame lies lowest.
 void find_threads_by_stacks(RawRuntime& runtime) {
-  constexpr std::uint64_t kLargestStack = std::uint64_t{1} << 30U;
-  std::map<std::uint64_t, std::uint64_t> native_ids;  // by ident
+  constexpr std::uint64_t kLargestStack = std::uint64_t{8} << 20U;  // as threads have it
+  std::map<std::uint64_t, std::uint64_t> native_ids;                // by ident
   std::unordered_map<std::uint64_t, std::vector<RawThread*>> states;
   for (RawInterpreter& interpreter : runtime.interpreters) {
     for (RawThread& thread : interpreter.threads) {

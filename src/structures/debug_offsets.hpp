@@ -499,7 +499,7 @@ class DebugOffsets;
 
 /// The layout of a minor version of CPython 3, or null.
 [[nodiscard]] const PythonLayout* find_layout(std::uint8_t minor, bool free_threaded = false);
-/// "3.13, 3.14 and 3.15": for messages.
+/// "3.11, 3.12, 3.13, 3.14 and 3.15": for messages.
 [[nodiscard]] std::string supported_versions();
 
 class DebugOffsets {
