@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::size_t kMostNameColumns = 32;
 constexpr std::size_t kMostRefusals = 8;  // that are told in full
-constexpr std::size_t kMostDoingColumns = 32;
+constexpr std::size_t kLeastDoingColumns = 16;
 
 /// "3.14.8", with a "t" behind it for a free-threaded build and a "d" for a debug build, as in
 /// sys.abiflags.
@@ -252,7 +252,9 @@ std::string render_text(std::span<const PythonProcess> processes,
                              ? branch_of(node.depth) + command_of(process, options.full)
                              : columns[i].text(process);
       const bool doing = std::string_view(columns[i].heading) == "DOING";
-      if (doing && options.columns != 0) text = clip_middle(text, kMostDoingColumns);
+      if (doing && options.columns != 0) {
+        text = clip_middle(text, std::max(kLeastDoingColumns, options.columns / 5));
+      }
       widths[i] = std::max(widths[i], display_width(text));
       row.push_back(std::move(text));
     }
