@@ -10,6 +10,7 @@
 #include "pyscope/inspected_value.hpp"
 #include "pyscope/render.hpp"
 #include "python/objects.hpp"
+#include "python/unpublished_offsets.hpp"
 #include "session/attach.hpp"
 #include "session/inspection.hpp"
 #include "session/session.hpp"
@@ -116,7 +117,9 @@ Recording record(test::Target& target, const std::string& name) {
 Runtime runtime_of(const Recording& recording) {
   std::array<std::byte, DebugOffsets::kMaxSize> table{};
   REQUIRE(recording.memory.read(recording.runtime, table));
-  auto offsets = DebugOffsets::decode(table);
+  auto offsets = DebugOffsets::decode_version(table)
+                     ? DebugOffsets::decode(table)
+                     : identify_runtime(recording.memory, recording.runtime, std::nullopt);
   REQUIRE(offsets);
   return {recording.runtime, *std::move(offsets)};
 }
@@ -157,7 +160,7 @@ constexpr std::size_t kStep = 17;  // ten times as slow without optimisation, or
 TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong is verified",
           "[live]") {
   using Fault = FaultyMemory::Fault;
-  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   if (interpreter.debug()) return;  // its structures are read in the same way
   test::Target target(interpreter, "two_states.py");
@@ -247,7 +250,7 @@ TEST_CASE("whatever read of a dump fails, the rest is printed and nothing wrong 
 
 TEST_CASE("whatever read of an inspection fails, nothing wrong is called consistent", "[live]") {
   using Fault = FaultyMemory::Fault;
-  const test::Interpreter interpreter = GENERATE(from_range(interpreters()));
+  const test::Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(interpreter);
   if (interpreter.debug()) return;  // its structures are read in the same way
   test::Target target(interpreter, "two_states.py");
