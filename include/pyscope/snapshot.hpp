@@ -132,7 +132,7 @@ enum class Held : std::uint8_t {
   LastSeen,       // that thread may hold it: it was seen to use it
   ByNobodyFound,  // no thread of the process is seen to: taken and never given back, held by a
                   // thread that ended, or by another process
-  ByNobodyLeft,   // the only thread of a forked process waits for it: nobody can give it back
+  ByNobodyLeft,   // in a forked process: whoever had it isn't there, or waits for it as all do
   NotALock,       // it isn't held: the thread waits for something to happen
 };
 
@@ -170,6 +170,9 @@ struct LockWait {
   std::vector<Server> served_by = {};
   /// The function that called what waits is in a `with` statement of a lock.
   bool waits_in_with = false;
+  /// In a forked process, when it was probably taken: "held when this process was forked, by 12
+  /// "refill" of python3 (pid 11)"; empty: not known.
+  std::string lost = {};
   friend bool operator==(const LockWait&, const LockWait&) = default;
 };
 
@@ -377,7 +380,8 @@ struct Snapshot {
   std::string executable;
   std::optional<std::chrono::system_clock::time_point> started_at;
   PythonBuild python;
-  bool finalizing = false;  // the interpreter is shutting down
+  bool finalizing = false;  // the interpreter is shutting down, or has shut down
+  bool shut_down = false;   // it has: no thread can run Python any more
   CaptureStats capture;
   std::vector<Interpreter> interpreters;  // oldest (the main one) first
   std::vector<Thread> threads;            // by interpreter, then in the order of their creation

@@ -261,7 +261,7 @@ void DumpJson::write_lock(const LockWait& lock) {
   json_.word_field("kind", lock.held == Held::NotALock ? "event" : "lock");
   json_.id_field("held_by", lock.held_by);
   json_.word_or_null("holder", name_of(lock.held));
-  json_.text_unless_empty("detail", lock.detail);
+  json_.text_unless_empty("detail", lock.lost.empty() ? lock.detail : lock.lost);
   write_servers(json_, lock);
   if (lock.taken_in && *lock.taken_in < codes_.size()) {
     json_.object_field("taken_in", [&] {

@@ -76,11 +76,11 @@ std::string describe_holder(const Thread& waiter, const LockWait& lock) {
     case Held::LastSeen:
       return ", last seen in " + label_of_holder(lock);
     case Held::ByNobodyFound:
+      if (!lock.lost.empty()) return ", which no thread is seen to hold: " + escape(lock.lost);
       return lock.type.starts_with("multiprocessing.") ? ", which no thread of this process holds"
                                                        : ", which no thread is seen to hold";
     case Held::ByNobodyLeft:
-      return ", which nobody is left to give back: a thread of the parent had it when this process "
-             "was forked, or this thread took it itself";
+      return ", which nobody is left to give back: " + escape(lock.lost);
     case Held::NotALock:
       return lock.served_by.empty() ? std::string{} : ", to come from " + list_servers(lock);
     case Held::Unknown:

@@ -202,7 +202,9 @@ std::string describe_process(const Snapshot& snapshot) {
   if (snapshot.interpreters.size() > 1) {
     fmt::format_to(std::back_inserter(text), " in {} interpreters", snapshot.interpreters.size());
   }
-  if (snapshot.finalizing) text += ", interpreter shutting down";
+  if (snapshot.finalizing) {
+    text += snapshot.shut_down ? ", interpreter has shut down" : ", interpreter shutting down";
+  }
   if (std::any_of(snapshot.interpreters.begin(), snapshot.interpreters.end(),
                   [](const Interpreter& interpreter) { return interpreter.collecting_garbage; })) {
     text += ", collecting garbage";

@@ -178,7 +178,11 @@ void TextRenderer::append_deadlocks() {
 }
 
 void TextRenderer::append_banners() {
-  if (snapshot_.finalizing) append_line(Style::Heading, "*** The interpreter is shutting down ***");
+  if (snapshot_.finalizing) {
+    append_line(Style::Heading, snapshot_.shut_down
+                                    ? "*** The interpreter has shut down: no Python can run ***"
+                                    : "*** The interpreter is shutting down ***");
+  }
   const bool several = snapshot_.interpreters.size() > 1;
   for (const Interpreter& interpreter : snapshot_.interpreters) {
     const std::string name =

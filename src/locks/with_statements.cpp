@@ -1,10 +1,14 @@
 #include "locks/with_statements.hpp"
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "frames/generator.hpp"
 #include "locks/namespaces.hpp"
 #include "locks/waited_objects.hpp"
+#include "model/standard_waits.hpp"
+#include "python/objects.hpp"
 
 namespace pyscope {
 namespace {
@@ -174,6 +178,39 @@ std::vector<RemoteAddr> WithStatements::entered_by_exit_stack(RemoteAddr stack) 
   return entered;
 }
 
+/// What the `__enter__` of an object's class does: whether it names the attribute `_lock` and a
+/// method that takes it, and whether it is that of threading.Condition.
+WithStatements::EnterMethod WithStatements::find_enter(RemoteAddr object) const {
+  ObjectReader objects(reader_);
+  const auto type = objects.type_of(object);
+  if (!type) return {};
+  for (const RemoteAddr base : (*type)->mro) {
+    const RemoteAddr function = objects.class_attribute(base, "__enter__");
+    if (!function) continue;
+    if (c_type_name_of(reader_, function) != "function") return {};
+    const auto code = reader_.pointer(function, Field::FunctionCode);
+    if (!code || !*code) return {};
+    const auto names_at = reader_.pointer(*code, Field::CodeNames);
+    if (!names_at || !*names_at) return {};
+    const std::vector<std::string> names = read_names(reader_, *names_at);
+    const auto has = [&](std::string_view name) {
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    EnterMethod enter;
+    enter.takes_lock = has("_lock") && (has("acquire") || has("__enter__"));
+    const auto file = reader_.pointer(*code, Field::CodeFilename);
+    const auto name = reader_.pointer(*code, Field::CodeQualname);
+    if (file && name) {
+      Code identity;
+      identity.file = objects.text_of(*file);
+      identity.qualified_name = objects.text_of(*name);
+      enter.of_condition = is_function(identity, "threading.py", "Condition.__enter__");
+    }
+    return enter;
+  }
+  return {};
+}
+
 void WithStatements::find_lock(ContextManager& manager) {
   // The `with` statement of a generator may itself be of a generator's object.
   constexpr int kMostNested = 4;
@@ -194,9 +231,10 @@ void WithStatements::find_lock(ContextManager& manager) {
     }
     const RemoteAddr lock = instance_attribute(reader_, object, "_lock");
     if (!is_lock(c_type_name_of(reader_, lock))) return;
+    const EnterMethod enter = find_enter(object);
+    if (!enter.takes_lock) return;
     manager.lock = lock;
-    // For any other class it is a guess that __enter__ takes the lock which the object has.
-    manager.certain = type == "Condition";
+    manager.certain = enter.of_condition;
     return;
   }
 }

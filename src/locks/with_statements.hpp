@@ -42,7 +42,13 @@ class WithStatements {
   /// A context manager, and the code unit of the clean-up of the statement that it is of.
   using Entered = std::pair<RemoteAddr, std::uint64_t>;
 
+  struct EnterMethod {
+    bool takes_lock = false;
+    bool of_condition = false;
+  };
+
   [[nodiscard]] std::vector<ContextManager> find_all();
+  [[nodiscard]] EnterMethod find_enter(RemoteAddr object) const;
   [[nodiscard]] std::vector<Entered> entered_by(RemoteAddr at, RemoteAddr code,
                                                 const CodeFacts& facts) const;
   [[nodiscard]] std::vector<Entered> entered_by_generator(RemoteAddr generator);

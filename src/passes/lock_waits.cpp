@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "memory/page_cache.hpp"
+#include "model/standard_waits.hpp"
+#include "passes/forked_locks.hpp"
 #include "passes/locks.hpp"
 #include "passes/stacks.hpp"
 #include "passes/waits.hpp"
@@ -52,22 +54,6 @@ LockWait describe_lock(const Draft& draft, const FoundLock& found, const ThreadD
   return lock;
 }
 
-/// A lock of a process with a single thread, which waits for that lock: nobody is left who could
-/// give it back. A child that was forked while another thread of its parent had the lock is so.
-void tell_lost_lock(Draft& draft) {
-  const LivingProcess* living = draft.target.living();
-  if (draft.threads.size() != 1 || draft.tasks.size() != 1 || living == nullptr ||
-      living->process() == nullptr || !living->process()->forked_without_exec()) {
-    return;
-  }
-  auto& lock = draft.threads.front().thread.lock;
-  if (!lock || lock->timed || lock->held != Held::ByNobodyFound ||
-      lock->type.starts_with("multiprocessing.")) {
-    return;
-  }
-  lock->held = Held::ByNobodyLeft;
-}
-
 /// The wanted threads, and all that they wait for.
 std::vector<bool> reached_by_wanted(const Draft& draft) {
   std::vector<bool> reached(draft.threads.size());
@@ -87,6 +73,42 @@ std::vector<bool> reached_by_wanted(const Draft& draft) {
       add(waker);
   }
   return reached;
+}
+
+/// The outermost of the library's functions in which a thread waits; null if it waits in none.
+const StandardWait* library_wait(const Draft& draft, const ThreadDraft& thread) {
+  const StandardWait* outermost = nullptr;
+  for (const RawFrame& frame : thread.stack.walk.frames) {
+    if (frame.is_entry()) continue;
+    if (!draft.codes.knows(frame.executable)) break;
+    const StandardWait* wait = find_standard_wait(draft.codes.at(frame.executable).code);
+    // A function that only calls one that waits doesn't wait by itself.
+    if (wait == nullptr || (outermost == nullptr && wait->place == WaitPlace::Caller)) break;
+    outermost = wait;
+  }
+  return outermost;
+}
+
+/// Whether processes that wait for each other's messages are but at rest: a pool without work,
+/// whose workers wait for tasks, or for the lock of the worker that reads them, and whose parent
+/// waits for results. Not so if a thread of the process waits for something that was to happen: for
+/// a result, the end of a child, a message.
+bool is_at_rest(Draft& draft, const ProcessDeadlock& found) {
+  bool any_message = false;
+  for (const ProcessWait& wait : found.cycle) {
+    if (!wait.for_message && wait.kind != ProcessWaitKind::Semaphore) return false;
+    any_message = any_message || wait.for_message;
+  }
+  if (!any_message) return false;
+  if (draft.locks.empty()) read_other_stacks(draft);
+  return std::all_of(draft.threads.begin(), draft.threads.end(), [&](const ThreadDraft& thread) {
+    const StandardWait* wait = library_wait(draft, thread);
+    if (wait == nullptr) return thread.stack.walk.frames.empty();
+    if (wait->kind == WaitKind::Idle || wait->kind == WaitKind::Intake) return true;
+    const std::string_view name = wait->qualified_name;
+    return name == "Event.wait" || name == "Condition.wait" || name == "Condition.wait_for" ||
+           name == "_shutdown";
+  });
 }
 
 const char* name_of(ProcessWaitKind kind) {
@@ -137,7 +159,7 @@ void confirm_lock_waits(Draft& draft) {
     if (draft.locks[i])
       draft.threads[i].thread.lock = describe_lock(draft, *draft.locks[i], draft.threads[i]);
   }
-  tell_lost_lock(draft);
+  tell_forked_locks(draft);
   const std::vector<bool> leads = reached_by_wanted(draft);
   for (const auto& cycle : cycles.deadlocks) {
     // A deadlock is told if a wanted thread is in it, or waits for one that is.
@@ -182,7 +204,7 @@ void find_process_deadlocks(Draft& draft) {
   if (living == nullptr || living->process() == nullptr || !draft.snapshot.deadlocks.empty())
     return;
   const auto found = find_process_deadlock(*living->process(), draft.tasks, draft.log);
-  if (!found) return;
+  if (!found || is_at_rest(draft, *found)) return;
   const std::vector<ProcessWait>* cycle = &found->cycle;
   Deadlock& deadlock = draft.snapshot.deadlocks.emplace_back();
   deadlock.handlers = found->handlers;

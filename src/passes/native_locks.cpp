@@ -1,5 +1,6 @@
 #include "passes/native_locks.hpp"
 
+#include <linux/futex.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "passes/forked_locks.hpp"
 #include "passes/locks.hpp"
 #include "passes/threads.hpp"
 
@@ -28,6 +30,13 @@ struct NativeEdge {
   std::size_t to = 0;  // who has it
   bool timed = false;  // the wait ends by itself
   Wakers wakers;       // empty for a wait that ends by itself
+};
+
+/// A mutex that nobody is left to give back.
+struct LostMutex {
+  std::size_t waiter = 0;
+  RemoteAddr at;
+  std::string words;  // as LockWait::lost
 };
 
 class NativeGraph {
@@ -50,12 +59,15 @@ class NativeGraph {
       const auto futex = futex_of_node(i);
       if (!futex) continue;
       const auto owner = holder_of(i, *futex);
-      if (!owner) continue;
+      if (!owner) {
+        find_lost_owner(i, *futex);
+        continue;
+      }
       any = true;
       edges_[i] = {NativeEdge::Kind::Mutex, futex->word, *owner, futex->timed, {}};
       if (!futex->timed) edges_[i].wakers = {*owner};
     }
-    if (!any) return false;
+    if (!any) return !lost_.empty();
     for (std::size_t i = 0; i < draft_.threads.size(); ++i) {
       NativeEdge& edge = edges_[i];
       if (edge.kind != NativeEdge::Kind::None) continue;
@@ -75,6 +87,15 @@ class NativeGraph {
   void tell_holders() {
     for (std::size_t i = 0; i < draft_.wanted; ++i) {
       if (edges_[i].kind == NativeEdge::Kind::Mutex) draft_.threads[i].thread.lock = lock_of(i);
+    }
+    for (const LostMutex& lost : lost_) {
+      if (lost.waiter >= draft_.wanted) continue;
+      LockWait& lock = draft_.threads[lost.waiter].thread.lock.emplace();
+      lock.type = "native mutex";
+      lock.address = lost.at.raw();
+      lock.held = Held::ByNobodyLeft;
+      lock.lost = lost.words;
+      tell_place(lost.waiter, lock);
     }
   }
 
@@ -122,10 +143,9 @@ class NativeGraph {
     return task == draft_.tasks.end() ? std::nullopt : contended_futex(*task);
   }
 
-  /// The node that has the mutex at this futex, if the thread waits for it before and after the
-  /// mutex is read.
-  [[nodiscard]] std::optional<std::size_t> holder_of(std::size_t waiter,
-                                                     const FutexWait& futex) const {
+  /// The OS thread that has the mutex at this futex, if the thread waits for it before and after
+  /// the mutex is read.
+  [[nodiscard]] std::optional<pid_t> owner_at(std::size_t waiter, const FutexWait& futex) const {
     const auto waits = [&] {
       const auto task = living_.thread(nodes_[waiter].tid);
       const auto now = task ? contended_futex(*task) : std::nullopt;
@@ -134,7 +154,30 @@ class NativeGraph {
     std::array<std::byte, kMutexSize> mutex{};
     if (!waits() || !draft_.memory.read(futex.word, mutex)) return std::nullopt;
     const auto owner = owner_of_mutex(mutex);
-    if (!owner || !waits()) return std::nullopt;
+    return owner && waits() ? owner : std::nullopt;
+  }
+
+  /// A mutex whose owner is no thread of the process, and that no other process shares: in a child
+  /// of a fork, a thread of the parent had it then.
+  void find_lost_owner(std::size_t waiter, const FutexWait& futex) {
+    if (futex.timed || waiter >= draft_.threads.size()) return;
+    const Task* task = find_task(draft_, draft_.threads[waiter].raw->native_id);
+    if (task == nullptr || !task->system_call ||
+        (task->system_call->arguments[1] & FUTEX_PRIVATE_FLAG) == 0) {
+      return;
+    }
+    const auto owner = owner_at(waiter, futex);
+    // A thread that was started since the threads were listed is no node, but is there.
+    if (!owner || find_task(draft_, static_cast<std::uint64_t>(*owner)) != nullptr) return;
+    std::string words = describe_lost_owner(draft_, *owner);
+    if (!words.empty()) lost_.push_back({waiter, futex.word, std::move(words)});
+  }
+
+  /// The node that has the mutex at this futex.
+  [[nodiscard]] std::optional<std::size_t> holder_of(std::size_t waiter,
+                                                     const FutexWait& futex) const {
+    const auto owner = owner_at(waiter, futex);
+    if (!owner) return std::nullopt;
     const auto node = std::find_if(nodes_.begin(), nodes_.end(), [&](const Node& candidate) {
       return candidate.tid != 0 && candidate.namespace_tid == *owner;
     });
@@ -294,7 +337,11 @@ class NativeGraph {
     lock.held_by = nodes_[to].tid;
     lock.holder_name = nodes_[to].name;
     lock.timed = edge.timed;
-    if (i >= draft_.threads.size()) return lock;
+    if (i < draft_.threads.size()) tell_place(i, lock);
+    return lock;
+  }
+
+  void tell_place(std::size_t i, LockWait& lock) const {
     const auto& frames = draft_.threads[i].thread.frames;
     const auto frame = std::find_if(frames.begin(), frames.end(),
                                     [](const Frame& f) { return f.code.has_value(); });
@@ -302,7 +349,6 @@ class NativeGraph {
       lock.waits_in = frame->code;
       lock.waits_at = frame->position.line;
     }
-    return lock;
   }
 
   /// A deadlock is told if a wanted thread is in it, or waits for one that is.
@@ -326,6 +372,7 @@ class NativeGraph {
   const LivingProcess& living_;
   std::vector<Node> nodes_;
   std::vector<NativeEdge> edges_;
+  std::vector<LostMutex> lost_;
 };
 
 }  // namespace

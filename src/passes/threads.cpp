@@ -12,6 +12,7 @@
 
 #include "memory/page_cache.hpp"
 #include "passes/locks.hpp"
+#include "process/words.hpp"
 #include "pyscope/command_hint.hpp"
 #include "python/reader.hpp"
 
@@ -27,6 +28,11 @@ Result<void> read_lists(Draft& draft) {
   // A list can change while it is followed, above all where threads come and go. It is read again
   // until it has no contradiction. After the last try, the part is taken that could be read.
   constexpr int kMaxAttempts = 30;
+  if (draft.runtime.shut_down) {
+    draft.raw = {};
+    draft.raw.finalizing = true;
+    return {};
+  }
   for (int attempt = 1;; ++attempt) {
     const PageCache cache(draft.memory);
     auto raw = read_interpreters(Reader(cache, draft.offsets()), draft.runtime.at);
@@ -189,9 +195,44 @@ void find_executing_states(Draft& draft) {
   }
 }
 
+/// Of several records whose threads aren't there, that of the first thread: it goes on with the
+/// stack of the thread that forked. The stack pointer is in the main thread's stack, or in that of
+/// the thread whose ident (the address of the C library's record, at the stack's end) is in it,
+/// too.
+std::optional<std::uint64_t> record_of_first_thread(const Draft& draft, const Process& process,
+                                                    const std::vector<const RawThread*>& stale) {
+  if (stale.size() == 1) return stale.front()->native_id;
+  const auto text = process.read_file(fmt::format("task/{}/syscall", process.pid()).c_str());
+  if (!text) return std::nullopt;
+  // "230 0x1 0x0 0x7f… 0x0 0x0 0x0 0x7ffd… 0x7f…": the two last words are the stack pointer and
+  // where the thread is.
+  std::string_view rest(*text);
+  while (rest.ends_with('\n'))
+    rest.remove_suffix(1);
+  rest = rest.substr(0, rest.rfind(' '));
+  std::string_view word = rest.substr(rest.rfind(' ') + 1);
+  if (!word.starts_with("0x")) return std::nullopt;
+  word.remove_prefix(2);
+  const auto pointer = to_number<std::uint64_t>(word, 16);
+  const auto maps = process.maps();
+  const Mapping* stack = pointer && maps ? find_mapping(*maps, RemoteAddr{*pointer}) : nullptr;
+  if (stack == nullptr) return std::nullopt;
+  const RawThread* found = nullptr;
+  for (const RawThread* thread : stale) {
+    // The main thread's record was made first, and is the last of the list.
+    const bool fits = stack->path == "[stack]"
+                          ? draft.raw.interpreters.front().threads.back().at == thread->at
+                          : stack->range.contains(RemoteAddr{thread->ident});
+    if (!fits) continue;
+    if (found != nullptr) return std::nullopt;
+    found = thread;
+  }
+  return found == nullptr ? std::nullopt : std::optional(found->native_id);
+}
+
 /// Of a process only the thread that forked goes on in the child, as the child's first one. A fork
-/// in C leaves the parent's native id in the thread's record (uWSGI's workers). It is that record
-/// if no record has the first thread's id, and only one has an id that no thread has.
+/// in C leaves the records of all threads, with the native ids that they have in the parent
+/// (uWSGI's workers).
 void find_forked_thread(Draft& draft) {
   const LivingProcess* living = draft.target.living();
   const auto has_record = [&](pid_t tid) {
@@ -201,19 +242,22 @@ void find_forked_thread(Draft& draft) {
   };
   const pid_t first = draft.facts.namespace_pid;
   if (living == nullptr || living->process() == nullptr || has_record(first)) return;
-  std::optional<std::uint64_t> stale;
+  std::vector<const RawThread*> stale;
   for (const ThreadDraft& thread : draft.threads) {
     const std::uint64_t id = thread.raw->native_id;
-    if (id == stale || find_task(draft, id) != nullptr) continue;
-    if (stale) return;
-    stale = id;
+    if (find_task(draft, id) != nullptr) continue;
+    const bool known = std::any_of(stale.begin(), stale.end(),
+                                   [&](const RawThread* raw) { return raw->native_id == id; });
+    if (!known) stale.push_back(thread.raw);
   }
-  if (!stale || *stale == 0 ||
-      *stale > static_cast<std::uint64_t>(std::numeric_limits<pid_t>::max()))
+  if (stale.empty() || find_task(draft, static_cast<std::uint64_t>(first)) == nullptr ||
+      !living->process()->forked_without_exec()) {
     return;
-  if (find_task(draft, static_cast<std::uint64_t>(first)) == nullptr) return;
-  if (!living->process()->forked_without_exec()) return;
-  draft.id_before_fork = static_cast<pid_t>(*stale);
+  }
+  const auto id = record_of_first_thread(draft, *living->process(), stale);
+  if (!id || *id == 0 || *id > static_cast<std::uint64_t>(std::numeric_limits<pid_t>::max()))
+    return;
+  draft.id_before_fork = static_cast<pid_t>(*id);
 }
 
 void collect_threads(Draft& draft) {
@@ -236,9 +280,11 @@ void collect_threads(Draft& draft) {
   draft.wanted = draft.threads.size();
 }
 
-/// The threads that Python knows nothing of, if they are wanted.
+/// The threads that Python knows nothing of, if they are wanted. While Python shuts down, and
+/// after, it forgets threads that are still there.
 void list_bare_threads(Draft& draft) {
-  if (draft.options.native != Native::All) return;
+  if (draft.options.native == Native::Off) return;
+  if (draft.options.native != Native::All && !draft.raw.finalizing) return;
   std::unordered_set<pid_t> known;
   for (const ThreadDraft& thread : draft.threads)
     known.insert(thread.thread.tid);
@@ -371,6 +417,7 @@ Result<void> list_threads(Draft& draft) {
   // provably didn't run Python code.
   if (!hold) list_tasks(draft);
   draft.snapshot.finalizing = draft.raw.finalizing;
+  draft.snapshot.shut_down = draft.runtime.shut_down;
   draft.snapshot.warnings = draft.raw.warnings;
   draft.snapshot.capture.complete = draft.raw.warnings.empty();
   collect_threads(draft);

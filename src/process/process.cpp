@@ -154,6 +154,14 @@ bool Process::replaced_program() const {
   return ::pread(address_space_.get(), byte.data(), byte.size(), 0) == 0;
 }
 
+bool Process::read_memory(RemoteAddr at, std::span<std::byte> bytes) const {
+  if (!address_space_ || at.raw() > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max()))
+    return false;
+  const ssize_t n =
+      ::pread(address_space_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at.raw()));
+  return n >= 0 && static_cast<std::size_t>(n) == bytes.size();
+}
+
 Result<std::string> Process::read_file(const char* name, std::size_t limit) const {
   return read_whole_file(directory_.get(), name, limit);
 }

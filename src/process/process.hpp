@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,9 @@ class Process {
   [[nodiscard]] Result<std::string> read_file(const char* name,
                                               std::size_t limit = 1U << 26U) const;
   [[nodiscard]] Result<std::string> read_link(const char* name) const;
+  /// Fills all of `bytes` from the process's memory; false if that isn't permitted or mapped. For
+  /// arguments of system calls: the targets' memory is read by Memory.
+  [[nodiscard]] bool read_memory(RemoteAddr at, std::span<std::byte> bytes) const;
   [[nodiscard]] Result<std::vector<Mapping>> maps() const;
   /// Whether the process is in our namespace of this kind, as /proc/PID/ns names them: "net",
   /// "pid", "time". True if the kernel doesn't tell, as a kernel without such namespaces does.

@@ -1,7 +1,9 @@
 #include "process/process_deadlock.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/futex.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +19,7 @@
 
 #include "process/descriptors.hpp"
 #include "process/other_processes.hpp"
+#include "process/polled.hpp"
 #include "process/unix_peers.hpp"
 #include "process/words.hpp"
 
@@ -40,7 +43,7 @@ enum class End : std::uint8_t { Reads, Writes };  // what the waiting thread doe
 
 /// What one thread waits for, before the processes that could end the wait are known.
 struct Want {
-  enum class Kind : std::uint8_t { OwnThreads, Child, Descriptor, Shared };
+  enum class Kind : std::uint8_t { OwnThreads, Child, Descriptor, Polled, Shared };
   Kind kind = Kind::OwnThreads;
   pid_t child = 0;  // 0: any
   int fd = -1;
@@ -48,7 +51,8 @@ struct Want {
   RemoteAddr word = {};  // of a futex in memory that may be shared
 };
 
-/// The wait of a system call; nothing if time, the network or a terminal could end it.
+/// The wait of a system call other than poll and its like; nothing if time, the network or a
+/// terminal could end it.
 std::optional<Want> want_of(const SystemCall& call) {
   const auto& arguments = call.arguments;
   switch (call.number) {
@@ -119,15 +123,20 @@ struct SharedPlace {
   }
 };
 
-/// A thread that is blocked for good unless one of these processes goes on.
-struct StuckThread {
-  Task task;
-  std::uint64_t switches = 0;  // when it was first looked at
+/// One thing that a thread waits for, and the processes that could end the wait.
+struct ForeverWait {
   Want want;
   ProcessWaitKind kind = ProcessWaitKind::Child;
   std::string link = {};  // of a pipe or socket: what others have open who can end the wait
   std::vector<pid_t> wakers = {};
   std::optional<SharedPlace> place = {};  // of a semaphore
+};
+
+/// A thread that is blocked for good unless one of these processes goes on.
+struct StuckThread {
+  Task task;
+  std::uint64_t switches = 0;      // when it was first looked at
+  std::vector<ForeverWait> waits;  // several: a poll, which any of them ends
 };
 
 struct StuckProcess {
@@ -152,11 +161,9 @@ class Search {
       if (!find_wakers(level)) return false;
       std::vector<pid_t> next;
       for (const pid_t pid : level) {
-        for (const StuckThread& thread : processes_[pid].threads) {
-          for (const pid_t waker : thread.wakers) {
-            if (!processes_.contains(waker) && !open(waker)) return false;
-            if (is_new(waker, next)) next.push_back(waker);
-          }
+        for (const pid_t waker : wakers_of(processes_[pid])) {
+          if (!processes_.contains(waker) && !open(waker)) return false;
+          if (is_new(waker, next)) next.push_back(waker);
         }
       }
       level = std::move(next);
@@ -217,18 +224,31 @@ class Search {
     return look_at(stuck, stuck.process->tasks(true));
   }
 
+  [[nodiscard]] static std::vector<pid_t> wakers_of(const StuckProcess& stuck) {
+    std::vector<pid_t> wakers;
+    for (const StuckThread& thread : stuck.threads) {
+      for (const ForeverWait& wait : thread.waits)
+        wakers.insert(wakers.end(), wait.wakers.begin(), wait.wakers.end());
+    }
+    return wakers;
+  }
+
   /// Reads what the threads of a process wait for; false if one of them may go on.
   bool look_at(StuckProcess& stuck, std::span<const Task> tasks) {
     if (tasks.empty() || tasks.size() > kMostThreads) return false;
     for (const Task& task : tasks) {
       if (!task.system_call) return false;
+      StuckThread& thread = stuck.threads.emplace_back();
+      thread.task = task;
+      if (polls_for_ever(*task.system_call)) continue;
       const auto want = want_of(*task.system_call);
       if (!want) return false;
-      stuck.threads.push_back({.task = task, .want = *want});
+      thread.waits.push_back({.want = *want});
     }
     const bool asks_others =
-        std::any_of(stuck.threads.begin(), stuck.threads.end(),
-                    [](const StuckThread& t) { return t.want.kind != Want::Kind::OwnThreads; });
+        std::any_of(stuck.threads.begin(), stuck.threads.end(), [](const StuckThread& thread) {
+          return thread.waits.empty() || thread.waits[0].want.kind != Want::Kind::OwnThreads;
+        });
     // A child whose threads wait for each other ends a cycle. In the process that was asked for,
     // such threads have been searched for already.
     if (!asks_others && !stuck.opened) return false;
@@ -244,55 +264,93 @@ class Search {
       }
       thread.switches = *switches;
     }
-    return true;
+    // What lies in memory is read after the marks: it may have changed before.
+    return std::all_of(stuck.threads.begin(), stuck.threads.end(), [&](StuckThread& thread) {
+      if (!thread.waits.empty()) return true;
+      const auto descriptors = polled_descriptors(*stuck.process, *thread.task.system_call);
+      for (const int fd : descriptors ? *descriptors : std::vector<int>{})
+        thread.waits.push_back({.want = {.kind = Want::Kind::Polled, .fd = fd}});
+      return !thread.waits.empty();
+    });
   }
 
   bool find_wakers(const std::vector<pid_t>& level) {
     std::unordered_set<std::string> links;
+    // Descriptors first: of a socket of the network, nobody else needs to be looked at.
     for (const pid_t pid : level) {
       expanded_.insert(pid);
       StuckProcess& stuck = processes_[pid];
       for (StuckThread& thread : stuck.threads) {
-        switch (thread.want.kind) {
-          case Want::Kind::OwnThreads:
-            thread.wakers = {pid};
-            break;
-          case Want::Kind::Child: {
-            const Children children = find_children(pid);
-            // A child that can't be seen may end, and so end the wait for any of them.
-            if (!children.complete && thread.want.child == 0) {
-              log_("not all processes could be seen: a deadlock with a child can't be known");
-              return false;
-            }
-            for (const ChildProcess& child : children.processes) {
-              if (thread.want.child == 0 || thread.want.child == child.namespace_pid ||
-                  thread.want.child == child.pid) {
-                thread.wakers.push_back(child.pid);
-              }
-            }
-            if (thread.wakers.empty()) return false;
-            break;
-          }
-          case Want::Kind::Descriptor:
-            if (!find_other_end(*stuck.process, thread)) return false;
-            links.insert(thread.link);
-            break;
-          case Want::Kind::Shared:
-            if (!find_sharers(*stuck.process, thread)) return false;
-            break;
+        for (ForeverWait& wait : thread.waits) {
+          if (!is_descriptor(wait)) continue;
+          if (!find_other_end(*stuck.process, wait)) return false;
+          if (!wait.link.empty()) links.insert(wait.link);
+        }
+      }
+    }
+    for (const pid_t pid : level) {
+      StuckProcess& stuck = processes_[pid];
+      for (StuckThread& thread : stuck.threads) {
+        for (ForeverWait& wait : thread.waits) {
+          if (!is_descriptor(wait) && !find_wakers(*stuck.process, wait)) return false;
         }
       }
     }
     return links.empty() || find_ends(level, links);
   }
 
-  /// Finds the link of the other end: the processes that can end the wait have it open.
-  bool find_other_end(const Process& process, StuckThread& thread) {
-    const auto link = process.read_link(fmt::format("fd/{}", thread.want.fd).c_str());
+  [[nodiscard]] static bool is_descriptor(const ForeverWait& wait) {
+    return wait.want.kind == Want::Kind::Descriptor || wait.want.kind == Want::Kind::Polled;
+  }
+
+  bool find_wakers(const Process& process, ForeverWait& wait) {
+    if (wait.want.kind == Want::Kind::Shared) return find_sharers(process, wait);
+    if (wait.want.kind == Want::Kind::OwnThreads) {
+      wait.wakers = {process.pid()};
+      return true;
+    }
+    const Children children = find_children(process.pid());
+    // A child that can't be seen may end, and so end the wait for any of them.
+    if (!children.complete && wait.want.child == 0) {
+      log_("not all processes could be seen: a deadlock with a child can't be known");
+      return false;
+    }
+    for (const ChildProcess& child : children.processes) {
+      if (wait.want.child == 0 || wait.want.child == child.namespace_pid ||
+          wait.want.child == child.pid) {
+        wait.wakers.push_back(child.pid);
+      }
+    }
+    return !wait.wakers.empty();
+  }
+
+  /// Finds the link of the other end: the processes that can end the wait have it open. A pidfd
+  /// names the process itself.
+  bool find_other_end(const Process& process, ForeverWait& wait) {
+    const std::string path = fmt::format("fd/{}", wait.want.fd);
+    const auto link = process.read_link(path.c_str());
     if (!link) return false;
     if (link->starts_with("pipe:[")) {
-      thread.kind = ProcessWaitKind::Pipe;
-      thread.link = *link;
+      wait.kind = ProcessWaitKind::Pipe;
+      wait.link = *link;
+      if (wait.want.kind == Want::Kind::Descriptor) return true;
+      // The permissions of the link are the mode in which it was opened.
+      struct stat info {};
+      if (::fstatat(process.directory(), path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
+      const bool reads = (info.st_mode & S_IRUSR) != 0;
+      if (reads == ((info.st_mode & S_IWUSR) != 0)) return false;
+      wait.want.end = reads ? End::Reads : End::Writes;
+      return true;
+    }
+    if (link->starts_with("pidfd:") || *link == "anon_inode:[pidfd]") {
+      constexpr std::size_t kMostText = 4096;
+      const auto text =
+          process.read_file(fmt::format("fdinfo/{}", wait.want.fd).c_str(), kMostText);
+      const auto pid = to_number<pid_t>(text ? fdinfo_value(*text, "Pid") : std::string_view{});
+      if (!pid || *pid <= 0) return false;
+      wait.kind = ProcessWaitKind::Child;
+      wait.wakers = {*pid};
       return true;
     }
     constexpr std::string_view kSocket = "socket:[";
@@ -303,8 +361,8 @@ class Search {
     if (!peers_) peers_.emplace();
     const auto peer = peers_->of(*inode);  // of unix sockets only
     if (!peer) return false;
-    thread.kind = ProcessWaitKind::Socket;
-    thread.link = fmt::format("socket:[{}]", peer->inode);
+    wait.kind = ProcessWaitKind::Socket;
+    wait.link = fmt::format("socket:[{}]", peer->inode);
     return true;
   }
 
@@ -316,51 +374,55 @@ class Search {
     }
     for (const pid_t pid : level) {
       for (StuckThread& thread : processes_[pid].threads) {
-        if (thread.want.kind != Want::Kind::Descriptor) continue;
-        const auto holders = open_files.holders.find(thread.link);
-        if (holders == open_files.holders.end()) return false;
-        for (const Holder& holder : holders->second) {
-          const bool fits = thread.kind == ProcessWaitKind::Socket ||
-                            (thread.want.end == End::Reads ? holder.writes : holder.reads);
-          if (fits) thread.wakers.push_back(holder.pid);
+        for (ForeverWait& wait : thread.waits) {
+          if (wait.link.empty()) continue;
+          const auto holders = open_files.holders.find(wait.link);
+          if (holders == open_files.holders.end()) return false;
+          for (const Holder& holder : holders->second) {
+            const bool fits = wait.kind == ProcessWaitKind::Socket ||
+                              (wait.want.end == End::Reads ? holder.writes : holder.reads);
+            if (fits) wait.wakers.push_back(holder.pid);
+          }
+          if (wait.wakers.empty()) return false;  // somebody whom we can't see
         }
-        if (thread.wakers.empty()) return false;  // somebody whom we can't see
       }
     }
     return true;
   }
 
-  bool find_sharers(const Process& process, StuckThread& thread) {
+  bool find_sharers(const Process& process, ForeverWait& wait) {
     const auto maps = process.maps();
     if (!maps) return false;
-    const Mapping* mapping = find_mapping(*maps, thread.want.word);
+    const Mapping* mapping = find_mapping(*maps, wait.want.word);
     if (mapping == nullptr) return false;
     if (mapping->inode == 0) {
-      thread.want.kind = Want::Kind::OwnThreads;  // sem_init() within one process does the same
-      thread.wakers = {process.pid()};
+      wait.want.kind = Want::Kind::OwnThreads;  // sem_init() within one process does the same
+      wait.wakers = {process.pid()};
       return true;
     }
-    thread.kind = ProcessWaitKind::Semaphore;
-    thread.place = SharedPlace{
-        *mapping, thread.want.word.raw() - mapping->range.start.raw() + mapping->file_offset};
+    wait.kind = ProcessWaitKind::Semaphore;
+    wait.place = SharedPlace{
+        *mapping, wait.want.word.raw() - mapping->range.start.raw() + mapping->file_offset};
     const Sharers sharers = find_sharers_of(*mapping, process.pid(), log_);
-    thread.wakers = sharers.pids;
-    return sharers.complete && !thread.wakers.empty();
+    wait.wakers = sharers.pids;
+    return sharers.complete && !wait.wakers.empty();
   }
 
   /// Whether a process can't give a semaphore back, because all that it does is to wait for it.
   [[nodiscard]] bool only_waits_for(pid_t pid, const SharedPlace& place) const {
     const auto& threads = processes_.at(pid).threads;
     return std::all_of(threads.begin(), threads.end(), [&](const StuckThread& thread) {
-      return thread.place && thread.place->is_same(place);
+      return std::all_of(thread.waits.begin(), thread.waits.end(), [&](const ForeverWait& wait) {
+        return wait.place && wait.place->is_same(place);
+      });
     });
   }
 
   /// The processes that could end a thread's wait, those that wait for it themselves left out.
-  [[nodiscard]] std::vector<pid_t> givers(const StuckThread& thread) const {
-    std::vector<pid_t> givers = thread.wakers;
-    if (thread.place) {
-      std::erase_if(givers, [&](pid_t pid) { return only_waits_for(pid, *thread.place); });
+  [[nodiscard]] std::vector<pid_t> givers(const ForeverWait& wait) const {
+    std::vector<pid_t> givers = wait.wakers;
+    if (wait.place) {
+      std::erase_if(givers, [&](pid_t pid) { return only_waits_for(pid, *wait.place); });
     }
     return givers;
   }
@@ -372,19 +434,25 @@ class Search {
   [[nodiscard]] std::optional<ProcessWait> next_step(pid_t pid) const {
     const StuckProcess& stuck = processes_.at(pid);
     for (const StuckThread& thread : stuck.threads) {
-      std::optional<pid_t> next;
-      const bool at_semaphore = thread.kind == ProcessWaitKind::Semaphore;
-      for (const pid_t waker : givers(thread)) {
-        if (waker == pid) continue;
-        if (!next || waits_for_semaphore(*next) != at_semaphore) next = waker;
+      for (const ForeverWait& wait : thread.waits) {
+        std::optional<pid_t> next;
+        const bool at_semaphore = wait.kind == ProcessWaitKind::Semaphore;
+        for (const pid_t waker : givers(wait)) {
+          if (waker == pid) continue;
+          if (!next || waits_for_semaphore(*next) != at_semaphore) next = waker;
+        }
+        if (!next) continue;
+        const bool for_message =
+            wait.want.kind == Want::Kind::Polled ||
+            (wait.want.kind == Want::Kind::Descriptor && wait.want.end == End::Reads);
+        return ProcessWait{.pid = pid,
+                           .tid = thread.task.tid,
+                           .name = stuck.process->name(),
+                           .kind = wait.kind,
+                           .words = words_of(pid, wait) + words_of_others(thread),
+                           .for_message = for_message,
+                           .waits_for = *next};
       }
-      if (!next) continue;
-      return ProcessWait{.pid = pid,
-                         .tid = thread.task.tid,
-                         .name = stuck.process->name(),
-                         .kind = thread.kind,
-                         .words = words_of(pid, thread),
-                         .waits_for = *next};
     }
     return std::nullopt;
   }
@@ -392,33 +460,49 @@ class Search {
   [[nodiscard]] bool waits_for_semaphore(pid_t pid) const {
     const auto& threads = processes_.at(pid).threads;
     return std::any_of(threads.begin(), threads.end(), [](const StuckThread& thread) {
-      return thread.kind == ProcessWaitKind::Semaphore;
+      return std::any_of(thread.waits.begin(), thread.waits.end(), [](const ForeverWait& wait) {
+        return wait.kind == ProcessWaitKind::Semaphore;
+      });
     });
   }
 
-  [[nodiscard]] std::string words_of(pid_t pid, const StuckThread& thread) const {
+  /// The further descriptors of a poll.
+  [[nodiscard]] static std::string words_of_others(const StuckThread& thread) {
+    const std::size_t others = thread.waits.size() - 1;
+    if (others == 0) return {};
+    return fmt::format(", or for {} other descriptor{}, which only these processes can make ready",
+                       others, others == 1 ? "" : "s");
+  }
+
+  [[nodiscard]] std::string words_of(pid_t pid, const ForeverWait& wait) const {
     std::string who;
-    const std::vector<pid_t> wakers = givers(thread);
+    const std::vector<pid_t> wakers = givers(wait);
     for (const pid_t waker : wakers) {
       if (!who.empty()) who += waker == wakers.back() ? " and " : ", ";
       who += waker == pid ? std::string("it itself") : name_process(waker);
     }
-    const bool reads = thread.want.end == End::Reads;
+    const int fd = wait.want.fd;
+    const bool reads = wait.want.end == End::Reads;
     const bool several = wakers.size() > 1;
-    switch (thread.kind) {
+    switch (wait.kind) {
       case ProcessWaitKind::Child:
-        return fmt::format("for its child {} to end", who);
+        return wait.want.kind == Want::Kind::Polled ? fmt::format("for {} to end", who)
+                                                    : fmt::format("for its child {} to end", who);
       case ProcessWaitKind::Pipe:
-        return reads ? fmt::format("to read from the empty pipe on fd {}, which only {} {} to",
-                                   thread.want.fd, who, several ? "write" : "writes")
-                     : fmt::format("to write to the full pipe on fd {}, which only {} {}",
-                                   thread.want.fd, who, several ? "read" : "reads");
+        return reads ? fmt::format("to read from the empty pipe on fd {}, which only {} {} to", fd,
+                                   who, several ? "write" : "writes")
+                     : fmt::format("to write to the full pipe on fd {}, which only {} {}", fd, who,
+                                   several ? "read" : "reads");
       case ProcessWaitKind::Socket:
+        if (wait.want.kind == Want::Kind::Polled) {
+          return fmt::format("for the unix socket on fd {}, whose other end only {} {}", fd, who,
+                             several ? "have" : "has");
+        }
         // The kernel tells nobody else whether SO_RCVTIMEO or SO_SNDTIMEO is set.
         return fmt::format(
             "to {} the unix socket on fd {}, whose other end only {} {}, unless a timeout of the "
             "socket ends the wait",
-            reads ? "read from" : "write to", thread.want.fd, who, several ? "have" : "has");
+            reads ? "read from" : "write to", fd, who, several ? "have" : "has");
       case ProcessWaitKind::Semaphore:
         return fmt::format("for a semaphore that only {} can give back", who);
     }

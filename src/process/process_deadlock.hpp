@@ -26,8 +26,9 @@ struct ProcessWait {
   pid_t tid = 0;
   std::string name;  // of the process; may hold any byte
   ProcessWaitKind kind = ProcessWaitKind::Child;
-  std::string words;    // "to write to the full pipe on fd 1, which only sort (pid 12) reads"
-  pid_t waits_for = 0;  // the next process of the cycle
+  std::string words;         // "to write to the full pipe on fd 1, which only sort (pid 12) reads"
+  bool for_message = false;  // to read, or in a poll: so does also who is at rest
+  pid_t waits_for = 0;       // the next process of the cycle
 };
 
 /// Processes that wait for each other, in the order of their waiting.
@@ -44,11 +45,12 @@ struct ProcessDeadlock {
 /// may wake it. Costs nothing unless each of `tasks`, the threads of `process`, is blocked for
 /// good.
 ///
-/// Blocked for good means: read, write and their like on a pipe or a unix socket, a wait for a
-/// child, or a futex without a timeout. Everybody who could end such a wait must be blocked in the
-/// same way. For a pipe these are the processes that have its other end open; for a child all its
-/// threads; for a futex in shared memory the processes that have that memory mapped, of which those
-/// that only wait for the same futex can't; for any other futex the threads of the process itself.
+/// Blocked for good means: read, write and their like on a pipe or a unix socket, a poll without a
+/// timeout for these and for ends of processes, a wait for a child, or a futex without a timeout.
+/// Everybody who could end such a wait must be blocked in the same way. For a pipe these are the
+/// processes that have its other end open; for a child all its threads; for a futex in shared
+/// memory the processes that have that memory mapped, of which those that only wait for the same
+/// futex can't; for any other futex the threads of the process itself.
 [[nodiscard]] std::optional<ProcessDeadlock> find_process_deadlock(const Process& process,
                                                                    std::span<const Task> tasks,
                                                                    const Log& log);

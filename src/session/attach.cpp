@@ -111,7 +111,8 @@ class RuntimeFinder {
                     process_.read_link("exe").value_or("") != executable_);
   }
 
-  Result<Runtime> find() {
+  /// With `accept_shut_down`, also a runtime without interpreters that had some.
+  Result<Runtime> find(bool accept_shut_down) {
     const auto maps = process_.maps();
     if (!maps) return fail(maps.error());
     executable_ = process_.read_link("exe").value_or("");
@@ -127,6 +128,7 @@ class RuntimeFinder {
     for (std::size_t i = 0; i < files_.size() && i < kMostFiles; ++i)
       look_into(files_[i]);
     if (found_) return *found_;
+    if (shut_down_ && accept_shut_down) return *shut_down_;
     if (refusal_) return fail(*refusal_);
     if (unreadable_) return fail(*unreadable_);
     if (files_.size() > kMostFiles || scan_left_ == 0 || tries_left_ == 0) {
@@ -295,11 +297,22 @@ class RuntimeFinder {
     if (!head) return;
     if (*head != 0) {
       found_ = Runtime{at, *std::move(offsets)};
+      return;
+    }
+    const std::uint64_t next_id = (*offsets)[Field::RuntimeInterpretersHead] + kNextInterpreterId;
+    if (read_as<std::int64_t>(memory_, at, next_id).value_or(-1) > 0) {
+      refusal_ = Error{
+          ErrorKind::Unsupported,
+          fmt::format("process {} ({}) holds CPython {}, which has shut down: no thread of the "
+                      "process can run Python any more",
+                      process_.pid(), process_.name(), offsets->version().text()),
+          "dump --native shows what its threads do"};
+      shut_down_ = Runtime{at, *std::move(offsets), true};
     } else if (!refusal_) {
       refusal_ =
           Error{ErrorKind::Unsupported,
                 fmt::format("process {} ({}) holds CPython {}, but no interpreter is running in "
-                            "it: it has not started yet, or it has shut down",
+                            "it: it has not started yet",
                             process_.pid(), process_.name(), offsets->version().text()),
                 "try again if the process has just been started"};
     }
@@ -409,6 +422,7 @@ class RuntimeFinder {
   bool nothing_mapped_ = false;  // no file with code, and that is known
   std::vector<MappedFile> files_;
   std::optional<Runtime> found_;
+  std::optional<Runtime> shut_down_;
   std::optional<Error> refusal_;
   std::optional<Error> unreadable_;
   std::optional<std::string> old_python_;
@@ -427,13 +441,13 @@ void FilesWithoutPython::insert(const Mapping& file) {
   files_.emplace(file.device_major, file.device_minor, file.inode, file.path);
 }
 
-Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log) {
+Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log, bool accept_shut_down) {
   auto process = Process::open(pid, log);
   if (!process) return {fail(std::move(process).error()), std::nullopt};
   auto target = std::make_unique<ProcessTarget>(*std::move(process));
   const Process* const pinned = target->process();
   RuntimeFinder finder(*pinned, target->memory(), known, log);
-  auto runtime = finder.find();
+  auto runtime = finder.find(accept_shut_down);
   // Whatever was found is about this process only if it hasn't ended meanwhile.
   if (pinned->ended() || finder.lost_memory()) {
     return {fail(ErrorKind::NoSuchProcess,
@@ -456,9 +470,9 @@ Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log) {
   return {AttachedProcess{std::move(target), *std::move(runtime)}, finder.seen()};
 }
 
-Result<AttachedProcess> attach(pid_t pid, const Log& log) {
+Result<AttachedProcess> attach(pid_t pid, const Log& log, bool accept_shut_down) {
   FilesWithoutPython known;
-  Sighting seen = examine(pid, known, log);
+  Sighting seen = examine(pid, known, log, accept_shut_down);
   if (seen.process || seen.python) return std::move(seen.process);
   // Whoever looks from outside of a container may have been told the PID that a process has inside.
   // The low numbers there are mostly threads of the kernel's here.

@@ -49,12 +49,15 @@ struct Sighting {
 };
 
 /// Does the same as attach(), and tells more of a process that can't be read.
-[[nodiscard]] Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log);
+[[nodiscard]] Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log,
+                               bool accept_shut_down = false);
 
 /// Pins the process, makes sure that it may be read, and finds its _PyRuntime: by the ELF section
 /// .PyRuntime of a file that it has mapped, by scanning the writable segments for the cookie, or by
-/// the exported symbol.
-[[nodiscard]] Result<AttachedProcess> attach(pid_t pid, const Log& log);
+/// the exported symbol. With `accept_shut_down`, also a Python that has shut down
+/// (Runtime::shut_down).
+[[nodiscard]] Result<AttachedProcess> attach(pid_t pid, const Log& log,
+                                             bool accept_shut_down = false);
 
 /// Whether the memory is still that of the program that was attached to: after an execve the
 /// process is the same one and its memory is another program's.

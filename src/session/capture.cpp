@@ -72,7 +72,9 @@ CaptureSession::~CaptureSession() = default;
 Result<CaptureSession> CaptureSession::attach(pid_t pid, const CaptureOptions& options) {
   const Log log(options.log);
   const ShortageWatch shortages;
-  auto attached = shortages.judge(pyscope::attach(pid, log));
+  // Native frames are all that there is of a Python that has shut down.
+  const bool accept_shut_down = options.native != Native::Off;
+  auto attached = shortages.judge(pyscope::attach(pid, log, accept_shut_down));
   if (!attached) return fail(std::move(attached).error());
   auto state = std::make_unique<State>(State{pid, options, *std::move(attached), nullptr});
   state->session = std::make_unique<Session>(*state->attached.target, state->attached.runtime, log);

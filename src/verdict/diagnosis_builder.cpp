@@ -526,7 +526,8 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
         result.summary =
             fmt::format("waiting{} for {}, which no thread is seen to hold", where, what);
         result.evidence.emplace_back(
-            lock.type.starts_with("multiprocessing.")
+            !lock.lost.empty() ? lock.lost
+            : lock.type.starts_with("multiprocessing.")
                 ? "another process that shares it has taken it, or has ended with it"
                 : "a lock that is taken by acquire(), and not in a with statement, doesn't tell "
                   "who "
@@ -536,9 +537,7 @@ void DiagnosisBuilder::ThreadHistory::judge_still(const Snapshot& last, const Th
         result.verdict = Verdict::Deadlocked;
         result.summary =
             fmt::format("waiting{} for {}, which nobody is left to give back", where, what);
-        result.evidence.emplace_back(
-            "it is the only thread of a process that was forked: a thread of the parent had the "
-            "lock then, or this thread took it itself");
+        result.evidence.push_back(lock.lost);
         return;
       case Held::Unknown:
         result.verdict = Verdict::WaitingForLock;

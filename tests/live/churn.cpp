@@ -235,7 +235,7 @@ void check_between_programs(const json& error) {
   if (code == "unsupported") {
     CHECK((message.find("it runs /usr/sbin/chroot") != std::string::npos ||
            message.find("no interpreter is running in it") != std::string::npos ||
-           message.find("it has not started yet, or it has shut down") != std::string::npos ||
+           message.find("which has shut down") != std::string::npos ||
            message.find("it is just starting or shutting down") != std::string::npos));
   } else {
     CHECK((code == "no_such_process" || code == "usage"));

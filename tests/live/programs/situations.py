@@ -528,6 +528,585 @@ def deadlocking():
     return {"head": ["deadlocked"]}
 
 
+# --- Cycles of locks in all the ways of taking them
+
+
+def ring(*enters, name):
+    """Threads each of which takes its own lock in its own way, and then wants the next one's."""
+    all_have = threading.Barrier(len(enters))
+    locks = [enter.make() for enter in enters]
+
+    def take_next(i):
+        with enters[i](locks[i]):
+            all_have.wait()
+            with locks[(i + 1) % len(locks)]:
+                pass
+
+    members = [threading.Thread(target=take_next, args=(i,), name=f"{name}-{i}", daemon=True)
+               for i in range(len(enters))]
+    for member in members:
+        member.start()
+    deadlocked(*members)
+    return members
+
+
+class Plainly:
+    """A `with` statement of the lock itself."""
+    make = threading.Lock
+
+    def __new__(cls, lock):
+        return lock
+
+
+class Reentrantly(Plainly):
+    make = threading.RLock
+
+
+class ByCondition(Plainly):
+    make = threading.Condition
+
+
+class ByConditionOfLock(Plainly):
+    def make():
+        return threading.Condition(threading.Lock())
+
+
+class ByStack(Plainly):
+    def __new__(cls, lock):
+        stack = contextlib.ExitStack()
+        stack.enter_context(lock)
+        return stack
+
+
+class ByGenerator(Plainly):
+    def __new__(cls, lock):
+        @contextlib.contextmanager
+        def locked():
+            with lock:
+                yield
+        return locked()
+
+
+class ByTwoGenerators(Plainly):
+    def __new__(cls, lock):
+        @contextlib.contextmanager
+        def inner():
+            with lock:
+                yield
+
+        @contextlib.contextmanager
+        def outer():
+            with inner():
+                yield
+        return outer()
+
+
+class ByAcquire(Plainly):
+    """An RLock records its owner, however it was taken."""
+    make = threading.RLock
+
+    def __new__(cls, lock):
+        lock.acquire()
+        return contextlib.nullcontext()
+
+
+def three():
+    ring(Plainly, Plainly, Plainly, name="three")
+
+
+def six():
+    ring(*[Plainly] * 6, name="six")
+
+
+def reentrant():
+    ring(Reentrantly, Reentrantly, name="reentrant")
+
+
+def mixed():
+    ring(Plainly, Reentrantly, ByCondition, name="mixed")
+
+
+def conditions():
+    ring(ByCondition, ByConditionOfLock, name="condition")
+
+
+def stacks():
+    ring(ByStack, Plainly, name="stack")
+
+
+def generators():
+    ring(ByGenerator, Plainly, name="generator")
+
+
+def deep_generators():
+    ring(ByTwoGenerators, ByGenerator, name="deep")
+
+
+def acquired():
+    ring(ByAcquire, Plainly, name="acquired")
+
+
+def behind_ring():
+    """One that waits for a lock of a cycle, without having any."""
+    members = ring(Plainly, Plainly, name="front")
+    waits(wait_end, "to end, which is deadlocked", members[1], verdict="waiting_for_lock")
+
+
+def twice():
+    """A lock that its thread wants once more."""
+    lock = threading.Lock()
+
+    def take_twice():
+        with lock:
+            with lock:
+                pass
+
+    deadlocked(start(take_twice))
+
+
+def condition_twice():
+    condition = threading.Condition(threading.Lock())
+
+    def enter_twice():
+        with condition:
+            with condition:
+                pass
+
+    deadlocked(start(enter_twice))
+
+
+def join_with_lock(make, name):
+    """A thread that has a lock waits for one to end that wants the lock."""
+    lock = make()
+    inside = threading.Event()
+
+    def want():
+        inside.wait()
+        with lock:
+            pass
+
+    wanting = start(want, name=f"{name}-want")
+
+    def join():
+        with lock:
+            inside.set()
+            wanting.join()
+
+    deadlocked(start(join, name=f"{name}-join"), wanting)
+
+
+def join_with_locks():
+    join_with_lock(threading.Lock, "lock")
+    join_with_lock(threading.RLock, "rlock")
+    join_with_lock(threading.Condition, "condition")
+
+
+def import_and_join():
+    """A module that waits, while it is imported, for a thread that imports it."""
+    folder = tempfile.TemporaryDirectory()
+    kept.append(folder)
+    with open(os.path.join(folder.name, "half_imported.py"), "w") as file:
+        file.write("import situation_of_import\nsituation_of_import.join()\n")
+    sys.path.insert(0, folder.name)
+    situation = type(sys)("situation_of_import")
+    sys.modules["situation_of_import"] = situation
+    inside = threading.Event()
+
+    def import_it():
+        import half_imported
+
+    def import_it_too():
+        inside.wait()
+        import half_imported
+
+    second = start(import_it_too)
+
+    def join():
+        inside.set()
+        second.join()
+
+    situation.join = join
+    deadlocked(start(import_it), second)
+
+
+def two_pools():
+    """A worker of one executor waits for a call of another, which waits for a call of the first."""
+    one = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="one")
+    other = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="other")
+    one.submit(lambda: other.submit(lambda: one.submit(abs, 1).result()).result())
+    while not other._threads:
+        pass
+    deadlocked(*threads_of(one), *threads_of(other))
+
+
+def two_loops():
+    """Two event loops whose callbacks wait, by blocking, for each other's coroutines."""
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    both = threading.Barrier(2)
+
+    async def nothing():
+        pass
+
+    async def ask(other):
+        both.wait()
+        asyncio.run_coroutine_threadsafe(nothing(), other).result()
+
+    kept.extend(loops)
+    members = []
+    for i in range(2):
+        members.append(start(loops[i].run_until_complete, ask(loops[1 - i]), name=f"loop-{i}"))
+    deadlocked(*members)
+
+
+def loop_and_lock():
+    """A coroutine takes a lock by blocking; who has it waits for the loop."""
+    lock, inside = threading.Lock(), threading.Event()
+    loop = asyncio.new_event_loop()
+
+    async def nothing():
+        pass
+
+    async def take_lock():
+        inside.wait()
+        with lock:
+            pass
+
+    runner = start(loop.run_until_complete, take_lock(), name="blocked_loop")
+
+    def hold_and_ask():
+        with lock:
+            future = asyncio.run_coroutine_threadsafe(nothing(), loop)
+            inside.set()
+            future.result()
+
+    deadlocked(runner, start(hold_and_ask))
+
+
+def logging_lock():
+    """Who has a handler's lock wants another one, whose owner logs."""
+    handler, lock = logging.StreamHandler(), threading.Lock()
+    both = threading.Barrier(2)
+
+    def handle():
+        with handler.lock:
+            both.wait()
+            with lock:
+                pass
+
+    def log():
+        with lock:
+            both.wait()
+            handler.acquire()
+
+    deadlocked(start(handle), start(log))
+
+
+def ringing():
+    for situation in (three, six, reentrant, mixed, conditions, stacks, generators, deep_generators, acquired,
+                      behind_ring, twice, condition_twice, join_with_locks, import_and_join, two_pools, two_loops,
+                      loop_and_lock, logging_lock):
+        situation()
+    return {"head": ["deadlocked"]}
+
+
+# --- What looks like a deadlock, and isn't known to be one
+
+
+def take_for_long(lock):
+    lock.acquire(timeout=100_000)
+
+
+def result_for_long(future):
+    future.result(timeout=100_000)
+
+
+def timed_ring():
+    """All have a lock and want the next one's, but not for ever."""
+    locks = [threading.Lock(), threading.Lock()]
+    both = threading.Barrier(2)
+
+    def hold_and_want(i):
+        with locks[i]:
+            both.wait()
+            take_for_long(locks[1 - i])
+
+    for i in range(2):
+        expect(start(hold_and_want, i, name=f"timed-{i}"), "waiting_for_lock", "threading.Lock", "held by",
+               never=["deadlock"])
+
+
+def half_timed_ring():
+    """One of two would give up in the end."""
+    locks = [threading.Lock(), threading.Lock()]
+    both = threading.Barrier(2)
+
+    def patient():
+        with locks[0]:
+            both.wait()
+            with locks[1]:
+                pass
+
+    def impatient():
+        with locks[1]:
+            both.wait()
+            take_for_long(locks[0])
+
+    expect(start(patient), "waiting_for_lock", "held by", '"impatient"', never=["deadlock"])
+    expect(start(impatient), "waiting_for_lock", "held by", '"patient"', never=["deadlock"])
+
+
+def timed_nested():
+    """A worker that waits for its own executor, with a timeout."""
+    pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="timed_nested")
+    kept.append(pool)
+    pool.submit(lambda: result_for_long(pool.submit(abs, 1)))
+    expect(*threads_of(pool), "waiting", "waiting for a result", never=["deadlock"])
+
+
+def busy_nested():
+    """Two of three workers wait for their executor; the third reads."""
+    pool = concurrent.futures.ThreadPoolExecutor(3, thread_name_prefix="busy_nested")
+    kept.append(pool)
+    all_there = threading.Barrier(3)
+
+    def ask():
+        all_there.wait()
+        pool.submit(abs, 1).result()
+
+    def read():
+        all_there.wait()
+        os.read(never, 1)
+
+    for work in (ask, ask, read):
+        pool.submit(work)
+    while len(pool._threads) < 3:
+        pass
+    for worker in threads_of(pool):
+        expect(worker, None, never=["deadlock", "idle"])
+
+
+def young_pool():
+    """The executor may start one more thread, and has: the inner call was done."""
+    pool = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="young")
+    pool.submit(lambda: pool.submit(abs, 1).result()).result()
+    for worker in threads_of(pool):
+        expect(worker, "idle", "idle in ThreadPoolExecutor", never=["deadlock"])
+    kept.append(pool)
+
+
+def given_back():
+    """Who waits for a condition has given its lock back: another one that wants it isn't behind that thread."""
+    condition = threading.Condition()
+    expect(start(wait_condition, condition, name="waits_inside"), "waiting", "waiting for a condition")
+
+    def hold():
+        condition.acquire()
+        os.read(never, 1)
+
+    # Any thread gets the lock while the first one waits.
+    holder = start(hold, name="took_meanwhile")
+    expect(holder, "waiting_for_io")
+    while not condition._lock._is_owned() and holder.native_id is None:
+        pass
+    waits(take, "waiting for threading.", condition, says=['"took_meanwhile"'], verdict="waiting_for_lock",
+          never=["waits_inside", "deadlock"])
+
+
+def lock_behind_event():
+    """A thread has a lock and waits for an event; another one wants the lock."""
+    lock, inside, event = threading.Lock(), threading.Event(), threading.Event()
+
+    def hold_and_wait():
+        with lock:
+            inside.set()
+            event.wait()
+
+    holder = start(hold_and_wait)
+    expect(holder, "waiting", "waiting for an event", never=["deadlock", "idle"])
+    inside.wait()
+    waits(take, "waiting for threading.Lock", lock, says=["held by", '"hold_and_wait"'],
+          verdict="waiting_for_lock", never=["deadlock"])
+
+
+class Journal:
+    """Has a lock, which a `with` statement of it doesn't take."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+class Condition:
+    """Called like that of the library, and has a lock, but takes none."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        self._lock.locked()
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+def acquire_and_read(lock, inside):
+    lock.acquire()
+    inside.set()
+    os.read(never, 1)
+
+
+def innocent_with():
+    """Threads are in `with` statements of objects whose lock somebody else has."""
+    for make in (Journal, Condition):
+        thing, inside, taken = make(), threading.Event(), threading.Event()
+
+        def be_in_it(thing=thing, inside=inside):
+            with thing:
+                inside.set()
+                os.read(never, 1)
+
+        start(be_in_it, name="innocent")
+        inside.wait()
+        start(acquire_and_read, thing._lock, taken, name="guilty")
+        taken.wait()
+        waits(take, "waiting for threading.Lock", thing._lock, verdict="waiting_for_lock",
+              never=["innocent", "deadlock"])
+
+
+def innocent_generator():
+    """A generator of contextlib that has given its lock back before its yield."""
+    lock, inside, taken = threading.Lock(), threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def briefly():
+        with lock:
+            pass
+        yield
+
+    def be_in_it():
+        with briefly():
+            inside.set()
+            os.read(never, 1)
+
+    start(be_in_it, name="innocent")
+    inside.wait()
+    start(acquire_and_read, lock, taken, name="guilty")
+    taken.wait()
+    waits(take, "waiting for threading.Lock", lock, verdict="waiting_for_lock", never=["innocent", "deadlock"])
+
+
+def innocent_stack():
+    """An exit stack that was closed early."""
+    lock, inside, taken = threading.Lock(), threading.Event(), threading.Event()
+
+    def be_in_it():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock)
+            stack.pop_all().close()
+            inside.set()
+            os.read(never, 1)
+
+    start(be_in_it, name="innocent")
+    inside.wait()
+    start(acquire_and_read, lock, taken, name="guilty")
+    taken.wait()
+    waits(take, "waiting for threading.Lock", lock, verdict="waiting_for_lock", never=["innocent", "deadlock"])
+
+
+def handed_on():
+    """A lock that was acquired by one thread, for another one to give back."""
+    lock = threading.Lock()
+    other = threading.Thread(target=lock.acquire)
+    other.start()
+    other.join()
+    waits(take, "waiting for threading.Lock", lock, says=["which no thread is seen to hold"],
+          verdict="waiting_for_lock", never=["deadlock"])
+
+
+def same_name():
+    """Two locks of the same name: the holder of the other one has nothing to do with it."""
+    def hold(lock, inside):
+        with lock:
+            inside.set()
+            os.read(never, 1)
+
+    locks, insides = [threading.Lock(), threading.Lock()], [threading.Event(), threading.Event()]
+    for i in range(2):
+        start(hold, locks[i], insides[i], name=f"same-{i}")
+        insides[i].wait()
+    waits(take, "waiting for threading.Lock", locks[1], says=["held by", '"same-1"'], verdict="waiting_for_lock",
+          never=["same-0", "deadlock"])
+
+
+def each_others_queue():
+    """Who could put an item into a queue can't be known."""
+    queues = [queue.Queue(), queue.Queue()]
+
+    def get(i):
+        queues[i].get()
+        queues[1 - i].put(1)
+
+    for i in range(2):
+        expect(start(get, i, name=f"queue-{i}"), None, never=["deadlock"])
+
+
+def slots():
+    """A semaphore of one place may be given back by anybody."""
+    semaphores = [threading.Semaphore(), threading.Semaphore()]
+    both = threading.Barrier(2)
+
+    def take_both(i):
+        with semaphores[i]:
+            both.wait()
+            wait_slot(semaphores[1 - i])
+
+    for i in range(2):
+        expect(start(take_both, i, name=f"slot-{i}"), None, "threading.Semaphore", never=["deadlock", "held by"])
+
+
+def coroutine_of_idle_loop():
+    """The loop is free: the coroutine only takes its time."""
+    loop = asyncio.new_event_loop()
+    kept.append(loop)
+    expect(start(loop.run_forever, name="free_loop"), "idle", "idle in the asyncio event loop", never=["deadlock"])
+    future = asyncio.run_coroutine_threadsafe(asyncio.sleep(100_000), loop)
+    expect(start(wait_result, future, name="asks_loop"), "waiting", "waiting for a result", '"free_loop"', never=["deadlock"])
+
+
+def own_queue_done():
+    """Who gives the items back that a queue counts can't be known."""
+    jobs = queue.Queue()
+    jobs.put(1)
+
+    def work():
+        jobs.get()
+        jobs.join()
+
+    expect(start(work, name="own_queue_done"), "waiting", "waiting for the items of a queue to be done",
+           never=["deadlock", "idle"])
+
+
+def main_event():
+    """A thread that waits for another one, which waits for what a signal may bring."""
+    event = threading.Event()
+    setter = start(wait_event, event, name="by_signal")
+    waits(wait_end, "to end", setter, verdict="waiting_for_lock", never=["deadlock"])
+
+
+def harmless():
+    for situation in (timed_ring, half_timed_ring, timed_nested, busy_nested, young_pool, given_back, lock_behind_event,
+                      innocent_with, innocent_generator, innocent_stack, handed_on, same_name, each_others_queue,
+                      slots, coroutine_of_idle_loop, own_queue_done, main_event):
+        situation()
+    return {"never_in_head": ["deadlock"]}
+
+
 if __name__ == "__main__":
     told = globals()[sys.argv[1]]()
     print(json.dumps({"threads": threads, "deadlocks": deadlocks, **told}), flush=True)

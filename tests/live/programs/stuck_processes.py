@@ -7,17 +7,23 @@ of the case; `cycle` those that wait for each other, in the order of their waiti
 waits for, as it begins.
 """
 
+import concurrent.futures
 import ctypes
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
+import select
+import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 
 context = multiprocessing.get_context("fork")
+C = ctypes.CDLL(None)
 
 
 def say(pids, cycle=None, words={}):
@@ -87,6 +93,96 @@ def semaphores():
     children[0].join()
 
 
+def communicate():
+    """The parent polls for what the child writes, and the child waits for a word of the parent's."""
+    read, write = os.pipe()
+    child = python(f"import os; os.read({read}, 1)", stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[read])
+    os.close(read)
+    me = os.getpid()
+    say([me, child.pid], [me, child.pid], {me: "to read from the empty pipe on fd ",
+                                           child.pid: f"to read from the empty pipe on fd {read}, which only "})
+    child.communicate()
+
+
+def connections():
+    """The parent waits in multiprocessing.connection.wait(), the child for an order."""
+    ours, theirs = context.Pipe()
+
+    def listen():
+        end_with_parent()
+        ours.close()
+        theirs.recv()
+
+    child = context.Process(target=listen)
+    child.start()
+    theirs.close()
+    me = os.getpid()
+    say([me, child.pid], [me, child.pid], {me: "for the unix socket on fd ", child.pid: "to read from the unix socket "})
+    multiprocessing.connection.wait([ours, child.sentinel])
+
+
+def selected():
+    """The same with select(), and with an instance of epoll in the child."""
+    ours, theirs = context.Pipe()
+
+    def listen():
+        end_with_parent()
+        ours.close()
+        selector = selectors.EpollSelector()
+        selector.register(theirs, selectors.EVENT_READ)
+        selector.select()
+
+    child = context.Process(target=listen)
+    child.start()
+    theirs.close()
+    me = os.getpid()
+    say([me, child.pid], [me, child.pid], {pid: "for the unix socket on fd " for pid in (me, child.pid)})
+    select.select([ours], [], [])
+
+
+def process_pool():
+    """A call in a ProcessPoolExecutor waits for a word of the parent's, which waits for the call."""
+    read, write = os.pipe()
+    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent)
+    pool.submit(int).result()
+    future = pool.submit(os.read, read, 1)
+    me, (worker,) = os.getpid(), pool._processes
+    say([me, worker], [me, worker], {worker: f"to read from the empty pipe on fd {read}, which only "})
+    future.result()
+
+
+def polled_network():
+    """One of the descriptors of a poll is a socket of the network."""
+    server = socket.create_server(("127.0.0.1", 0))
+    child = python("import os; os.read(0, 1)", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    say([os.getpid(), child.pid])
+    select.select([server, child.stdout], [], [])
+
+
+def polled_for_a_time():
+    child = python("import os; os.read(0, 1)", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    say([os.getpid(), child.pid])
+    select.select([child.stdout], [], [], 100_000)
+
+
+def pool_at_rest():
+    """A pool without work, whose process waits for a signal."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    pool = context.Pool(2, initializer=end_with_parent)
+    pool.map(abs, range(4))
+    say([os.getpid(), *[process.pid for process in pool._pool]])
+    stop.wait()
+
+
+def executor_at_rest():
+    """The same with a ProcessPoolExecutor, and without a handler."""
+    pool = concurrent.futures.ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent)
+    pool.submit(int).result()
+    say([os.getpid(), *pool._processes])
+    threading.Event().wait()
+
+
 def working():
     """A child that goes on by itself."""
     child = python("import time; time.sleep(1000)")
@@ -134,24 +230,114 @@ def full_queues():
         tasks.put(bytes(4000))
 
 
-def forked_with_lock():
-    """A child that was forked while another thread had a lock."""
-    lock, taken = threading.Lock(), threading.Event()
+def hold(lock, taken):
+    with lock:
+        taken.set()
+        time.sleep(1000)
 
-    def hold():
-        with lock:
-            taken.set()
-            time.sleep(1000)
 
-    threading.Thread(target=hold, daemon=True).start()
+def hold_mutex(mutex, taken):
+    C.pthread_mutex_lock(mutex)
+    taken.set()
+    time.sleep(1000)
+
+
+def take(lock):
+    with lock:
+        pass
+
+
+def fork_while_held(hold, lock, then, fork=os.fork):
+    """Forks while another thread has the lock; the child calls `then`, and then wants the lock."""
+    taken = threading.Event()
+    threading.Thread(target=hold, args=(lock, taken), daemon=True, name="refill").start()
     taken.wait()
-    child = os.fork()
+    child = fork()
     if child == 0:
         end_with_parent()
-        with lock:
-            pass
+        then()
     say([os.getpid(), child])
     time.sleep(1000)
+
+
+def beside(function, *arguments):
+    threading.Thread(target=function, args=arguments, daemon=True, name="beside").start()
+
+
+def forked_with_lock():
+    """A child that was forked while another thread had a lock."""
+    lock = threading.Lock()
+    fork_while_held(hold, lock, lambda: take(lock))
+
+
+def forked_all_wait():
+    """The same, and the child has two threads that want the lock."""
+    lock = threading.Lock()
+
+    def then():
+        beside(take, lock)
+        take(lock)
+
+    fork_while_held(hold, lock, then)
+
+
+def forked_beside_sleeper():
+    """The same, and another thread of the child sleeps."""
+    lock = threading.Lock()
+
+    def then():
+        beside(time.sleep, 1000)
+        take(lock)
+
+    fork_while_held(hold, lock, then)
+
+
+def forked_with_rlock():
+    lock = threading.RLock()
+
+    def then():
+        beside(time.sleep, 1000)
+        take(lock)
+
+    fork_while_held(hold, lock, then)
+
+
+def forked_with_mutex():
+    mutex = ctypes.create_string_buffer(64)
+
+    def then():
+        beside(time.sleep, 1000)
+        C.pthread_mutex_lock(mutex)
+
+    fork_while_held(hold_mutex, mutex, then)
+
+
+def forked_in_c_with_lock():
+    """The child has the records of both threads of the parent, and one of the threads."""
+    lock = threading.Lock()
+
+    def then():
+        beside(time.sleep, 1000)
+        take(lock)
+
+    fork_while_held(hold, lock, then, ctypes.PyDLL(None).fork)
+
+
+def forked_and_acquired():
+    """No thread had the lock at the fork: another thread of the child has acquired it, and will give it back."""
+    lock, other, acquired = threading.Lock(), threading.Lock(), threading.Event()
+
+    def acquire():
+        lock.acquire()
+        acquired.set()
+        time.sleep(1000)
+
+    def then():
+        beside(acquire)
+        acquired.wait()
+        take(lock)
+
+    fork_while_held(hold, other, then)
 
 
 def forked_in_c():
