@@ -40,6 +40,7 @@ const std::vector<ContextManager>& WithStatements::of_lock(RemoteAddr lock) {
     by_lock_.emplace();
     for (ContextManager& manager : find_all()) {
       find_lock(manager);
+      if (manager.certain && names_release(manager)) manager.certain = false;
       if (!is_given_back(manager)) (*by_lock_)[manager.lock.raw()].push_back(manager);
     }
   }
@@ -237,6 +238,16 @@ void WithStatements::find_lock(ContextManager& manager) {
     manager.certain = enter.of_condition;
     return;
   }
+}
+
+/// A function that is in a `with` statement of a lock may give the lock back by hand for a while.
+/// One that doesn't name `release` doesn't do so itself.
+bool WithStatements::names_release(const ContextManager& manager) const {
+  const RemoteAddr code = frames_.of(manager.thread)[manager.frame].executable;
+  const auto names_at = reader_.pointer(code, Field::CodeNames);
+  if (!names_at || !*names_at) return false;
+  const std::vector<std::string> names = read_names(reader_, *names_at);
+  return std::find(names.begin(), names.end(), "release") != names.end();
 }
 
 /// Condition.wait() gives the lock back while the caller's `with` statement goes on.

@@ -54,6 +54,7 @@ class WithStatements {
   [[nodiscard]] std::vector<Entered> entered_by_generator(RemoteAddr generator);
   [[nodiscard]] std::vector<RemoteAddr> entered_by_exit_stack(RemoteAddr stack) const;
   void find_lock(ContextManager& manager);
+  [[nodiscard]] bool names_release(const ContextManager& manager) const;
   [[nodiscard]] bool is_given_back(const ContextManager& manager);
 
   ThreadFrames& frames_;

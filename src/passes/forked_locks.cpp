@@ -36,6 +36,11 @@ pid_t parent_of(const Process& process) {
   return stat ? stat->parent : 0;
 }
 
+/// Whether this is the thread that was forked. All others of a child were started since.
+bool is_first(const Draft& draft, std::size_t thread) {
+  return draft.threads[thread].thread.namespace_tid == draft.facts.namespace_pid;
+}
+
 /// A lock inside of the process that is locked, and that no living thread was seen to take.
 bool is_lost(const std::optional<FoundLock>& lock) {
   return lock && !lock->timed && lock->held == Held::ByNobodyFound &&
@@ -200,6 +205,16 @@ void tell_forked_locks(Draft& draft) {
                                name ? fmt::format(" \"{}\"", *name) : "");
     } else if (is_lost(found)) {
       any_lost = true;
+    } else if (found->held == Held::ByThread && found->type == "threading.RLock" &&
+               !found->holder_frame && found->holder != i && !is_first(draft, *found->holder)) {
+      // The C library gives the ident, which is an address, to the next thread that is started.
+      if (!is_forked()) continue;
+      const Thread& holder = draft.threads[*found->holder].thread;
+      lock->held = Held::ByNobodyFound;
+      lock->lost = fmt::format("{}, or taken by {}{}", kHeldAtFork, lock->held_by,
+                               holder.name ? fmt::format(" \"{}\"", *holder.name) : "");
+      lock->held_by = 0;
+      lock->holder_name.reset();
     }
   }
   if (!any_lost || !is_forked()) return;

@@ -104,8 +104,9 @@ bool is_at_rest(Draft& draft, const ProcessDeadlock& found) {
   return std::all_of(draft.threads.begin(), draft.threads.end(), [&](const ThreadDraft& thread) {
     const StandardWait* wait = library_wait(draft, thread);
     if (wait == nullptr) return thread.stack.walk.frames.empty();
-    if (wait->kind == WaitKind::Idle || wait->kind == WaitKind::Intake) return true;
     const std::string_view name = wait->qualified_name;
+    if (wait->kind == WaitKind::Idle || (wait->kind == WaitKind::Intake && name != "*.select"))
+      return true;
     return name == "Event.wait" || name == "Condition.wait" || name == "Condition.wait_for" ||
            name == "_shutdown";
   });

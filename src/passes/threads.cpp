@@ -320,6 +320,14 @@ Result<Names> read_names(Draft& draft, const RawInterpreter& interpreter) {
   }
 }
 
+/// Whether a thread is gone, in the child of a fork in C, and a later one has got its ident.
+bool is_succeeded(const Draft& draft, const ThreadDraft& thread) {
+  return thread.thread.tid == 0 &&
+         std::any_of(draft.threads.begin(), draft.threads.end(), [&](const ThreadDraft& other) {
+           return other.thread.tid != 0 && other.thread.ident == thread.thread.ident;
+         });
+}
+
 /// "MainThread" is the main thread, whatever the program calls its threads.
 bool matches(const Thread& thread, const std::string& wanted) {
   if (wanted == "MainThread" && (thread.main || thread.name == wanted)) return thread.main;
@@ -441,7 +449,7 @@ void name_threads(Draft& draft) {
     for (ThreadDraft& thread : draft.threads) {
       if (thread.interpreter != &interpreter) continue;
       const auto name = names->find(thread.thread.ident);
-      if (name != names->end()) thread.thread.name = name->second;
+      if (name != names->end() && !is_succeeded(draft, thread)) thread.thread.name = name->second;
     }
   }
 }

@@ -389,7 +389,7 @@ void DiagnosisBuilder::ThreadHistory::tell_cpu(ThreadDiagnosis& result) const {
     result.evidence.push_back(fmt::format(
         "could have run for another {} of the time, and got no CPU: others had it, or its "
         "quota was used up",
-        percent(delay_share())));
+        percent(std::min(delay_share(), std::max(0.0, 1 - cpu_share())))));
   }
 }
 

@@ -79,7 +79,7 @@ TEST_CASE("of an interpreter that has shut down the threads that are left are to
                   "  pthread_create(&thread, 0, linger, 0);\n"
                   "  if (Py_FinalizeEx() != 0) return 3;\n"
                   "  puts(\"{\\\"ready\\\": true}\");\n"
-                  "  fflush(stdout);\n"
+                  "  fflush(0);\n"
                   "  pthread_join(thread, 0);\n"
                   "  return 0;\n"
                   "}\n");

@@ -1019,6 +1019,24 @@ def innocent_stack():
     waits(take, "waiting for threading.Lock", lock, verdict="waiting_for_lock", never=["innocent", "deadlock"])
 
 
+def lent():
+    """A function that gives its lock back for a while in the middle of the `with` statement."""
+    lock, inside, taken = threading.Lock(), threading.Event(), threading.Event()
+
+    def lend():
+        with lock:
+            lock.release()
+            inside.set()
+            os.read(never, 1)
+            lock.acquire()
+
+    start(lend)
+    inside.wait()
+    start(acquire_and_read, lock, taken, name="borrower")
+    taken.wait()
+    waits(take, "waiting for threading.Lock", lock, verdict="waiting_for_lock", never=["held by", "deadlock"])
+
+
 def handed_on():
     """A lock that was acquired by one thread, for another one to give back."""
     lock = threading.Lock()
@@ -1101,7 +1119,7 @@ def main_event():
 
 def harmless():
     for situation in (timed_ring, half_timed_ring, timed_nested, busy_nested, young_pool, given_back, lock_behind_event,
-                      innocent_with, innocent_generator, innocent_stack, handed_on, same_name, each_others_queue,
+                      innocent_with, innocent_generator, innocent_stack, lent, handed_on, same_name, each_others_queue,
                       slots, coroutine_of_idle_loop, own_queue_done, main_event):
         situation()
     return {"never_in_head": ["deadlock"]}
