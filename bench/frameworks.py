@@ -211,8 +211,10 @@ def try_service(name, commands, arguments, root, executable, folder):
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": inside, "PYTHONPATH": f"{inside}/packages:{inside}", "LANG": "C.UTF-8",
                    "PYTHONDONTWRITEBYTECODE": "1"}
     log = open(folder / "log", "wb")
-    run = [subprocess.Popen(["chroot", root, "/usr/bin/env", "-C", inside, executable, "-Wignore", *words], stdin=subprocess.DEVNULL,
-                            stdout=log, stderr=log, env=environment, start_new_session=True) for words in commands]
+    enter = "import os, sys; os.chroot(sys.argv[1]); os.chdir(sys.argv[2]); os.execv(sys.argv[3], sys.argv[3:])"
+    run = [subprocess.Popen([sys.executable, "-c", enter, root, inside, executable, "-Wignore", *words],
+                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
+           for words in commands]
     counts = collections.Counter()
     try:
         time.sleep(4)

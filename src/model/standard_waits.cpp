@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 namespace pyscope {
@@ -327,6 +328,18 @@ bool matches(std::string_view qualified_name, std::string_view pattern) {
 }
 
 }  // namespace
+
+bool hands_on(const StandardWait& wait) {
+  static constexpr std::string_view kFunctions[] = {"Connection._send",
+                                                    "Connection._send_bytes",
+                                                    "_ConnectionBase.send_bytes",
+                                                    "_ConnectionBase.send",
+                                                    "SocketIO.write",
+                                                    "SimpleQueue.put",
+                                                    "Queue.put"};
+  return std::find(std::begin(kFunctions), std::end(kFunctions), wait.qualified_name) !=
+         std::end(kFunctions);
+}
 
 const StandardWait* find_standard_wait(const Code& code) {
   const auto find = [&](const auto& waits, const auto& lies_in) -> const StandardWait* {

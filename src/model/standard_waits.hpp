@@ -53,6 +53,9 @@ struct StandardWait {
 
 /// The entry for a function; nullptr if it isn't a known wait.
 [[nodiscard]] const StandardWait* find_standard_wait(const Code& code);
+/// Whether a thread that waits there has something to hand on, and can't: so it isn't at rest,
+/// whatever worker it is.
+[[nodiscard]] bool hands_on(const StandardWait& wait);
 /// Whether code is this function of the standard library.
 [[nodiscard]] bool is_function(const Code& code, std::string_view file,
                                std::string_view qualified_name);

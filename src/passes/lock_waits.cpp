@@ -78,12 +78,15 @@ std::vector<bool> reached_by_wanted(const Draft& draft) {
 /// The outermost of the library's functions in which a thread waits; null if it waits in none.
 const StandardWait* library_wait(const Draft& draft, const ThreadDraft& thread) {
   const StandardWait* outermost = nullptr;
+  bool handing_on = false;
   for (const RawFrame& frame : thread.stack.walk.frames) {
     if (frame.is_entry()) continue;
     if (!draft.codes.knows(frame.executable)) break;
     const StandardWait* wait = find_standard_wait(draft.codes.at(frame.executable).code);
     // A function that only calls one that waits doesn't wait by itself.
     if (wait == nullptr || (outermost == nullptr && wait->place == WaitPlace::Caller)) break;
+    if (handing_on && wait->kind == WaitKind::Idle) break;
+    handing_on = handing_on || hands_on(*wait);
     outermost = wait;
   }
   return outermost;

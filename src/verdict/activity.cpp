@@ -162,11 +162,14 @@ Activity ActivityFinder::find(const Thread& thread) {
   }
 
   WaitRun run;
+  bool handing_on = false;
   const Frame* frame = innermost;
   for (; frame != nullptr; frame = frames.next()) {
     const StandardWait* wait = known_wait(*frame);
     if (wait == nullptr || (run.outermost != nullptr && wait->place == WaitPlace::Alone)) break;
     if (run.outermost == nullptr && wait->place == WaitPlace::Caller) break;
+    if (handing_on && wait->kind == WaitKind::Idle) break;
+    handing_on = handing_on || hands_on(*wait);
     run.outermost = wait;
     run.frame = frame;
     if (wait->place == WaitPlace::Alone) {

@@ -1117,10 +1117,18 @@ def main_event():
     waits(wait_end, "to end", setter, verdict="waiting_for_lock", never=["deadlock"])
 
 
+def feeder():
+    """The thread that feeds a queue of multiprocessing can't: nobody reads the pipe."""
+    jobs = multiprocessing.get_context("fork").Queue()
+    jobs.put(bytes(1 << 20))
+    kept.append(jobs)
+    expect(jobs._thread, "waiting_for_io", "waiting for a pipe", never=["idle", "deadlock"])
+
+
 def harmless():
     for situation in (timed_ring, half_timed_ring, timed_nested, busy_nested, young_pool, given_back, lock_behind_event,
                       innocent_with, innocent_generator, innocent_stack, lent, handed_on, same_name, each_others_queue,
-                      slots, coroutine_of_idle_loop, own_queue_done, main_event):
+                      slots, coroutine_of_idle_loop, own_queue_done, main_event, feeder):
         situation()
     return {"never_in_head": ["deadlock"]}
 
