@@ -46,7 +46,7 @@ const json& judged(const json& why, const json& tid) {
 }
 
 void check_situations(const json& expected, pid_t pid, const std::vector<std::string>& options) {
-  std::vector<std::string> arguments{"dump", std::to_string(pid), "--no-source", "--no-group"};
+  std::vector<std::string> arguments{"dump", std::to_string(pid), "--no-source", "--full"};
   arguments.insert(arguments.end(), options.begin(), options.end());
   const std::string text = run_pyscope(arguments).out;
   CAPTURE(text);
@@ -117,7 +117,7 @@ TEST_CASE(
   };
   // Now and then it tries again, and runs.
   CHECK(eventually([&] {
-    text = run_pyscope({"dump", std::to_string(target.pid()), "--no-source"}).out;
+    text = run_pyscope({"dump", std::to_string(target.pid()), "--no-source", "--full"}).out;
     return says(writer, heading_of(text, writer.at("tid")));
   }));
   CAPTURE(text);
@@ -143,7 +143,7 @@ TEST_CASE("a deadlock of who has the GIL and who has a mutex of the C library is
   std::string text;
   // Who waits for the GIL asks for it every few milliseconds, and runs meanwhile.
   CHECK(eventually([&] {
-    text = run_pyscope({"dump", std::to_string(target.pid()), "--no-source"}).out;
+    text = run_pyscope({"dump", std::to_string(target.pid()), "--no-source", "--full"}).out;
     return text.find("Found a deadlock of 2 threads through the GIL:") != std::string::npos;
   }));
   CAPTURE(text);

@@ -176,7 +176,7 @@ TEST_CASE("a lock that was held at the fork is told in a child with several thre
   Target target(interpreter, "stuck_processes.py", {tried.program}, {.flags = {"-Wignore"}});
   const pid_t child = target.read().at("pids").at(1);
   REQUIRE(all_stand({child}));
-  const Outcome text = run_pyscope({"dump", std::to_string(child), "--no-source"});
+  const Outcome text = run_pyscope({"dump", std::to_string(child), "--no-source", "--full"});
   CAPTURE(text.out, text.err);
   const std::size_t heading = text.out.find(fmt::format("\nThread {} ", child));
   REQUIRE(heading != std::string::npos);
@@ -203,7 +203,8 @@ TEST_CASE("a lock that another thread of a forked child has acquired is not call
                 {.flags = {"-Wignore"}});
   const pid_t child = target.read().at("pids").at(1);
   REQUIRE(all_stand({child}));
-  const std::string text = run_pyscope({"dump", std::to_string(child), "--no-source"}).out;
+  const std::string text =
+      run_pyscope({"dump", std::to_string(child), "--no-source", "--full"}).out;
   CAPTURE(text);
   CHECK(text.find("waiting for threading.Lock") != std::string::npos);
   CHECK(text.find("held when this process was forked") == std::string::npos);

@@ -239,6 +239,8 @@ def waiting():
     child.start()
     theirs.close()
     waits(wait_message, "waiting for a message", ours, says=[f"(pid {child.pid})"], verdict="waiting_for_io")
+    # Something may come from outside. Else all these only wait for the child, and the child for them: a deadlock indeed.
+    start(serve, socket.create_server(("127.0.0.1", 0)), name="outside")
     # A lock that is held through an ExitStack, by a thread; another thread made the lock and acquires something else.
     locked, inside = threading.Lock(), threading.Event()
     holder = start(hold_by_stack, locked, inside)
