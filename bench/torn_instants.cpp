@@ -109,7 +109,9 @@ class Unproven final : public Target, public LivingProcess {
 };
 
 RemoteAddr find_gil(const AttachedProcess& attached) {
-  const PageCache cache(attached.target->memory());
+  Budget budget;
+  const TargetMemory memory(attached.target->memory(), budget);
+  const PageCache cache(memory);
   const auto runtime =
       read_interpreters(Reader(cache, attached.runtime.offsets), attached.runtime.at);
   return runtime ? runtime->interpreters.front().gil : RemoteAddr{};

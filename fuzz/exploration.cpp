@@ -92,7 +92,7 @@ void check_diagnosis(const LocatedSnapshot& located) {
 
 void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
                     const ProcessSurroundings& surroundings) {
-  const TimeLimit time;
+  const CostLimit cost;
   const CountingMemory counting(memory);
   auto located = take_snapshot(counting, offsets, surroundings, true);
   if (located) {
@@ -112,12 +112,12 @@ void explore_stacks(const Memory& memory, const DebugOffsets& offsets,
   } else {
     check_error(located.error(), surroundings.facts.pid);
   }
-  time.check();
+  cost.check();
 }
 
 void explore_native(const Memory& memory, const DebugOffsets& offsets,
                     const ProcessSurroundings& surroundings) {
-  const TimeLimit time;
+  const CostLimit cost;
   const CountingMemory counting(memory);
   CaptureOptions options;
   options.native = Native::Full;
@@ -129,12 +129,12 @@ void explore_native(const Memory& memory, const DebugOffsets& offsets,
   } else {
     check_error(snapshot.error(), surroundings.facts.pid);
   }
-  time.check();
+  cost.check();
 }
 
 void explore_paths(const Memory& memory, const DebugOffsets& offsets,
                    const ProcessSurroundings& surroundings) {
-  const TimeLimit time;
+  const CostLimit cost;
   const CountingMemory counting(memory);
   const Recording recording = recording_of(surroundings);
   const RecordedTarget target(recording, counting);
@@ -177,7 +177,7 @@ void explore_paths(const Memory& memory, const DebugOffsets& offsets,
     further.push_back(value.path + (step.starts_with('[') ? "" : ".") + step);
   }
   look_at(further);
-  time.check();
+  cost.check();
 }
 
 Landmarks find_landmarks(const Memory& memory, const DebugOffsets& offsets,

@@ -42,6 +42,9 @@ CASES = [
     ("locks.py", "names"),
     ("locks.py", "in_queue"),
     ("locks.py", "processes"),
+    ("kinds.py", "values"),
+    ("kinds.py", "threads"),
+    ("kinds.py", "tasks"),
 ]
 FEW = [("values.py", "standard"), ("paths.py", "values"), ("locks.py", "names")]
 # The numbers of the parsers in parsers.cpp.
@@ -67,7 +70,8 @@ def record(program, root, executable, case, path):
         command = [executable, str(pathlib.Path("/") / pathlib.Path(folder).relative_to(root) / case[0]), case[1]]
         if root != pathlib.Path("/"):
             command = [*([] if os.geteuid() == 0 else ["unshare", "-r"]), "chroot", str(root), *command]
-        environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
+        environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8",
+                       "LD_LIBRARY_PATH": "/usr/lib/x86_64-linux-gnu/openblas-pthread"}
         # In a session of its own, so that its children end with it.
         target = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                                   start_new_session=True)

@@ -1,5 +1,6 @@
 #include "fuzz/promises.hpp"
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -67,6 +68,27 @@ double thread_seconds() {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
+/// The most memory that was in use, in KiB; 0: not known.
+long peak() {
+  long kibibytes = 0;
+  if (std::FILE* const file = std::fopen("/proc/self/status", "re")) {
+    std::array<char, 256> line{};
+    while (std::fgets(line.data(), static_cast<int>(line.size()), file) != nullptr) {
+      if (std::sscanf(line.data(), "VmHWM: %ld", &kibibytes) == 1) break;
+    }
+    std::fclose(file);
+  }
+  return kibibytes;
+}
+
+/// From now on, the peak is that of what is in use now. Returns that; 0: not known.
+long forget_peak() {
+  std::FILE* const file = std::fopen("/proc/self/clear_refs", "we");
+  if (file == nullptr) return 0;
+  const bool forgotten = std::fputs("5", file) >= 0;
+  return std::fclose(file) == 0 && forgotten ? peak() : 0;
+}
+
 }  // namespace
 
 void broken(std::string_view promise, std::string_view seen) {
@@ -95,18 +117,19 @@ void check_json(std::string_view json) {
   if (!nlohmann::json::accept(json)) broken("the JSON is valid", json);
 }
 
-TimeLimit::TimeLimit() : begin_(thread_seconds()) {}
+CostLimit::CostLimit() : begin_(thread_seconds()), in_use_(forget_peak()) {}
 
-void TimeLimit::check() const {
+void CostLimit::check() const {
+  constexpr double kMostSeconds = 5;
+  if (thread_seconds() - begin_ > kMostSeconds) broken("an input takes five seconds at the most");
 #ifdef PYSCOPE_SANITIZE
-  constexpr double kSlowdown = 5;  // by the sanitizers and without optimisation
+  constexpr long kGrowth = 3;  // what is freed is kept for a while, and all has zones around it
 #else
-  constexpr double kSlowdown = 2;  // without optimisation
+  constexpr long kGrowth = 1;
 #endif
-  // All proofs together have a second; the rest is for reading and rendering.
-  constexpr double kMost = 2;
-  if (thread_seconds() - begin_ > kMost * kSlowdown)
-    broken("a dump of a small process takes two seconds at the most");
+  constexpr long kMostKibibytes = 256 * 1024;
+  if (in_use_ != 0 && peak() - in_use_ > kMostKibibytes * kGrowth)
+    broken("an input takes 256 MiB at the most");
 }
 
 }  // namespace pyscope::fuzz

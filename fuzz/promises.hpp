@@ -21,15 +21,17 @@ void check_line(std::string_view text);
 /// One line or document of JSON with nothing behind it, and harmless as text.
 void check_json(std::string_view json);
 
-/// From its making to check(): processor time of this thread. More than what a dump of a small
-/// process may take at the very most means that a bound is missing.
-class TimeLimit {
+/// From its making to check(): the processor time of this thread, and how much memory was in use
+/// beyond what was in use before. More than what one process may take at the very most means that a
+/// bound is missing.
+class CostLimit {
  public:
-  TimeLimit();
+  CostLimit();
   void check() const;
 
  private:
   double begin_;
+  long in_use_;  // KiB
 };
 
 }  // namespace pyscope::fuzz

@@ -382,7 +382,7 @@ void check_line_of_source(Parts& parts) {
 }  // namespace
 
 void render(std::span<const std::uint8_t> input) {
-  const TimeLimit time;
+  const CostLimit cost;
   Parts parts(input);
   switch (parts.below(6)) {
     case 0:
@@ -406,7 +406,7 @@ void render(std::span<const std::uint8_t> input) {
     default:
       check_snapshot(parts);
   }
-  time.check();
+  cost.check();
 }
 
 }  // namespace pyscope::fuzz

@@ -48,8 +48,9 @@ fuzz() {
   local folders=("$corpus" "$seeds/$(seeds_of "$target")")
   [ ! -d "fuzz/regressions/$target" ] || folders+=("fuzz/regressions/$target")
   [ "$target" != parsers ] || longest=65536  # whole ELF files
-  # The target itself looks at how long it computes; -timeout is for what waits, or has no end.
-  "build/asan/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=2048 -max_len=$longest \
+  # The target itself looks at what an input costs; these are for what waits, has no end, or grows
+  # from input to input.
+  "build/asan/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=30 -malloc_limit_mb=256 -rss_limit_mb=2048 -max_len=$longest \
     -len_control=0 -print_final_stats=1 -artifact_prefix="$PWD/$findings/$target-" "${folders[@]}" \
     >"$log" 2>&1 || status=$?
   local count edges

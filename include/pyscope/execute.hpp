@@ -20,6 +20,7 @@ struct SourceCode {
   std::string name;         // the file's, for tracebacks: "<pyscope -c>"
   bool expression = false;  // its value's repr() is wanted
 
+  // Bound (bytes): code of `exec`
   static constexpr std::size_t kLongest = std::size_t{1} << 20U;
 };
 

@@ -8,6 +8,8 @@
 namespace pyscope {
 
 /// What a document of one snapshot may have, in bytes.
+// Bound (bytes): output for one process, beyond which the outermost frames of the longest stacks
+// are left out
 inline constexpr std::uint64_t kMostOutput = std::uint64_t{48} << 20U;
 
 enum class OutputForm : std::uint8_t { Text, Json };

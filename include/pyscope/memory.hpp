@@ -24,6 +24,7 @@ enum class ReadStatus : std::uint8_t {
   Denied,      // the kernel refused
   OverBudget,  // a limit of ours on what is read was reached
   TimedOut,    // the time that the caller gave is used up
+  Unanswered,  // the kernel waits for somebody else, who doesn't answer
 };
 
 /// One range to read. The caller owns the buffer that `out` points to.

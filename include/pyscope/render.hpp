@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,6 +70,10 @@ inline constexpr std::string_view kDumpSchema = "pyscope.dump/1";
 
 /// The contract's object, schema pyscope.dump/1. Ends with a line end.
 [[nodiscard]] std::string render_json(const Snapshot& snapshot, JsonStyle style);
+/// Takes a text piece by piece, while it is made.
+using TextSink = std::function<void(std::string_view)>;
+/// The same document, which is never there as a whole: that of deep stacks is large.
+void render_json(const Snapshot& snapshot, JsonStyle style, TextSink take);
 
 /// The contract's error object for a process that could not be read. Ends with a line end.
 [[nodiscard]] std::string render_json(pid_t pid, const Error& error, JsonStyle style,
@@ -107,6 +112,9 @@ struct TasksTextOptions {
 /// The contract's object, schema pyscope.tasks/1. Ends with a line end.
 [[nodiscard]] std::string render_tasks_json(const Snapshot& snapshot, JsonStyle style,
                                             std::span<const std::string> tasks = {});
+/// The same, piece by piece.
+void render_tasks_json(const Snapshot& snapshot, JsonStyle style,
+                       std::span<const std::string> tasks, TextSink take);
 
 inline constexpr std::string_view kInspectSchema = "pyscope.inspect/1";
 

@@ -9,6 +9,7 @@ namespace pyscope {
 /// How much of the values of variables is read.
 struct ValueLimits {
   /// No value is followed deeper than this, whatever max_depth says.
+  // Bound: containers within containers
   static constexpr std::size_t kDeepest = 200;
 
   std::size_t max_string = 200;  // characters of a str, bytes of a bytes object

@@ -22,6 +22,7 @@
 
 #include "base/parallel.hpp"
 #include "base/unique_fd.hpp"
+#include "base/watched.hpp"
 #include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
 #include "cli/selection.hpp"
@@ -78,7 +79,6 @@ int combine(const std::vector<int>& statuses) {
 struct Wanted {
   std::vector<pid_t> pids;
   bool named = true;  // on the command line; the end of any other process isn't reported
-  bool one = false;   // only one is possible, so a single document is printed
   /// Those that didn't answer while they were looked for: they aren't asked again.
   std::map<pid_t, Error> unanswering = {};
 };
@@ -97,14 +97,25 @@ class Dumper {
     text_.idle_stacks = !options.threads.empty() || options.locals || !options.native.empty();
   }
 
+  int dump_one(pid_t pid) {
+    if (!options_.json) return print(pid, capture_one(pid));
+    auto snapshot = capture(pid, capture_options_);
+    if (!snapshot) return report_(pid, snapshot.error(), style_);
+    fit_output(*snapshot, OutputForm::Json);
+    render_json(*snapshot, style_, [](std::string_view piece) { (void)write_out(piece); });
+    return output_lost() ? exit_status(ErrorKind::Failed) : exit_status(*snapshot);
+  }
+
   /// All of them, several at a time; returns the exit status.
   int dump(const Wanted& wanted, std::size_t jobs) {
-    style_ = wanted.one ? JsonStyle::Pretty : JsonStyle::Compact;
+    style_ = JsonStyle::Compact;
     std::vector<int> statuses;
+    const auto job = std::make_shared<const Dumper>(*this);
     const auto read = [&](std::size_t i) {
-      const auto known = wanted.unanswering.find(wanted.pids[i]);
+      const pid_t pid = wanted.pids[i];
+      const auto known = wanted.unanswering.find(pid);
       if (known != wanted.unanswering.end()) return render(fail(known->second));
-      return render(capture(wanted.pids[i], capture_options_));
+      return jobs == 1 ? capture_one(pid) : capture_in_time(job, pid);
     };
     const auto print_one = [&](std::size_t i, const Rendered& rendered) {
       const bool gone = rendered.error && rendered.error->kind == ErrorKind::NoSuchProcess;
@@ -112,8 +123,24 @@ class Dumper {
       statuses.push_back(print(wanted.pids[i], rendered));
       return !output_lost();
     };
+    if (jobs == 1) {
+      // One that stands still is read anew, and then the ones behind it.
+      std::size_t next = 0;
+      const auto rest = [&](std::chrono::milliseconds) {
+        while (next < wanted.pids.size()) {
+          const Rendered rendered = read(next);
+          if (!print_one(next++, rendered)) break;
+        }
+        return status_of(statuses);
+      };
+      return run_on(0, capture_options_.timeout, report_, rest);
+    }
     // People get the processes in the order of the list, scripts get each as soon as it is read.
     run_parallel(wanted.pids.size(), jobs, !options_.json, read, print_one);
+    return status_of(statuses);
+  }
+  /// The exit status of all processes together.
+  int status_of(const std::vector<int>& statuses) const {
     if (statuses.empty()) {
       return report_(0, {ErrorKind::NoSuchProcess, "all of the processes have ended meanwhile", ""},
                      style_);
@@ -153,6 +180,31 @@ class Dumper {
     std::optional<Error> error;
   };
 
+  [[nodiscard]] Rendered capture_one(pid_t pid) const {
+    return render(capture(pid, capture_options_));
+  }
+
+  /// Leaves a process behind that never answers, together with a thread of pyscope.
+  [[nodiscard]] static Rendered capture_in_time(const std::shared_ptr<const Dumper>& job,
+                                                pid_t pid) {
+    // Reading ends by itself at its deadline, unless it stands still.
+    constexpr std::chrono::seconds kBeyond{1};
+    const auto patience = job->capture_options_.timeout + kBeyond;
+    Rendered rendered;
+    run_watched(
+        1, 1, patience, [job, pid](std::size_t) { return job->capture_one(pid); },
+        [&](std::size_t, std::optional<Rendered> done) {
+          rendered =
+              done ? *std::move(done)
+                   : job->render(fail(ErrorKind::Malformed,
+                                      fmt::format("process {} could not be read within {} ms: its "
+                                                  "memory, or the files that it maps, may be on "
+                                                  "something that doesn't answer",
+                                                  pid, patience.count())));
+        });
+    return rendered;
+  }
+
   [[nodiscard]] Rendered render(Result<Snapshot> snapshot) const {
     if (!snapshot) return {{}, exit_status(snapshot.error().kind), snapshot.error()};
     fit_output(*snapshot, options_.json ? OutputForm::Json : OutputForm::Text);
@@ -169,7 +221,7 @@ class Dumper {
                : exit_status(ErrorKind::Failed);
   }
 
-  const DumpArguments& options_;
+  DumpArguments options_;  // a copy, as threads that are left behind outlive the verb
   CaptureOptions capture_options_;
   const ErrorReport& report_;
   TextOptions text_;
@@ -192,7 +244,7 @@ Result<std::vector<pid_t>> python_processes(const ProcessFilter& filter,
 }
 
 Result<Wanted> select(const DumpArguments& options) {
-  Wanted wanted{options.pids, true, false};
+  Wanted wanted{options.pids, true};
   if (wanted.pids.empty()) {
     wanted.named = false;
     auto selected = python_processes(options.filter, wanted.unanswering);
@@ -205,7 +257,6 @@ Result<Wanted> select(const DumpArguments& options) {
                   "list them all: pyscope ps");
     }
   }
-  wanted.one = wanted.named && wanted.pids.size() == 1 && !options.children;
   if (!options.children) return wanted;
   const std::vector<pid_t> trees = find_trees(wanted.pids);
   ProcessFilter filter;
@@ -296,12 +347,22 @@ int run(const DumpArguments& options, const ErrorReport& report) {
   }
   const bool holds = capture.pause != Pause::Never || capture.native != Native::Off;
   enter_sandbox(holds ? Sandbox::HoldingThreads : Sandbox::Reading, capture.log);
+  if (!options.replay.empty()) {
+    return Dumper(options, std::move(capture), report).dump_recording(options.replay);
+  }
+  if (options.pids.size() == 1 && !options.children) {
+    const pid_t pid = options.pids.front();
+    return run_on(pid, capture.timeout, report, [&](std::chrono::milliseconds left) {
+      CaptureOptions now = capture;
+      now.timeout = left;
+      Dumper dumper(options, std::move(now), report);
+      return options.watch ? dumper.watch(pid, microseconds(*options.watch)) : dumper.dump_one(pid);
+    });
+  }
   Dumper dumper(options, std::move(capture), report);
-  if (!options.replay.empty()) return dumper.dump_recording(options.replay);
-  if (options.watch) return dumper.watch(options.pids.front(), microseconds(*options.watch));
   const auto wanted = select(options);
   if (!wanted) return report(0, wanted.error(), JsonStyle::Compact);
-  return dumper.dump(*wanted, wanted->one ? 1 : jobs_of(options));
+  return dumper.dump(*wanted, jobs_of(options));
 }
 
 }  // namespace

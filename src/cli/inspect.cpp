@@ -172,11 +172,15 @@ int run(const InspectArguments& arguments, const ErrorReport& report) {
   options.timeout = milliseconds(arguments.timeout);
   if (arguments.verbose) options.log = print_step;
   enter_sandbox(arguments.pause ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
-  InspectVerb verb(arguments, report);
-  const auto inspector = Inspector::attach(arguments.pid, options);
-  if (!inspector) return report(arguments.pid, inspector.error());
-  return arguments.watch ? verb.watch(*inspector, microseconds(*arguments.watch))
-                         : verb.print(*inspector);
+  return run_on(arguments.pid, options.timeout, report, [&](std::chrono::milliseconds left) {
+    InspectOptions now = options;
+    now.timeout = left;
+    InspectVerb verb(arguments, report);
+    const auto inspector = Inspector::attach(arguments.pid, now);
+    if (!inspector) return report(arguments.pid, inspector.error());
+    return arguments.watch ? verb.watch(*inspector, microseconds(*arguments.watch))
+                           : verb.print(*inspector);
+  });
 }
 
 }  // namespace

@@ -32,6 +32,28 @@ struct TasksArguments {
   std::string color = "auto";
 };
 
+int read_tasks(const TasksArguments& arguments, const CaptureOptions& options,
+               const ErrorReport& report) {
+  auto snapshot = capture(arguments.pid, options);
+  if (!snapshot) return report(arguments.pid, snapshot.error());
+  // Of tasks there may be tens of thousands, and all of them are wanted.
+  // Bound (bytes): output of `tasks`
+  constexpr std::uint64_t kMostOfTasks = std::uint64_t{96} << 20U;
+  fit_output(*snapshot, arguments.json ? OutputForm::Json : OutputForm::Text, kMostOfTasks);
+  const TasksTextOptions text{.color = wants_color(arguments.color),
+                              .columns = terminal_columns(STDOUT_FILENO),
+                              .flat = arguments.flat,
+                              .full = arguments.full,
+                              .tasks = arguments.tasks};
+  if (arguments.json) {
+    render_tasks_json(*snapshot, JsonStyle::Pretty, arguments.tasks,
+                      [](std::string_view piece) { (void)write_out(piece); });
+  } else {
+    (void)write_out(render_tasks(*snapshot, text));
+  }
+  return output_lost() ? exit_status(ErrorKind::Failed) : exit_status(*snapshot);
+}
+
 int run_tasks(const TasksArguments& arguments, const ErrorReport& report) {
   if (arguments.pid == 0) return report.usage("tasks needs the PID of a process");
   CaptureOptions options;
@@ -43,20 +65,10 @@ int run_tasks(const TasksArguments& arguments, const ErrorReport& report) {
   if (arguments.pause) options.pause = Pause::All;
   if (arguments.verbose) options.log = print_step;
   enter_sandbox(arguments.pause ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
-  auto snapshot = capture(arguments.pid, options);
-  if (!snapshot) return report(arguments.pid, snapshot.error());
-  // Of tasks there may be tens of thousands, and all of them are wanted.
-  constexpr std::uint64_t kMostOfTasks = std::uint64_t{96} << 20U;
-  fit_output(*snapshot, arguments.json ? OutputForm::Json : OutputForm::Text, kMostOfTasks);
-  const TasksTextOptions text{.color = wants_color(arguments.color),
-                              .columns = terminal_columns(STDOUT_FILENO),
-                              .flat = arguments.flat,
-                              .full = arguments.full,
-                              .tasks = arguments.tasks};
-  const std::string out = arguments.json
-                              ? render_tasks_json(*snapshot, JsonStyle::Pretty, arguments.tasks)
-                              : render_tasks(*snapshot, text);
-  return write_out(out) ? exit_status(*snapshot) : exit_status(ErrorKind::Failed);
+  return run_on(arguments.pid, options.timeout, report, [&](std::chrono::milliseconds left) {
+    options.timeout = left;
+    return read_tasks(arguments, options, report);
+  });
 }
 
 }  // namespace

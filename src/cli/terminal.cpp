@@ -13,6 +13,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "base/watched.hpp"
 #include "pyscope/render.hpp"
 
 namespace pyscope::cli {
@@ -119,10 +120,11 @@ bool output_lost() {
   return lost;
 }
 
-bool write_out(const std::string& text) {
+bool write_out(std::string_view text) {
   if (lost) return false;
   const bool safe = first_active(text) == text.size();
-  const int error = write_all(STDOUT_FILENO, safe ? std::string_view(text) : without_active(text));
+  const int error =
+      safe ? write_all(STDOUT_FILENO, text) : write_all(STDOUT_FILENO, without_active(text));
   if (error == EPIPE) std::_Exit(0);
   if (error == 0) return true;
   Message::print("pyscope: writing the output failed: {}\n", std::strerror(error));
@@ -190,7 +192,8 @@ struct sigaction catch_unless_ignored(int signal) {
 }  // namespace
 
 InterruptCatcher::InterruptCatcher() {
-  interrupted = 0;
+  // Work that begins anew has been interrupted before, if at all.
+  if (threads_left_behind == 0) interrupted = 0;
   interrupt_ = catch_unless_ignored(SIGINT);
   terminate_ = catch_unless_ignored(SIGTERM);
 }
@@ -201,6 +204,14 @@ InterruptCatcher::~InterruptCatcher() {
 }
 
 bool InterruptCatcher::caught() const {
+  if (threads_left_behind != 0) {
+    // The kernel may have meant a signal for a thread that never comes back. Any other thread takes
+    // the signal once it changes what it blocks.
+    const sigset_t blocked = interrupts();
+    sigset_t before;
+    ::pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
   return interrupted != 0;
 }
 

@@ -30,7 +30,7 @@ void occupy_standard_streams();
 /// be left that is neither of a line's end nor of a colour, an escape is written for it. A reader
 /// that has closed the pipe has seen enough: that ends the program quietly. False for any other
 /// failure, which is reported once; nothing is written from then on.
-[[nodiscard]] bool write_out(const std::string& text);
+[[nodiscard]] bool write_out(std::string_view text);
 
 /// Whether write_out() has failed: the exit status is 1 then, whatever else happened.
 [[nodiscard]] bool output_lost();

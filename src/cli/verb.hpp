@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -45,5 +46,11 @@ struct Verb {
   ErrorReport report;
   std::function<int()> run;  // once the command line was parsed; returns the exit status
 };
+
+/// Runs the work of a verb on one process and returns its status. Work that stands still, because
+/// memory or a file of the process never answers, begins anew without what doesn't answer; it is
+/// told how much of the time is left. If there is nothing left, the process is given up.
+[[nodiscard]] int run_on(pid_t pid, std::chrono::milliseconds timeout, const ErrorReport& report,
+                         std::function<int(std::chrono::milliseconds left)> work);
 
 }  // namespace pyscope::cli

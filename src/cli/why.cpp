@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/arguments.hpp"
@@ -63,19 +64,7 @@ class Progress {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-int run(const WhyArguments& arguments, const ErrorReport& report) {
-  if (arguments.pid == 0) return report.usage("why needs the PID of a process");
-  WhyOptions options;
-  options.threads = arguments.threads;
-  if (arguments.duration) options.duration = microseconds(*arguments.duration);
-  options.timeout = milliseconds(arguments.timeout);
-  if (arguments.rate) {
-    options.interval = std::chrono::microseconds(std::chrono::seconds(1)) / *arguments.rate;
-  }
-  options.values = arguments.values;
-  if (arguments.verbose) options.log = print_step;
-  options.native = arguments.native;
-  enter_sandbox(options.native ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
+int look(const WhyArguments& arguments, WhyOptions options, const ErrorReport& report) {
   Result<Diagnosis> diagnosis = fail(ErrorKind::Failed, "nothing was looked at");
   {
     const Progress progress(std::chrono::duration<double>(options.duration).count(),
@@ -95,6 +84,26 @@ int run(const WhyArguments& arguments, const ErrorReport& report) {
                                    {.color = wants_color(arguments.color), .full = arguments.full});
   if (!write_out(out)) return exit_status(ErrorKind::Failed);
   return assess(diagnosis->last).complete ? 0 : exit_status(ErrorKind::Malformed);
+}
+
+int run(const WhyArguments& arguments, const ErrorReport& report) {
+  if (arguments.pid == 0) return report.usage("why needs the PID of a process");
+  WhyOptions options;
+  options.threads = arguments.threads;
+  if (arguments.duration) options.duration = microseconds(*arguments.duration);
+  options.timeout = milliseconds(arguments.timeout);
+  if (arguments.rate) {
+    options.interval = std::chrono::microseconds(std::chrono::seconds(1)) / *arguments.rate;
+  }
+  options.values = arguments.values;
+  if (arguments.verbose) options.log = print_step;
+  options.native = arguments.native;
+  enter_sandbox(options.native ? Sandbox::HoldingThreads : Sandbox::Reading, options.log);
+  return run_on(arguments.pid, options.timeout, report, [&](std::chrono::milliseconds left) {
+    WhyOptions now = options;
+    now.timeout = left;
+    return look(arguments, std::move(now), report);
+  });
 }
 
 }  // namespace

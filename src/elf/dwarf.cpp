@@ -7,6 +7,7 @@ namespace pyscope {
 namespace {
 
 constexpr std::size_t kMaxStringBytes = 4096;
+// Bound (bytes): one compressed debug section
 constexpr std::uint64_t kMaxInflatedBytes = std::uint64_t{256} << 20U;  // of one section
 
 }  // namespace

@@ -18,11 +18,17 @@ namespace pyscope {
 /// The work that may still be done for debug information. All files share it, so that many files
 /// cost no more than one.
 struct DebugBudget {
+  // Bound (bytes): compressed debug sections of a process
   std::uint64_t inflated = std::uint64_t{512} << 20U;  // bytes of sections that are compressed
+  // Bound: units of debug information
   std::uint64_t units = std::uint64_t{1} << 20U;
+  // Bound (bytes): abbreviations of debug information
   std::uint64_t abbreviations = std::uint64_t{256} << 20U;  // bytes of them
+  // Bound: ranges of addresses of its units
   std::uint64_t ranges = std::uint64_t{1} << 21U;           // of addresses of units
+  // Bound (bytes): line tables
   std::uint64_t line_tables = std::uint64_t{256} << 20U;    // bytes of them
+  // Bound: rows of line tables
   std::uint64_t rows = std::uint64_t{1} << 24U;             // of line tables
 };
 

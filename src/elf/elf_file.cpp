@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/kernel_call.hpp"
 #include "elf/decompress.hpp"
 
 namespace pyscope {
@@ -22,7 +23,7 @@ constexpr std::uint32_t kCompressedByZstd = 2;  // ELFCOMPRESS_ZSTD, which older
 Result<ElfFile> ElfFile::open(int fd) {
   ElfFile file;
   struct stat info {};
-  if (::fstat(fd, &info) == 0 && info.st_size > 0)
+  if (fstat_noted(fd, info) == 0 && info.st_size > 0)
     file.size_ = static_cast<std::uint64_t>(info.st_size);
   file.fd_ = fd;
   if (auto ok = file.read_headers(ElfTypes::Linked); !ok) return fail(std::move(ok).error());
@@ -86,7 +87,7 @@ bool ElfFile::read(std::uint64_t offset, std::span<std::byte> out) const {
     return true;
   }
   while (!out.empty()) {
-    const ssize_t n = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
+    const ssize_t n = pread_noted(fd_, out.data(), out.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;  // it has become shorter, or can't be read
     offset += static_cast<std::uint64_t>(n);

@@ -8,7 +8,9 @@ namespace pyscope {
 namespace {
 
 // Far above any real file. Memory for a file's tables is allocated by these numbers.
+// Bound: segments of an ELF file
 constexpr std::size_t kMaxSegments = 1024;
+// Bound: sections of an ELF file
 constexpr std::size_t kMaxSections = 16384;
 
 }  // namespace

@@ -10,7 +10,9 @@
 namespace pyscope {
 namespace {
 
+// Bound (bytes): one symbol table
 constexpr std::uint64_t kMaxSymbolBytes = std::uint64_t{128} << 20U;  // 5.6 million symbols
+// Bound (bytes): name of a symbol
 constexpr std::size_t kMaxNameBytes = 16384;
 // Of functions that begin below an address and don't reach it: gaps between nested ones.
 constexpr int kMostSteps = 1024;

@@ -13,6 +13,7 @@
 namespace pyscope {
 
 /// What the code may write to stdout, to stderr, and as repr(), each. More is cut.
+// Bound (bytes): what code of `exec` writes to each of stdout and stderr, and its `repr()`
 inline constexpr std::size_t kMostOutput = std::size_t{16} << 20U;
 /// More than an answer can have.
 inline constexpr std::size_t kMostAnswer = 6 * kMostOutput;

@@ -68,7 +68,8 @@ Result<void> ThreadRequest::verify() const {
   if (attached_.target->ended() || !runs_same_program(attached_)) {
     return fail(gone_while_read(process));
   }
-  const Memory& memory = attached_.target->memory();
+  Budget budget;
+  const TargetMemory memory(attached_.target->memory(), budget);
   const PageCache cache(memory);
   const Reader reader(cache, attached_.runtime.offsets);
   auto runtime = read_interpreters(reader, attached_.runtime.at);

@@ -459,10 +459,22 @@ std::string render_json(const Snapshot& snapshot, JsonStyle style) {
   return json_document(style, [&](JsonWriter& json) { DumpJson(json, snapshot).write(); });
 }
 
+void render_json(const Snapshot& snapshot, JsonStyle style, TextSink take) {
+  write_json_document(style, std::move(take),
+                      [&](JsonWriter& json) { DumpJson(json, snapshot).write(); });
+}
+
 std::string render_tasks_json(const Snapshot& snapshot, JsonStyle style,
                               std::span<const std::string> chosen) {
-  return json_document(style,
-                       [&](JsonWriter& json) { DumpJson(json, snapshot).write_tasks(chosen); });
+  std::string document;
+  render_tasks_json(snapshot, style, chosen, [&](std::string_view piece) { document += piece; });
+  return document;
+}
+
+void render_tasks_json(const Snapshot& snapshot, JsonStyle style,
+                       std::span<const std::string> chosen, TextSink take) {
+  write_json_document(style, std::move(take),
+                      [&](JsonWriter& json) { DumpJson(json, snapshot).write_tasks(chosen); });
 }
 
 std::string render_json(pid_t pid, const Error& error, JsonStyle style, std::string_view schema) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "format/escape.hpp"
 
 namespace pyscope {
@@ -13,7 +15,23 @@ rapidjson::SizeType size_of(std::string_view text) {
 
 }  // namespace
 
-JsonWriter::JsonWriter(JsonStyle style) : style_(style) {
+void JsonPieces::hand_on() {
+  std::size_t whole = size_;
+  // The bytes that follow the first one of a character are 10xxxxxx, three of them at the most.
+  const auto is_inside = [&](std::size_t at) {
+    return (static_cast<unsigned char>(piece_.at(at)) & 0xC0U) == 0x80;
+  };
+  constexpr std::size_t kLongest = 4;
+  while (whole > 1 && size_ - whole + 1 < kLongest && is_inside(whole - 1))
+    --whole;
+  if (static_cast<unsigned char>(piece_.at(whole - 1)) >= 0xC0U) --whole;
+  if (whole == 0) whole = size_;
+  take_({piece_.data(), whole});
+  std::copy(piece_.data() + whole, piece_.data() + size_, piece_.data());
+  size_ -= whole;
+}
+
+JsonWriter::JsonWriter(JsonStyle style, TextSink take) : style_(style), pieces_(std::move(take)) {
   pretty_.SetIndent(' ', 2);
 }
 
@@ -115,10 +133,9 @@ void JsonWriter::address_field(std::string_view name, std::uint64_t address) {
   }
 }
 
-std::string JsonWriter::take() const {
-  std::string document(buffer_.GetString(), buffer_.GetSize());
-  document += '\n';
-  return document;
+void JsonWriter::finish() {
+  pieces_.Put('\n');
+  pieces_.finish();
 }
 
 void JsonWriter::begin_object() {

@@ -3,15 +3,16 @@
 #pragma once
 
 #include <rapidjson/prettywriter.h>
-#include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 #include <sys/types.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "pyscope/render.hpp"
 
@@ -22,9 +23,36 @@ struct SafeText {
   std::string text;
 };
 
+/// Hands a document on in pieces, so that it is never there as a whole. To RapidJSON it is an
+/// output stream.
+class JsonPieces {
+ public:
+  using Ch = char;
+
+  explicit JsonPieces(TextSink take) : take_(std::move(take)) {}
+  void Put(char c) {
+    if (size_ == piece_.size()) hand_on();
+    piece_[size_++] = c;
+  }
+  void Flush() {}
+  /// The rest.
+  void finish() {
+    take_({piece_.data(), size_});
+    size_ = 0;
+  }
+
+ private:
+  /// All but the bytes of a character that isn't whole yet.
+  void hand_on();
+
+  TextSink take_;
+  std::array<char, std::size_t{64} << 10U> piece_;
+  std::size_t size_ = 0;
+};
+
 class JsonWriter {
  public:
-  explicit JsonWriter(JsonStyle style);
+  JsonWriter(JsonStyle style, TextSink take);
 
   // --- Values
 
@@ -94,8 +122,8 @@ class JsonWriter {
     list_field(name, texts, [this](const std::string& unsafe) { text(unsafe); });
   }
 
-  /// The document, with a line end.
-  [[nodiscard]] std::string take() const;
+  /// Ends the document with a line end.
+  void finish();
 
  private:
   void begin_object();
@@ -113,17 +141,25 @@ class JsonWriter {
   }
 
   JsonStyle style_;
-  rapidjson::StringBuffer buffer_;
-  rapidjson::PrettyWriter<rapidjson::StringBuffer> pretty_{buffer_};
-  rapidjson::Writer<rapidjson::StringBuffer> compact_{buffer_};
+  JsonPieces pieces_;
+  rapidjson::PrettyWriter<JsonPieces> pretty_{pieces_};
+  rapidjson::Writer<JsonPieces> compact_{pieces_};
 };
 
-/// A document that is one object.
+/// Hands on a document that is one object.
+template <class WriteFields>
+void write_json_document(JsonStyle style, TextSink take, const WriteFields& write_fields) {
+  JsonWriter json(style, std::move(take));
+  json.object([&] { write_fields(json); });
+  json.finish();
+}
+
 template <class WriteFields>
 [[nodiscard]] std::string json_document(JsonStyle style, const WriteFields& write_fields) {
-  JsonWriter json(style);
-  json.object([&] { write_fields(json); });
-  return json.take();
+  std::string document;
+  write_json_document(
+      style, [&](std::string_view piece) { document += piece; }, write_fields);
+  return document;
 }
 
 }  // namespace pyscope

@@ -19,6 +19,7 @@ constexpr unsigned kHidden = 0x10;
 constexpr unsigned kCell = 0x40;
 constexpr unsigned kFree = 0x80;
 
+// Bound: variables of a frame, and its evaluation stack
 constexpr std::size_t kMostSlots = 4096;
 
 class VariablesReader {

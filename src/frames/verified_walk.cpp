@@ -477,7 +477,7 @@ FrameWalk walk_copy(const DebugOffsets& offsets, const StackStart& start, const 
 
 }  // namespace
 
-VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
+VerifiedWalk walk_verified(const BudgetedMemory& memory, const DebugOffsets& offsets,
                            const CodeTable& codes, RemoteAddr thread_state, StackStart start,
                            FrameWalk first, const VerifyBudget& budget) {
   constexpr int kMaxAttempts = 200;

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "frames/walker.hpp"
+#include "memory/budgeted_memory.hpp"
 #include "pyscope/memory.hpp"
 #include "python/code.hpp"
 
@@ -56,7 +57,7 @@ struct VerifyBudget {
 ///
 /// Tried until it succeeds, the tries for one thread are used up, or the deadline has passed; once
 /// at the least.
-[[nodiscard]] VerifiedWalk walk_verified(const Memory& memory, const DebugOffsets& offsets,
+[[nodiscard]] VerifiedWalk walk_verified(const BudgetedMemory& memory, const DebugOffsets& offsets,
                                          const CodeTable& codes, RemoteAddr thread_state,
                                          StackStart start, FrameWalk first,
                                          const VerifyBudget& budget);

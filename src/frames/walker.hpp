@@ -46,8 +46,10 @@ class FrameBytes {
 class FrameWalker {
  public:
   /// Each frame costs us a few hundred bytes in the end.
+  // Bound: frames of a thread
   static constexpr std::size_t kMaxDepth = 250'000;
   /// For all threads together: what a target can make us hold.
+  // Bound: frames of all threads
   static constexpr std::size_t kMaxFramesInAll = 300'000;
 
   FrameWalker(const DebugOffsets& offsets, const StackStart& start);

@@ -116,6 +116,7 @@ void Futures::add_worker(std::size_t thread, const RawFrame& frame) {
 
 /// The futures of the calls that no worker has taken yet, in their order.
 void Futures::read_queue(Pool& pool) const {
+  // Bound: calls in an executor's queue
   constexpr std::uint64_t kMostItems = 10'000;
   if (c_type_name_of(reader_, pool.queue) != "_queue.SimpleQueue") return;
   if (!reader_.offsets().has(Field::SimpleQueueItems)) return;

@@ -48,6 +48,7 @@ bool Namespaces::spend(std::size_t items) {
 }
 
 std::vector<std::pair<RemoteAddr, RemoteAddr>> Namespaces::attributes(RemoteAddr object) {
+  // Bound: attributes of one object that may hold a lock
   constexpr std::size_t kMostAttributes = 1024;
   if (items_left_ == 0) return {};
   const auto type = reader_.type_of(object);
@@ -67,6 +68,7 @@ std::vector<NamedObject> Namespaces::slots(RemoteAddr object) {
 }
 
 const Namespaces::Keys& Namespaces::keys_in(RemoteAddr dict) {
+  // Bound: names of one namespace
   constexpr std::size_t kMostNames = 4096;
   const auto [known, fresh] = keys_.try_emplace(dict.raw());
   if (fresh) {
@@ -86,6 +88,7 @@ RemoteAddr Namespaces::key_of(RemoteAddr dict, RemoteAddr value) {
 }
 
 const std::vector<RemoteAddr>& Namespaces::modules_in(RemoteAddr globals) {
+  // Bound: modules that are looked through for locks
   constexpr std::size_t kMostModules = 32;
   const auto [known, fresh] = modules_.try_emplace(globals.raw());
   if (fresh) {

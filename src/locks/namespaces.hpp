@@ -59,6 +59,7 @@ class Namespaces {
   [[nodiscard]] const Keys& keys_in(RemoteAddr dict);
   [[nodiscard]] bool spend(std::size_t items);
 
+  // Bound: names that are looked through for the names of locks
   static constexpr std::size_t kMostItemsInAll = std::size_t{1} << 22U;
 
   const Reader& reader_;

@@ -112,6 +112,7 @@ std::optional<CodeFacts> ThreadFrames::read_facts(RemoteAddr code) const {
 }
 
 void ThreadFrames::read_handlers(RemoteAddr code, CodeFacts& facts) const {
+  // Bound (bytes): exception table
   constexpr std::size_t kMostBytes = std::size_t{1} << 20U;
   const auto at = reader_.pointer(code, Field::CodeExceptiontable);
   if (!at || !*at) return;

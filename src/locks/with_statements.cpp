@@ -159,6 +159,7 @@ std::vector<WithStatements::Entered> WithStatements::entered_by_generator(Remote
 /// The objects that were entered by contextlib.ExitStack.enter_context(), or by that of an
 /// AsyncExitStack: the stack keeps the bound __exit__ of each.
 std::vector<RemoteAddr> WithStatements::entered_by_exit_stack(RemoteAddr stack) const {
+  // Bound: callbacks of an `ExitStack`
   constexpr std::size_t kMostCallbacks = 256;
   constexpr std::uint64_t kPairSize = 2;
   const std::string type = type_name_of(reader_, stack);

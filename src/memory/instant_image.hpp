@@ -27,6 +27,7 @@ class InstantImage final : public Memory {
  public:
   static constexpr std::uint64_t kPageSize = 4096;
   /// More can't be copied before another CPU takes over the thread that is kept from running.
+  // Bound: pages copied in one instant
   static constexpr std::size_t kMostPages = 2'000;
 
   explicit InstantImage(const Memory& source) : source_(source) {}

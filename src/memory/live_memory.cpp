@@ -9,6 +9,8 @@
 #include <climits>
 #include <vector>
 
+#include "base/kernel_call.hpp"
+
 namespace pyscope {
 namespace {
 
@@ -29,6 +31,33 @@ std::size_t settle(std::span<ReadRequest> batch, std::size_t copied) {
 }  // namespace
 
 void LiveMemory::read_many(std::span<ReadRequest> requests) const {
+  if (!KernelCall::any_unanswered()) {
+    read_at_once(requests);
+    return;
+  }
+  // One page without an answer must not cost the others theirs.
+  for (ReadRequest& request : requests)
+    read_apart(request);
+}
+
+void LiveMemory::read_apart(ReadRequest& request) const {
+  constexpr std::uint64_t kPage = 4096;
+  request.status = ReadStatus::Pending;
+  std::span<std::byte> rest = request.out;
+  std::uint64_t at = request.at.raw();
+  const bool by_pages = KernelCall::is_suspect(pid_, at, rest.size());
+  do {
+    const std::size_t size =
+        by_pages ? std::min<std::size_t>(rest.size(), kPage - at % kPage) : rest.size();
+    ReadRequest piece{RemoteAddr{at}, rest.first(size)};
+    read_at_once({&piece, 1});
+    request.status = piece.status;
+    rest = rest.subspan(size);
+    at += size;
+  } while (request.status == ReadStatus::Ok && !rest.empty());
+}
+
+void LiveMemory::read_at_once(std::span<ReadRequest> requests) const {
   std::vector<iovec> local;
   std::vector<iovec> remote;
   while (!requests.empty() && !use_proc_mem_) {
@@ -47,6 +76,13 @@ void LiveMemory::read_many(std::span<ReadRequest> requests) const {
         remote.push_back({reinterpret_cast<void*>(request.at.raw()), request.out.size()});
       }
       end_of_last = request.at.raw() + request.out.size();
+    }
+    const KernelCall call(pid_, remote);
+    if (!call) {
+      for (ReadRequest& request : batch)
+        request.status = ReadStatus::Unanswered;
+      requests = requests.subspan(batch.size());
+      continue;
     }
     ++system_calls_;
     const ssize_t n =
@@ -77,6 +113,14 @@ void LiveMemory::read_by_proc_mem(std::span<ReadRequest> requests) const {
     std::span<std::byte> rest = request.out;
     std::uint64_t at = request.at.raw();
     while (mem_ && !rest.empty() && request.status == ReadStatus::Pending) {
+      // An address of the target, which is never followed here.
+      // NOLINTNEXTLINE(performance-no-int-to-ptr)
+      const iovec range{reinterpret_cast<void*>(at), rest.size()};
+      const KernelCall call(pid_, {&range, 1});
+      if (!call) {
+        request.status = ReadStatus::Unanswered;
+        break;
+      }
       ++system_calls_;
       const ssize_t n = ::pread(mem_.get(), rest.data(), rest.size(), static_cast<off_t>(at));
       if (n > 0) {

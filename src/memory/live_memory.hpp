@@ -26,6 +26,8 @@ class LiveMemory final : public Memory {
   [[nodiscard]] std::uint64_t system_calls() const { return system_calls_; }
 
  private:
+  void read_at_once(std::span<ReadRequest> requests) const;
+  void read_apart(ReadRequest& request) const;
   void read_by_proc_mem(std::span<ReadRequest> requests) const;
 
   pid_t pid_;

@@ -16,6 +16,10 @@ Error read_error(ReadStatus status, RemoteAddr at, std::size_t size) {
     case ReadStatus::TimedOut:
       return {ErrorKind::Malformed, fmt::format("reading {}: the time limit is reached", what),
               "give it more time with --timeout"};
+    case ReadStatus::Unanswered:
+      return {ErrorKind::Malformed,
+              fmt::format("reading {}: nothing answers for this memory", what),
+              "it may lie on a file system that is dead"};
     case ReadStatus::Pending:
     case ReadStatus::Ok:
     case ReadStatus::Fault:

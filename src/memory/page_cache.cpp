@@ -40,11 +40,33 @@ const PageCache::Page* PageCache::find(std::uint64_t number) const {
   return last_;
 }
 
-bool PageCache::spend(std::size_t size) const {
-  const std::uint64_t cost = 1 + size / kUnitBytes;
-  const bool enough = cost <= work_left_;
-  work_left_ -= enough ? cost : work_left_;
-  return enough;
+PageCache::~PageCache() {
+  budget().return_work(work_drawn_);
+  budget().drop(pages_.size() * kPageSize);
+}
+
+bool PageCache::draw(std::uint64_t cost) const {
+  constexpr std::uint64_t kAtOnce = 65'536;
+  // What is copied already can be looked at for long, too.
+  if (!budget().has_time()) {
+    budget().set_spent();
+    return false;
+  }
+  const std::uint64_t needed = cost - work_drawn_;
+  std::uint64_t drawn = std::min(std::max(needed, kAtOnce), work_left_);
+  bool enough = drawn >= needed && budget().work(drawn);
+  if (!enough && needed <= work_left_) {
+    drawn = needed;
+    enough = budget().work(drawn);
+  }
+  if (!enough) {
+    work_left_ = 0;
+    budget().set_spent();
+    return false;
+  }
+  work_left_ -= drawn;
+  work_drawn_ += drawn - cost;
+  return true;
 }
 
 ReadStatus PageCache::try_read(RemoteAddr at, std::span<std::byte> out) const {
@@ -72,7 +94,10 @@ void PageCache::fetch(std::span<const RemoteRange> ranges) const {
     const std::uint64_t last = (range.start.raw() + range.size - 1) / kPageSize;
     for (std::uint64_t number = range.start.raw() / kPageSize; number <= last; ++number) {
       if (pages_.contains(number)) continue;
-      if (pages_.size() >= budget_pages_) break;
+      if (pages_.size() >= most_pages_ || !budget().copy(kPageSize) || !budget().keep(kPageSize)) {
+        budget().set_spent();
+        break;
+      }
       Page* page = make_page();
       page->status = ReadStatus::Pending;
       pages_[number] = page;
@@ -94,8 +119,9 @@ void PageCache::fetch(std::span<const RemoteRange> ranges) const {
 void PageCache::read_many(std::span<ReadRequest> requests) const {
   std::vector<RemoteRange> missing;
   for (ReadRequest& request : requests) {
-    request.status =
-        spend(request.out.size()) ? try_read(request.at, request.out) : ReadStatus::OverBudget;
+    request.status = spend(request.out.size()) ? try_read(request.at, request.out)
+                     : budget().has_time()     ? ReadStatus::OverBudget
+                                               : ReadStatus::TimedOut;
     if (request.status == ReadStatus::Pending) {
       missing.push_back({request.at, request.out.size()});
     } else if (request.status != ReadStatus::Ok) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "memory/budgeted_memory.hpp"
 #include "pyscope/memory.hpp"
 
 namespace pyscope {
@@ -15,21 +16,28 @@ namespace pyscope {
 /// reads field by field, which costs a lookup here and no system call.
 ///
 /// Pages are 4 KiB blocks whatever the target's page size is.
-class PageCache final : public Memory {
+class PageCache final : public BudgetedMemory {
  public:
   static constexpr std::uint64_t kPageSize = 4096;
-  /// What one capture may copy at the most; reads beyond it end in OverBudget.
-  static constexpr std::size_t kDefaultBudget = std::size_t{256} << 20U;
-
-  /// How much may be looked at in one cache: one unit for each read, and one more for each
-  /// kUnitBytes of it. A cache has no other end: what it holds is read again and again at no cost
-  /// to the target, so that small memory could keep us busy for hours.
-  static constexpr std::uint64_t kDefaultWork = std::uint64_t{1} << 26U;
+  /// The part of the budget that one cache may take at the most; reads beyond it, or beyond the
+  /// budget, end in OverBudget.
+  // Bound (bytes): of a process's memory: one copy
+  static constexpr std::size_t kMostBytes = std::size_t{256} << 20U;
+  // Bound: looks at one copy
+  static constexpr std::uint64_t kMostWork = std::uint64_t{3} << 24U;
+  /// Of a read, so many bytes are one look more (Budget::kMostWork).
   static constexpr std::uint64_t kUnitBytes = 64;
 
-  explicit PageCache(const Memory& source, std::size_t budget = kDefaultBudget,
-                     std::uint64_t work = kDefaultWork)
-      : source_(source), budget_pages_(budget / kPageSize), work_left_(work) {}
+  /// `source` and its budget must outlive this.
+  explicit PageCache(const BudgetedMemory& source, std::size_t most_bytes = kMostBytes,
+                     std::uint64_t most_work = kMostWork)
+      : BudgetedMemory(source.budget()),
+        source_(source),
+        most_pages_(most_bytes / kPageSize),
+        work_left_(most_work) {}
+  PageCache(const PageCache&) = delete;
+  PageCache& operator=(const PageCache&) = delete;
+  ~PageCache();
 
   /// Reads through the cache; what is missing is fetched in one batch.
   void read_many(std::span<ReadRequest> requests) const override;
@@ -51,12 +59,19 @@ class PageCache final : public Memory {
   };
   [[nodiscard]] Page* make_page() const;
   /// False once the work is used up.
-  [[nodiscard]] bool spend(std::size_t size) const;
+  [[nodiscard]] bool spend(std::size_t size) const {
+    const std::uint64_t cost = 1 + size / kUnitBytes;
+    if (cost > work_drawn_) return draw(cost);
+    work_drawn_ -= cost;
+    return true;
+  }
+  [[nodiscard]] bool draw(std::uint64_t cost) const;
   [[nodiscard]] const Page* find(std::uint64_t number) const;
 
   const Memory& source_;
-  std::size_t budget_pages_;
-  mutable std::uint64_t work_left_;
+  std::size_t most_pages_;
+  mutable std::uint64_t work_left_;                     // of its own part
+  mutable std::uint64_t work_drawn_ = 0;                // from the budget, for the next looks
   mutable tsl::robin_map<std::uint64_t, Page*> pages_;  // by page number
   // The pages lie in a few large pieces, each larger than the one before.
   struct Piece {

@@ -13,11 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/kernel_call.hpp"
 #include "process/rooted_open.hpp"
 
 namespace pyscope {
 namespace {
 
+// Bound (bytes): debug file whose sum is taken
 constexpr std::uint64_t kMaxSummedBytes = std::uint64_t{256} << 20U;
 constexpr std::uint64_t kMaxLinkBytes = 4096;
 
@@ -52,14 +54,14 @@ std::optional<DebugLink> debug_link(const ElfFile& program) {
 
 std::optional<std::uint32_t> sum_of(int fd) {
   struct stat info {};
-  if (::fstat(fd, &info) != 0 || info.st_size < 0 ||
+  if (fstat_noted(fd, info) != 0 || info.st_size < 0 ||
       static_cast<std::uint64_t>(info.st_size) > kMaxSummedBytes) {
     return std::nullopt;
   }
   std::vector<Bytef> piece(std::size_t{1} << 18U);
   uLong sum = ::crc32(0, nullptr, 0);
   for (off_t at = 0; at < info.st_size;) {
-    const ssize_t n = ::pread(fd, piece.data(), piece.size(), at);
+    const ssize_t n = pread_noted(fd, piece.data(), piece.size(), at);
     if (n <= 0) return std::nullopt;
     sum = ::crc32(sum, piece.data(), static_cast<uInt>(n));
     at += n;
@@ -101,7 +103,7 @@ std::unique_ptr<DebugFile> open_debug_file(const Process& process, const ElfFile
     if (file) return file;
     return try_file(
         in_ours,
-        open_if_regular(UniqueFd{::openat(AT_FDCWD, in_ours.c_str(), O_PATH | O_CLOEXEC)}));
+        open_if_regular(UniqueFd{open_noted(AT_FDCWD, in_ours.c_str(), O_PATH | O_CLOEXEC)}));
   };
 
   if (id.size() > 1) {

@@ -10,7 +10,9 @@
 namespace pyscope {
 namespace {
 
+// Bound (bytes): mangled name
 constexpr std::size_t kMaxMangled = 4096;
+// Bound (bytes): what a mangled name becomes
 constexpr std::size_t kMaxDemangled = 16384;
 
 /// The text that a demangler has written so far. A short name can stand for one of any length,

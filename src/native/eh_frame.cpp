@@ -23,7 +23,9 @@ constexpr std::uint8_t kToItself = 0x10;
 constexpr std::uint8_t kTableEncoding = 0x3B;  // to the header's begin, four bytes, signed
 
 // A large program (a browser) has a quarter of each.
+// Bound: functions of `.eh_frame` without a search table
 constexpr std::size_t kMaxFunctions = 4'000'000;
+// Bound (bytes): `.eh_frame` without a search table
 constexpr std::size_t kMaxSection = std::size_t{64} << 20U;
 
 /// Bytes that are read in order. A read beyond the end gives nothing.

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kMaxNoteBytes = 65536;
 constexpr std::uint64_t kMaxDynamicEntries = 1024;
+// Bound: symbols of a library in memory
 constexpr std::uint64_t kMaxSymbols = std::uint64_t{1} << 20U;
 constexpr std::size_t kMaxNameBytes = 16384;
 

@@ -10,12 +10,15 @@
 #include <cstring>
 #include <utility>
 
+#include "base/kernel_call.hpp"
 #include "process/rooted_open.hpp"
 
 namespace pyscope {
 namespace {
 
+// Bound (bytes): perf map
 constexpr std::uint64_t kMaxBytes = std::uint64_t{64} << 20U;
+// Bound: lines of a perf map
 constexpr std::size_t kMaxLines = std::size_t{1} << 21U;
 constexpr std::size_t kMaxFunctionNameBytes = 4096;
 constexpr int kMostSteps = 256;  // lines that begin below an address and don't reach it
@@ -76,7 +79,7 @@ PerfMap read_perf_map(const Process& process, const Log& log) {
   // Anybody may write to /tmp.
   struct stat info {};
   struct stat owner {};
-  if (::fstat(fd.get(), &info) != 0 || ::fstat(process.directory(), &owner) != 0) return {};
+  if (fstat_noted(fd.get(), info) != 0 || ::fstat(process.directory(), &owner) != 0) return {};
   if (info.st_uid != 0 && info.st_uid != owner.st_uid) {
     log("  root{}: not the process's own", path);
     return {};
@@ -89,7 +92,7 @@ PerfMap read_perf_map(const Process& process, const Log& log) {
   std::size_t size = 0;
   while (size < text.size()) {
     const ssize_t n =
-        ::pread(fd.get(), text.data() + size, text.size() - size, static_cast<off_t>(size));
+        pread_noted(fd.get(), text.data() + size, text.size() - size, static_cast<off_t>(size));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     size += static_cast<std::size_t>(n);

@@ -18,8 +18,10 @@ class StackCopier {
   /// Python was, or where there is no Python, at the most.
   static constexpr std::uint64_t kBeyond = std::uint64_t{64} << 10U;
   /// The most bytes of one thread: as large as stacks are on most systems.
+  // Bound (bytes): native stack of a thread
   static constexpr std::uint64_t kMaxPiece = std::uint64_t{8} << 20U;
   /// The most bytes for all threads together.
+  // Bound (bytes): native stacks of all threads
   static constexpr std::uint64_t kMaxBytes = std::uint64_t{128} << 20U;
 
   /// `maps` are in the order of their addresses. `budget` is what may still be copied, in bytes;

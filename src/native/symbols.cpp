@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::uint64_t kPageSize = 4096;
 constexpr std::uint64_t kMaxCompressedBytes = std::uint64_t{16} << 20U;  // of .gnu_debugdata
+// Bound (bytes): what one `.gnu_debugdata` becomes
 constexpr std::uint64_t kMaxMiniBytes = std::uint64_t{64} << 20U;
 
 /// Numba puts the number and the options of a compilation where C++ has its tags:

@@ -64,8 +64,10 @@ class NativeSymbols {
   /// How much may be read to find names, of all files together. So the cost in memory and time is
   /// bounded, however many files a hostile process has mapped.
   struct Budget {
+    // Bound (bytes): symbol tables of a process
     std::uint64_t symbols = std::uint64_t{256} << 20U;  // bytes of symbol tables
     std::uint64_t strings = std::uint64_t{64} << 20U;   // bytes that are searched for a name
+    // Bound (bytes): what all `.gnu_debugdata` of a process become
     std::uint64_t mini = std::uint64_t{256} << 20U;     // bytes that .gnu_debugdata is inflated to
     DebugBudget debug;
   };

@@ -69,6 +69,7 @@ struct NativeWalk {
 class Unwinder {
  public:
   /// No real stack has more functions.
+  // Bound: native frames of a thread
   static constexpr std::size_t kMaxDepth = 20'000;
 
   /// Return addresses that are tried on one stack where there is no unwinding information, how far
@@ -79,6 +80,7 @@ class Unwinder {
 
   /// What is read for all stacks together: words, by libunwind. A hostile table leads nowhere for
   /// long.
+  // Bound: words that are read to unwind all threads
   static constexpr std::size_t kMaxReads = 20'000'000;
   /// And for one frame: an expression in a table may loop.
   static constexpr std::size_t kMaxReadsOfStep = 200'000;

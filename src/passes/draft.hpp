@@ -13,6 +13,7 @@
 #include "base/log.hpp"
 #include "frames/verified_walk.hpp"
 #include "locks/locks.hpp"
+#include "memory/budgeted_memory.hpp"
 #include "native/unwinder.hpp"
 #include "passes/holds.hpp"
 #include "passes/instant.hpp"
@@ -65,7 +66,7 @@ struct NativeStates {
 struct Draft {
   // What is read, and how.
   const Target& target;
-  const Memory& memory;  // the target's, until the deadline
+  const BudgetedMemory& memory;  // the target's, with the budget of this reading
   const Runtime& runtime;
   const ProcessFacts& facts;
   const CaptureOptions& options;

@@ -64,7 +64,9 @@ std::optional<InstantCopier::Holder> InstantCopier::find_holder(const Reader& re
 
 bool InstantCopier::find_holders() {
   holders_.clear();
-  const PageCache cache(target_.memory());
+  Budget budget;
+  const TargetMemory memory(target_.memory(), budget);
+  const PageCache cache(memory);
   const Reader reader(cache, runtime_.offsets);
   auto interpreters = read_interpreters(reader, runtime_.at);
   if (!interpreters || !interpreters->warnings.empty()) return false;

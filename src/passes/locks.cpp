@@ -19,8 +19,9 @@ constexpr auto kInterval = std::chrono::milliseconds(10);
 
 }  // namespace
 
-std::vector<std::optional<FoundLock>> find_locks_again(const Memory& memory, const Runtime& runtime,
-                                                       CodeTable& codes, const Target& target,
+std::vector<std::optional<FoundLock>> find_locks_again(const BudgetedMemory& memory,
+                                                       const Runtime& runtime, CodeTable& codes,
+                                                       const Target& target,
                                                        std::span<const GraphThread> threads) {
   std::unordered_map<pid_t, std::optional<FutexWait>> futexes;
   for (const Task& task : target.threads(ThreadDetail::SystemCalls)) {
@@ -170,7 +171,7 @@ std::vector<std::size_t> reached_from(const std::vector<std::vector<std::size_t>
 
 }  // namespace
 
-WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime, CodeTable& codes,
+WaitCycles find_deadlocks(const BudgetedMemory& memory, const Runtime& runtime, CodeTable& codes,
                           const Target& target, std::span<const GraphThread> threads,
                           std::span<const std::optional<FoundLock>> found, const Log& log) {
   std::vector<Wakers> wakers;

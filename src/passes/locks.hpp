@@ -9,6 +9,7 @@
 
 #include "base/log.hpp"
 #include "locks/locks.hpp"
+#include "memory/budgeted_memory.hpp"
 #include "process/facts.hpp"
 #include "pyscope/memory.hpp"
 #include "python/runtime_state.hpp"
@@ -37,7 +38,7 @@ struct GraphThread {
 
 /// What these threads wait for now. Their stacks are read anew.
 [[nodiscard]] std::vector<std::optional<FoundLock>> find_locks_again(
-    const Memory& memory, const Runtime& runtime, CodeTable& codes, const Target& target,
+    const BudgetedMemory& memory, const Runtime& runtime, CodeTable& codes, const Target& target,
     std::span<const GraphThread> threads);
 
 /// Cycles of indices of threads, each waiting for what the next one holds.
@@ -50,7 +51,7 @@ struct WaitCycles {
 /// cycle is read anew, from the thread states on. A cycle is a deadlock if it is the same then, and
 /// if the kernel says that none of its threads ran meanwhile. Costs nothing where there is no
 /// cycle. Empty if the kernel can't be asked.
-[[nodiscard]] WaitCycles find_deadlocks(const Memory& memory, const Runtime& runtime,
+[[nodiscard]] WaitCycles find_deadlocks(const BudgetedMemory& memory, const Runtime& runtime,
                                         CodeTable& codes, const Target& target,
                                         std::span<const GraphThread> threads,
                                         std::span<const std::optional<FoundLock>> found,

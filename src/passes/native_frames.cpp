@@ -14,12 +14,13 @@ namespace {
 using From = MergedFrame::From;
 
 // Unwinding tables and what names functions in memory, for all threads.
+// Bound (bytes): copies of memory for unwinding
 constexpr std::size_t kMostMemory = std::size_t{64} << 20U;
 
 }  // namespace
 
-NativeFrames::NativeFrames(const Memory& memory, const Target& target, const Runtime& runtime,
-                           std::span<const Mapping> maps, Native mode,
+NativeFrames::NativeFrames(const BudgetedMemory& memory, const Target& target,
+                           const Runtime& runtime, std::span<const Mapping> maps, Native mode,
                            std::vector<NativeLocation>& locations, const Log& log)
     : mode_(mode),
       locations_(locations),

@@ -11,6 +11,7 @@
 
 #include "base/log.hpp"
 #include "frames/walker.hpp"
+#include "memory/budgeted_memory.hpp"
 #include "memory/page_cache.hpp"
 #include "native/mapped_images.hpp"
 #include "native/symbols.hpp"
@@ -25,7 +26,7 @@ namespace pyscope {
 class NativeFrames {
  public:
   /// The arguments must outlive this. The locations of the frames go into `locations`.
-  NativeFrames(const Memory& memory, const Target& target, const Runtime& runtime,
+  NativeFrames(const BudgetedMemory& memory, const Target& target, const Runtime& runtime,
                std::span<const Mapping> maps, Native mode, std::vector<NativeLocation>& locations,
                const Log& log);
 

@@ -301,6 +301,7 @@ class StackProver {
     void try_until_proven(Clock::time_point latest) {
       // A try takes as long as the read, and now and then a time slice of others.
       constexpr int kMostTries = 50;
+      // Bound: tries for all GILs
       constexpr auto kMostTime = std::chrono::milliseconds(100);
       const auto deadline = std::min(latest, Clock::now() + kMostTime);
       int tries = 0;
@@ -658,7 +659,7 @@ class StackProver {
   }
 
   Draft& draft_;
-  const Memory& memory_;
+  const BudgetedMemory& memory_;
   const DebugOffsets& offsets_;
   std::span<ThreadDraft> threads_;
   CodeTable& codes_;

@@ -310,8 +310,9 @@ void tell_names_missing(Draft& draft, const RawInterpreter& interpreter, std::st
 Result<Names> read_names(Draft& draft, const RawInterpreter& interpreter) {
   constexpr int kMaxAttempts = 8;
   for (int attempt = 1;; ++attempt) {
+    // Bound: looks at memory for the names of threads
     constexpr std::uint64_t kMostWork = std::uint64_t{1} << 24U;
-    const PageCache cache(draft.memory, PageCache::kDefaultBudget, kMostWork);
+    const PageCache cache(draft.memory, PageCache::kMostBytes, kMostWork);
     auto names = read_thread_names(Reader(cache, draft.offsets()), draft.memory, interpreter);
     if (names && cache.failures() == 0) return names;
     if (attempt < kMaxAttempts) continue;

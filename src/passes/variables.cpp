@@ -46,14 +46,18 @@ bool is_there(const Reader& reader, const RawFrame& frame) {
 }
 
 /// What the variables of all frames may be, whatever their values are. Each frame counts, too.
+// Bound: variables of all frames
 constexpr std::size_t kMostVariables = 200'000;
+// Bound (bytes): names of variables
 constexpr std::size_t kMostNameBytes = std::size_t{32} << 20U;
 
 /// Hands each frame's variables, and whether the frame is still there, to `take`. Returns how many
 /// frames were read: all, unless they have too many variables.
 template <class Take>
 std::size_t read_each(const Draft& draft, std::span<const WantedFrame> frames, const Take& take) {
+  // Bound (bytes): copies of memory for the variables of a dump
   constexpr std::size_t kMostForValues = std::size_t{128} << 20U;
+  // Bound: looks at memory for the variables of a dump
   constexpr std::uint64_t kMostWork = std::uint64_t{1} << 23U;
   const PageCache cache(draft.memory, kMostForValues, kMostWork);
   const Reader reader(cache, draft.offsets());

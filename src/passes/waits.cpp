@@ -27,7 +27,9 @@
 namespace pyscope {
 namespace {
 
+// Bound: descriptors of a poll
 constexpr std::uint64_t kMostPolled = 64;              // of an array of struct pollfd
+// Bound: descriptors of a select
 constexpr std::uint64_t kMostInSets = 4096;            // bits of a set of select
 constexpr std::uint64_t kMostPath = 4096;              // PATH_MAX, with the zero byte
 constexpr std::size_t kMostChildren = 4;               // that are named
@@ -56,7 +58,7 @@ struct BlockedCall {
 /// The parts of a system call's arguments that lie in memory.
 class Arguments {
  public:
-  explicit Arguments(const Memory& memory) : cache_(memory, kBudget) {}
+  explicit Arguments(const BudgetedMemory& memory) : cache_(memory, kBudget) {}
 
   /// Fetches what the calls refer to in one go.
   void prefetch(const std::vector<BlockedCall>& calls) const {
@@ -192,6 +194,7 @@ class Arguments {
   }
 
  private:
+  // Bound (bytes): copies of memory for the arguments of system calls
   static constexpr std::size_t kBudget = std::size_t{64} << 20U;
 
   /// Bytes of a set of select for descriptors below `count`.
@@ -245,7 +248,7 @@ class Children {
 
 class WaitReader {
  public:
-  WaitReader(const Memory& memory, const Process* process, const Log& log)
+  WaitReader(const BudgetedMemory& memory, const Process* process, const Log& log)
       : process_(process), log_(log), arguments_(memory) {}
 
   std::vector<std::optional<Wait>> read(std::span<const Task* const> tasks) {
@@ -500,7 +503,7 @@ class WaitReader {
 }  // namespace
 
 std::vector<std::optional<Wait>> read_waits(std::span<const Task* const> tasks,
-                                            const Memory& memory, const Process* process,
+                                            const BudgetedMemory& memory, const Process* process,
                                             const Log& log) {
   return WaitReader(memory, process, log).read(tasks);
 }

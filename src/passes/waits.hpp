@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "memory/budgeted_memory.hpp"
 #include "process/facts.hpp"
 #include "process/process.hpp"
 #include "pyscope/memory.hpp"
@@ -21,7 +22,7 @@ namespace pyscope {
 ///
 /// For tasks that wait for a futex, and there may be thousands, nothing is asked of the kernel.
 [[nodiscard]] std::vector<std::optional<Wait>> read_waits(std::span<const Task* const> tasks,
-                                                          const Memory& memory,
+                                                          const BudgetedMemory& memory,
                                                           const Process* process, const Log& log);
 
 }  // namespace pyscope

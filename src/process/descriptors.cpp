@@ -22,8 +22,11 @@
 namespace pyscope {
 namespace {
 
+// Bound (bytes): `fdinfo` of one descriptor
 constexpr std::size_t kMostFdinfo = std::size_t{4} << 20U;  // some 60,000 watched descriptors
+// Bound (bytes): `/proc/locks`
 constexpr std::size_t kMostLocks = std::size_t{4} << 20U;
+// Bound: unix sockets whose peer is asked for
 constexpr std::size_t kMostPeers = 256;  // unix sockets whose peer is asked for
 
 std::string_view trimmed(std::string_view text) {

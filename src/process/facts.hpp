@@ -86,7 +86,9 @@ struct SchedulingFacts {
 /// The words of the text of /proc/PID/cmdline. A process can make it any length, and all of it
 /// NULs, each of which ends a word: behind the bounds stands one last word, "…".
 [[nodiscard]] std::vector<std::string> parse_command_line(std::string_view text);
+// Bound (bytes): command line
 constexpr std::size_t kMostCommandBytes = std::size_t{1} << 20U;
+// Bound: words of a command line
 constexpr std::size_t kMostCommandWords = 16'384;
 
 /// The words after `key:` in the text of /proc/PID/status; empty if the key isn't there.

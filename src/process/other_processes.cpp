@@ -25,11 +25,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Bound: looking for the other ends of pipes, and for children
 constexpr std::chrono::milliseconds kMostScanTime{50};
 // So many processes are looked at even when the time is up: on a busy machine our own turn may come
 // later than that.
 constexpr std::size_t kLeastProcesses = 256;
+// Bound: processes that are looked through for other ends of pipes
 constexpr std::size_t kMostProcessesScanned = 32768;
+// Bound: descriptors of one of these processes
 constexpr std::size_t kMostDescriptors = 4096;            // of one process
 constexpr std::size_t kMostMaps = std::size_t{1} << 24U;  // bytes of one process's maps
 

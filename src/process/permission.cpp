@@ -82,6 +82,7 @@ std::string name_capabilities(std::uint64_t set) {
   return names;
 }
 
+// Bound (bytes): `mountinfo` and `cgroup` of our own
 constexpr std::size_t kMostOfOneFile = std::size_t{1} << 20U;
 
 /// As much of the file as can be read; empty if that is nothing.

@@ -22,6 +22,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Bound: waiting for the CPU of a thread
 constexpr std::chrono::milliseconds kMostWait{20};
 
 /// Frees a pinned thread of pyscope that doesn't get the CPU which it is pinned to. A thread of its

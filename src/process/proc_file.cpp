@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/kernel_call.hpp"
 #include "base/unique_fd.hpp"
 
 namespace pyscope {
@@ -15,13 +16,13 @@ namespace {
 
 /// Nothing waits when it is opened, whatever lies at the path.
 UniqueFd open_to_read(int directory, const char* path) {
-  return UniqueFd{::openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
+  return UniqueFd{open_noted(directory, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
 }
 
 ssize_t read_some(int fd, char* to, std::size_t size) {
   ssize_t n = 0;
   do {
-    n = ::read(fd, to, size);
+    n = read_noted(fd, to, size);
   } while (n < 0 && errno == EINTR);
   if (n < 0) Shortages::note(errno);
   return n;
@@ -65,6 +66,10 @@ SmallFile::SmallFile(int directory, const char* path) {
   if (size_ < 0) error_ = errno;
   // A file that fills the buffer may go on, and so isn't whole.
   if (size_ == static_cast<ssize_t>(buffer_.size())) size_ = -1;
+}
+
+bool SmallFile::unanswered() const {
+  return size_ < 0 && error_ == ETIMEDOUT;
 }
 
 bool SmallFile::denied() const {

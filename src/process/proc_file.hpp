@@ -38,6 +38,8 @@ class SmallFile {
   }
   /// Nothing was read because reading isn't permitted.
   [[nodiscard]] bool denied() const;
+  /// Nothing was read because the kernel gave no answer before.
+  [[nodiscard]] bool unanswered() const;
 
  private:
   std::array<char, 8192> buffer_;

@@ -20,6 +20,7 @@
 #include <system_error>
 #include <thread>
 
+#include "base/kernel_call.hpp"
 #include "process/permission.hpp"
 #include "process/proc_file.hpp"
 #include "process/rooted_open.hpp"
@@ -60,7 +61,7 @@ pid_t to_pid(std::string_view word) {
 
 bool same_bytes_at_start(int fd, const std::vector<std::byte>& head) {
   std::vector<std::byte> in_file(head.size());
-  const ssize_t n = ::pread(fd, in_file.data(), in_file.size(), 0);
+  const ssize_t n = pread_noted(fd, in_file.data(), in_file.size(), 0);
   return n >= 0 && static_cast<std::size_t>(n) == head.size() && !head.empty() && in_file == head;
 }
 
@@ -101,6 +102,9 @@ Result<Process> Process::open(pid_t pid, const Log& log) {
   const SmallFile stat_text(process.directory(), "stat");
   const SmallFile status(process.directory(), "status");
   if (!stat_text || !status) {
+    if (stat_text.unanswered() || status.unanswered()) {
+      return fail(ErrorKind::Failed, fmt::format("the kernel gives no answer about {}", path));
+    }
     // With hidepid=invisible the folder itself can be opened, and seems to be empty.
     if (stat_text.denied() || status.denied() || is_hidden(pid)) return fail(explain_hidden(pid));
     return fail(no_such_process(pid));
@@ -229,7 +233,7 @@ Result<UniqueFd> Process::open_mapped_file(const Mapping& mapping,
       return false;
     }
     struct stat info {};
-    if (::fstat(way.fd.get(), &info) != 0) return false;
+    if (fstat_noted(way.fd.get(), info) != 0) return false;
     const bool same_device = ::major(info.st_dev) == mapping.device_major &&
                              ::minor(info.st_dev) == mapping.device_minor;
     if (info.st_ino == mapping.inode && (same_device || same_bytes_at_start(way.fd.get(), head))) {
@@ -242,7 +246,7 @@ Result<UniqueFd> Process::open_mapped_file(const Mapping& mapping,
   // The target chooses the names, and may have mapped a device: nothing but a regular file is
   // opened.
   const auto open_regular = [](int folder, const std::string& name) {
-    return open_if_regular(UniqueFd{::openat(folder, name.c_str(), O_PATH | O_CLOEXEC)});
+    return open_if_regular(UniqueFd{open_noted(folder, name.c_str(), O_PATH | O_CLOEXEC)});
   };
   if (try_way(map_file, open_regular(directory(), map_file)) ||
       try_way("exe", open_regular(directory(), "exe")) ||

@@ -27,7 +27,9 @@ namespace pyscope {
 namespace {
 
 constexpr auto kInterval = std::chrono::milliseconds(10);
+// Bound: processes that wait for each other
 constexpr std::size_t kMostProcesses = 64;
+// Bound: threads of a process that waits for another
 constexpr std::size_t kMostThreads = 1024;  // of one process
 // 32 and 33 are the C library's own signals. Python itself catches SIGINT, and faulthandler catches
 // the faults.

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/kernel_call.hpp"
 #include "base/opening.hpp"
 
 namespace pyscope {
@@ -27,6 +28,8 @@ namespace {
 
 std::string read_link(int directory, const char* name) {
   std::array<char, PATH_MAX> target;
+  const KernelCall call(directory, name);
+  if (!call) return {};
   const ssize_t n = ::readlinkat(directory, name, target.data(), target.size());
   return n < 0 ? std::string{} : std::string(target.data(), static_cast<std::size_t>(n));
 }
@@ -34,7 +37,8 @@ std::string read_link(int directory, const char* name) {
 /// Whether the file is in /proc, where a link may lead to something that no path names.
 bool is_of_proc(int fd) {
   struct statfs info {};
-  return ::fstatfs(fd, &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
+  const KernelCall call(fd);
+  return call && ::fstatfs(fd, &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
 }
 
 /// Does what RESOLVE_IN_ROOT does with O_PATH, name by name: on kernels without openat2, and where
@@ -73,9 +77,9 @@ UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder,
       if (folders.size() > 1) folders.pop_back();
       continue;
     }
-    UniqueFd next{::openat(folders.back().get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+    UniqueFd next{open_noted(folders.back().get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
     struct stat info {};
-    if (!next || ::fstat(next.get(), &info) != 0) return {};
+    if (!next || fstat_noted(next.get(), info) != 0) return {};
     if (S_ISLNK(info.st_mode)) {
       const std::string target = read_link(next.get(), "");
       if (target.empty() || ++links > kMostLinks || is_of_proc(next.get())) {
@@ -102,6 +106,8 @@ UniqueFd open_in_root(int root, const std::string& path, const open_how& how) {
   // on the system. So the kernel can't tell whether the ".." stays below the root.
   constexpr int kMostTries = 8;
   for (int tries = 0; tries < kMostTries; ++tries) {
+    const KernelCall call(root, path.c_str());
+    if (!call) return {};
     fd = UniqueFd{static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how))};
     if (fd || errno != EAGAIN) break;
   }
@@ -116,12 +122,14 @@ UniqueFd open_in_root(int root, const std::string& path, const open_how& how) {
 
 UniqueFd open_if_regular(const UniqueFd& peek) {
   struct stat info {};
-  if (!peek || ::fstat(peek.get(), &info) != 0) return {};
+  if (!peek || fstat_noted(peek.get(), info) != 0) return {};
   if (!S_ISREG(info.st_mode)) {
     errno = EINVAL;
     return {};
   }
   // Opens the file by its descriptor: its name could be another file's by now.
+  const KernelCall call(peek.get());
+  if (!call) return {};
   return UniqueFd{::open(fmt::format("/proc/self/fd/{}", peek.get()).c_str(),
                          O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
 }
@@ -156,8 +164,8 @@ UniqueFd open_from_working_directory(int proc_directory, const std::string& path
   const UniqueFd actual{::openat(proc_directory, "cwd", O_PATH | O_DIRECTORY | O_CLOEXEC)};
   struct stat guessed_info {};
   struct stat actual_info {};
-  if (!guessed || !actual || ::fstat(guessed.get(), &guessed_info) != 0 ||
-      ::fstat(actual.get(), &actual_info) != 0 || guessed_info.st_dev != actual_info.st_dev ||
+  if (!guessed || !actual || fstat_noted(guessed.get(), guessed_info) != 0 ||
+      fstat_noted(actual.get(), actual_info) != 0 || guessed_info.st_dev != actual_info.st_dev ||
       guessed_info.st_ino != actual_info.st_ino) {
     errno = ENOENT;
     return {};

@@ -19,7 +19,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Bound: tables of sockets, all together
 constexpr std::chrono::milliseconds kMostTime{250};         // for all tables
+// Bound (bytes): table of sockets
 constexpr std::size_t kMostBytes = std::size_t{64} << 20U;  // of one table
 
 std::string_view word_at(std::string_view line, std::size_t index) {

@@ -10,6 +10,7 @@ namespace pyscope {
 namespace {
 
 // Far above real code: a function of a million lines has a table of a few MiB.
+// Bound (bytes): location table
 constexpr std::size_t kMaxLocationTable = std::size_t{16} << 20U;
 constexpr std::uint64_t kMaxCodeUnits = std::uint64_t{1} << 28U;
 constexpr std::uint64_t kCodeStringPrefetch = 160;

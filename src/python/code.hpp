@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "memory/budgeted_memory.hpp"
 #include "pyscope/snapshot.hpp"
 #include "python/reader.hpp"
 
@@ -41,7 +42,7 @@ struct CodeIdentity {
 /// Code that an earlier snapshot has read is known again only after one look at what lies there.
 class CodeTable {
  public:
-  CodeTable(const Memory& memory, const DebugOffsets& offsets)
+  CodeTable(const BudgetedMemory& memory, const DebugOffsets& offsets)
       : memory_(memory), offsets_(offsets) {}
 
   [[nodiscard]] const DebugOffsets& offsets() const { return offsets_; }
@@ -84,8 +85,10 @@ class CodeTable {
   [[nodiscard]] const Location& location(RemoteAddr code, std::uint64_t unit);
 
   /// What the names and tables that are kept may hold together.
+  // Bound (bytes): names and tables of code objects that are kept
   static constexpr std::uint64_t kMostText = std::uint64_t{32} << 20U;
   /// How many bytes of location tables may be searched at once, and in each further snapshot.
+  // Bound (bytes): location tables that are searched at once
   static constexpr std::uint64_t kMostSearched = std::uint64_t{64} << 20U;
   static constexpr std::uint64_t kSearchedInNext = std::uint64_t{4} << 20U;
 
@@ -110,7 +113,7 @@ class CodeTable {
   using Strings = std::unordered_map<std::uint64_t, Result<std::string>>;
   [[nodiscard]] static Result<Loaded> read(const Reader& reader, RemoteAddr code, Strings& strings);
 
-  const Memory& memory_;
+  const BudgetedMemory& memory_;
   const DebugOffsets& offsets_;
   TextBudget budget_{kMostText};
   std::uint64_t search_left_ = kMostSearched;

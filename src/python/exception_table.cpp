@@ -57,6 +57,7 @@ Result<std::vector<ExceptionEntry>> decode_exception_table(std::span<const std::
 std::vector<std::size_t> handlers_around(std::span<const ExceptionEntry> entries,
                                          std::uint64_t unit) {
   // No compiled code nests deeper (CO_MAXBLOCKS is 20, and each block has up to two handlers).
+  // Bound: handlers around an instruction
   constexpr std::size_t kMost = 64;
   std::vector<std::size_t> around;
   while (around.size() < kMost) {

@@ -12,6 +12,7 @@ namespace {
 constexpr std::int32_t kObjectMember = 16;  // Py_T_OBJECT_EX
 constexpr std::int32_t kOldObjectMember = 6;
 
+// Bound: bases of a class
 constexpr std::size_t kMostBases = 64;
 
 std::string_view last_part(std::string_view name) {

@@ -486,6 +486,7 @@ Result<RemoteAddr> dict_item(const Reader& reader, RemoteAddr dict, std::string_
   if (!values_at) return fail("dict", values_at.error());
   const auto keys = read_dict_keys(reader, *keys_at);
   if (!keys) return fail("dict", keys.error());
+  // Bound: keys that are looked through in a dict
   constexpr std::size_t kMaxKeys = 1U << 15U;
   const auto index = find_key(reader, *keys, key, kMaxKeys);
   if (!index) return fail("dict", index.error());

@@ -19,6 +19,7 @@ namespace pyscope {
 /// What all strings and bytes that are read may hold together. A target can point any number of
 /// objects at the same large piece of its memory.
 struct TextBudget {
+  // Bound (bytes): text of all strings of a reading
   static constexpr std::uint64_t kAll = std::uint64_t{256} << 20U;
   std::uint64_t left = kAll;
 };

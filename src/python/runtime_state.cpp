@@ -12,7 +12,9 @@ namespace pyscope {
 namespace {
 
 // Bounds on the lists, above anything that runs.
+// Bound: interpreters
 constexpr std::size_t kMaxInterpreters = 4096;
+// Bound: threads of all interpreters
 constexpr std::size_t kMaxThreads = 1U << 15U;  // of all interpreters
 
 // Reads the fields of an interpreter that are used, which lie within a few KiB of the much larger
@@ -309,7 +311,7 @@ std::unordered_map<std::uint64_t, GilMoment> read_gils(const Memory& memory,
 }
 
 Result<std::unordered_map<std::uint64_t, std::string>> read_thread_names(
-    const Reader& reader, const Memory& memory, const RawInterpreter& interpreter) {
+    const Reader& reader, const BudgetedMemory& memory, const RawInterpreter& interpreter) {
   std::unordered_map<std::uint64_t, std::string> names;
   if (!interpreter.modules) return names;
   const auto threading = dict_item(reader, interpreter.modules, "threading");

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "memory/budgeted_memory.hpp"
 #include "python/reader.hpp"
 #include "python/stack_start.hpp"
 
@@ -72,7 +73,7 @@ void read_threads(const Reader& reader, const Memory& memory, RawRuntime& runtim
 /// reader's cache copies: the dict is looked at once more there, and if it isn't the same, this
 /// fails with Malformed.
 [[nodiscard]] Result<std::unordered_map<std::uint64_t, std::string>> read_thread_names(
-    const Reader& reader, const Memory& memory, const RawInterpreter& interpreter);
+    const Reader& reader, const BudgetedMemory& memory, const RawInterpreter& interpreter);
 
 /// Whether sys.abiflags says that this is a debug build.
 [[nodiscard]] std::optional<bool> read_debug_build(const Reader& reader,

@@ -1,7 +1,7 @@
 #include "session/attach.hpp"
 
 #include <elf.h>
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "base/file_name.hpp"
+#include "base/kernel_call.hpp"
 #include "elf/elf_image.hpp"
 #include "process/namespace_pids.hpp"
 #include "process/permission.hpp"
@@ -73,6 +74,7 @@ std::vector<MappedFile> files_with_code(const std::vector<Mapping>& maps,
 // bias. There is more than one where a program maps a file a second time for purposes of its own.
 std::vector<std::uint64_t> load_biases(const ElfImage& image, const MappedFile& file) {
   // Segments and mappings may be many and all alike.
+  // Bound: places where one file may be loaded
   constexpr std::size_t kMostBiases = 64;
   std::vector<std::uint64_t> biases;
   if (!image.position_independent) return {0};
@@ -124,6 +126,7 @@ class RuntimeFinder {
     for (const Mapping& mapping : *maps)
       mapped_.push_back(mapping.range);
     looked_ = true;
+    // Bound: files that are looked into for a Python
     constexpr std::size_t kMostFiles = 8192;
     for (std::size_t i = 0; i < files_.size() && i < kMostFiles; ++i)
       look_into(files_[i]);
@@ -464,6 +467,14 @@ Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log, bool acce
                  fmt::format("process {} ({}) replaced its program while it was looked into", pid,
                              pinned->name()),
                  "try again"),
+            std::nullopt};
+  }
+  if (!runtime && !finder.seen() && KernelCall::any_unanswered()) {
+    // It may lie in what couldn't be looked at.
+    return {fail(ErrorKind::Malformed,
+                 fmt::format("whether process {} ({}) runs Python can't be told: the kernel gets "
+                             "no answer about {}",
+                             pid, pinned->name(), fmt::join(KernelCall::unanswered(), ", "))),
             std::nullopt};
   }
   if (!runtime) return {fail(std::move(runtime).error()), finder.seen()};

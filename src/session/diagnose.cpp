@@ -115,6 +115,7 @@ void add_named_globals(const Reader& reader, const RawFrame& frame, ReprWriter& 
 
 void read_loop_variables(Session& session, const LocatedSnapshot& located,
                          const ValueLimits& limits, DiagnosisBuilder& builder) {
+  // Bound (bytes): copies of memory for the variables of a loop, in one sample
   constexpr std::size_t kMostMemory = std::size_t{16} << 20U;
   ValueLimits names = limits;  // of a module's loop, any of the module's names may change
   names.max_items = 256;

@@ -23,6 +23,17 @@
 namespace pyscope {
 namespace {
 
+/// What looking at the values may cost. Whoever asks for more than a screen shows gets more.
+std::uint64_t work_for(const ValueLimits& limits) {
+  // Bound: looks at memory for values of `inspect`, up to `--max-items 10000`
+  constexpr std::uint64_t kMostLooks = std::uint64_t{1} << 24U;
+  constexpr std::size_t kMany = 10'000;
+  return limits.max_items > kMany ? PageCache::kMostWork : kMostLooks;
+}
+
+// Bound (bytes): copies of memory for values that `inspect` is asked for
+constexpr std::size_t kMostKept = std::size_t{512} << 20U;
+
 /// What is asked for, and what is wrong with it if it can't be understood.
 struct Request {
   std::string text;
@@ -54,7 +65,7 @@ class Reading {
       : session_(session),
         options_(options),
         deadline_(deadline),
-        cache_(session.memory(), kMostMemory),
+        cache_(session.memory(), kMostKept, work_for(options.values)),
         text_budget_{kMostText},
         reader_(cache_, session.runtime().offsets, &text_budget_),
         objects_(reader_) {}
@@ -107,7 +118,7 @@ class Reading {
   [[nodiscard]] bool stood_still() const { return stood_still_; }
 
  private:
-  static constexpr std::size_t kMostMemory = std::size_t{512} << 20U;
+  // Bound (bytes): text of values that `inspect` is asked for
   static constexpr std::uint64_t kMostText = std::uint64_t{512} << 20U;
 
   [[nodiscard]] Gils gils() const {
@@ -531,7 +542,8 @@ Result<std::vector<InspectedValue>> read_inspection(Session& session,
                                                     const std::vector<std::string>& paths,
                                                     const InspectOptions& options, bool held) {
   const Deadline deadline = Deadline::after(options.timeout);
-  session.set_deadline(deadline);
+  session.begin_reading(deadline);
+  session.memory().budget().set_most_kept(kMostKept);
   const std::vector<Request> requests = parse(paths, options);
   constexpr int kMostReadings = 6;
   Result<std::vector<InspectedValue>> last = fail(ErrorKind::Failed, "nothing was read");
@@ -549,6 +561,11 @@ Result<std::vector<InspectedValue>> read_inspection(Session& session,
     });
     if (one_instant) {
       if (last) reading->point_to_frames(requests, *last);
+      return last;
+    }
+    if (last && session.memory().budget().is_spent()) {
+      for (InspectedValue& value : *last)
+        value.consistent = false;
       return last;
     }
     last = fail(ErrorKind::Failed, "nothing was read");
@@ -575,7 +592,8 @@ Result<std::vector<InspectedValue>> read_inspection(Session& session,
       }
     }
     last = std::move(values);
-    if (settled || i + 1 == kMostReadings || deadline.has_passed()) {
+    const bool spent = session.memory().budget().is_spent();
+    if (settled || spent || i + 1 == kMostReadings || deadline.has_passed()) {
       reading.point_to_frames(requests, *last);
       break;
     }

@@ -32,6 +32,7 @@ namespace {
 
 constexpr std::size_t kMostReaders = 8;
 /// How long one process may take.
+// Bound: looking for Python in one process of many
 constexpr std::chrono::seconds kPatience{2};
 
 /// A pattern as grep -E takes it.
@@ -200,7 +201,9 @@ class Lister {
   }
 
   static std::optional<bool> debug_build(const AttachedProcess& attached) {
-    const PageCache cache(attached.target->memory());
+    Budget budget(Deadline::after(kPatience));
+    const TargetMemory memory(attached.target->memory(), budget);
+    const PageCache cache(memory);
     const Reader reader(cache, attached.runtime.offsets);
     const auto runtime = read_interpreters(reader, attached.runtime.at);
     if (!runtime || runtime->interpreters.empty()) return std::nullopt;

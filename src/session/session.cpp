@@ -1,8 +1,11 @@
 #include "session/session.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "base/kernel_call.hpp"
 #include "passes/lock_waits.hpp"
 #include "passes/native_frames.hpp"
 #include "passes/native_locks.hpp"
@@ -48,6 +51,16 @@ bool all_held(const Draft& draft) {
   return have_all(draft, [](Proof proof) { return proof == Proof::Paused; });
 }
 
+/// Says what isn't there because nobody answered for it.
+void tell_unanswered(Snapshot& snapshot) {
+  const std::vector<std::string> unanswered = KernelCall::unanswered();
+  if (unanswered.empty()) return;
+  snapshot.capture.complete = false;
+  snapshot.warnings.push_back(fmt::format(
+      "what lies there is left out, since the kernel gets no answer (is a file system dead?): {}",
+      fmt::join(unanswered, ", ")));
+}
+
 }  // namespace
 
 Session::Session(const Target& target, Runtime runtime, Log log)
@@ -55,7 +68,7 @@ Session::Session(const Target& target, Runtime runtime, Log log)
       runtime_(std::move(runtime)),
       log_(std::move(log)),
       image_(target.memory()),
-      memory_(image_),
+      memory_(image_, budget_),
       codes_(memory_, runtime_.offsets),
       copier_(target, runtime_, image_, log_) {}
 
@@ -68,7 +81,7 @@ Result<Draft> Session::read(const CaptureOptions& options) {
               .facts = *facts_,
               .options = options,
               .log = log_,
-              .deadline = memory_.deadline(),
+              .deadline = budget_.deadline(),
               .codes = codes_,
               .asyncio_lists = asyncio_lists_,
               .image = image_,
@@ -102,7 +115,7 @@ Result<Draft> Session::read(const CaptureOptions& options) {
 Result<LocatedSnapshot> Session::snapshot(const CaptureOptions& options,
                                           Surroundings surroundings) {
   const auto begin = Clock::now();
-  memory_.set_deadline(Deadline::after(options.timeout));
+  budget_.begin_anew(Deadline::after(options.timeout));
   if (facts_ && target_.living() != nullptr) facts_->captured_at = std::chrono::system_clock::now();
   const std::int64_t preempted_before = copier_.microseconds();
   // The module that has the lists may be imported later.
@@ -213,10 +226,11 @@ bool Session::read_more(const std::function<void()>& read) {
 
 bool Session::try_instants(const std::function<AtInstant()>& read) {
   // A try takes as long as the copying, and now and then a time slice of others.
+  // Bound: tries for one instant
   constexpr int kMostTries = 50;
   constexpr int kMostReadings = 25;
   constexpr int kMostContradictions = 12;
-  const auto latest = memory_.deadline().or_earlier(Clock::now() + std::chrono::milliseconds(100));
+  const auto latest = budget_.deadline().or_earlier(Clock::now() + std::chrono::milliseconds(100));
   int readings = 0;
   int contradictions = 0;
   for (int i = 1; i <= kMostTries && readings < kMostReadings; ++i) {
@@ -259,7 +273,7 @@ LocatedSnapshot Session::finish(Draft draft, Surroundings surroundings) {
     draft.snapshot.threads.push_back(std::move(thread.thread));
   }
   if (draft.native) add_native_frames(draft, located.frames);
-  if (memory_.deadline().has_passed()) {
+  if (budget_.deadline().has_passed()) {
     draft.snapshot.capture.complete = false;
     draft.snapshot.warnings.emplace_back(
         "the time limit was reached: what is shown was read until then; --timeout gives more time");
@@ -273,6 +287,7 @@ LocatedSnapshot Session::finish(Draft draft, Surroundings surroundings) {
     }
     add_source_lines(located.snapshot, *sources_);
   }
+  tell_unanswered(located.snapshot);
   for (SuspendedStack& stack : located.snapshot.stacks)
     stack.consistent = located.snapshot.capture.one_instant && stack.error.empty();
   located.snapshot.capture.consistent = assess(located.snapshot).verified();

@@ -7,7 +7,7 @@
 
 #include "base/log.hpp"
 #include "frames/walker.hpp"
-#include "memory/deadline_memory.hpp"
+#include "memory/budgeted_memory.hpp"
 #include "memory/instant_image.hpp"
 #include "passes/draft.hpp"
 #include "pyscope/capture.hpp"
@@ -67,10 +67,10 @@ class Session {
   [[nodiscard]] const Target& target() const { return target_; }
   [[nodiscard]] const Runtime& runtime() const { return runtime_; }
   [[nodiscard]] const Log& log() const { return log_; }
-  /// The target's memory. It can be read until the deadline.
-  [[nodiscard]] const Memory& memory() const { return memory_; }
-  /// snapshot() sets it anew.
-  void set_deadline(const Deadline& deadline) { memory_.set_deadline(deadline); }
+  /// The target's memory, with the budget of the present reading.
+  [[nodiscard]] const BudgetedMemory& memory() const { return memory_; }
+  /// A reading begins. snapshot() begins another one.
+  void begin_reading(const Deadline& deadline) { budget_.begin_anew(deadline); }
 
  private:
   [[nodiscard]] Result<Draft> read(const CaptureOptions& options);
@@ -82,7 +82,8 @@ class Session {
   Runtime runtime_;
   Log log_;
   InstantImage image_;
-  DeadlineMemory memory_;
+  Budget budget_;
+  TargetMemory memory_;
   CodeTable codes_;
   std::optional<AsyncioLists> asyncio_lists_;
   InstantCopier copier_;

@@ -12,11 +12,16 @@
 #include <string_view>
 #include <utility>
 
+#include "base/kernel_call.hpp"
+
 namespace pyscope {
 namespace {
 
+// Bound (bytes): source file
 constexpr std::size_t kMaxFileSize = std::size_t{16} << 20U;
+// Bound (bytes): source files, all of a process
 constexpr std::size_t kMaxTotal = std::size_t{128} << 20U;
+// Bound (bytes): source line
 constexpr std::size_t kMaxLineLength = 4096;  // the start of a generated line is enough
 
 // The bytes of a path in the target's file system. For bytes that aren't valid UTF-8, Python keeps
@@ -64,7 +69,7 @@ SourceReader::File SourceReader::read(const std::string& name) {
   if (path.find('\0') != std::string::npos) return file;
   const UniqueFd fd = open_(path);
   struct stat info {};
-  if (!fd || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+  if (!fd || fstat_noted(fd.get(), info) != 0 || !S_ISREG(info.st_mode)) {
     log_("source {}: {}", name, std::strerror(errno));
     file.failed = true;
     return file;
@@ -87,7 +92,9 @@ SourceReader::File SourceReader::read(const std::string& name) {
   std::string text(size, '\0');
   std::size_t filled = 0;
   while (filled < size) {
-    const ssize_t n = ::read(fd.get(), text.data() + filled, size - filled);
+    // Piece by piece, so that a slow file system isn't taken for a dead one.
+    constexpr std::size_t kPiece = std::size_t{256} << 10U;
+    const ssize_t n = read_noted(fd.get(), text.data() + filled, std::min(size - filled, kPiece));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     filled += static_cast<std::size_t>(n);

@@ -25,8 +25,11 @@ namespace pyscope {
 namespace {
 
 constexpr std::string_view kHeader = "pyscope-recording 1";
+// Bound (bytes): memory of a recording that is read again
 constexpr std::uint64_t kMaxMemory = std::uint64_t{512} << 20U;  // of all ranges
+// Bound (bytes): line of a recording
 constexpr std::size_t kMaxLine = std::size_t{8} << 20U;
+// Bound: lines of a recording
 constexpr std::size_t kMaxLines = 1'000'000;
 constexpr std::string_view kEmptyWord = "%";  // what no encoded value is
 

@@ -11,7 +11,9 @@
 namespace pyscope {
 namespace {
 
+// Bound: frames of one task
 constexpr std::size_t kMostDepth = 10'000;
+// Bound: frames of the stacks of all tasks
 constexpr std::size_t kMostFramesInAll = 500'000;
 
 bool is_generator(std::string_view type) {

@@ -11,6 +11,7 @@
 namespace pyscope {
 namespace {
 
+// Bound: tasks
 constexpr std::size_t kMostTasks = 200'000;
 constexpr std::int32_t kPending = 0;  // of fut_state
 

@@ -77,6 +77,7 @@ std::span<const TaskWaits::Known> TaskWaits::known_functions() {
 namespace {
 
 constexpr std::string_view kFolder = "/asyncio/";
+// Bound: tasks that one task waits for
 constexpr std::size_t kMostTasksOfOne = 100'000;
 
 /// The part of a path behind the folder asyncio; empty if it lies elsewhere.

@@ -23,7 +23,9 @@ namespace pyscope {
 
 /// The most that all values together may cost that share the budget.
 struct ReprBudget {
+  // Bound: objects of all values of a dump
   std::size_t objects = 200'000;
+  // Bound (bytes): text of all values of a dump
   std::size_t text = std::size_t{32} << 20U;
 };
 

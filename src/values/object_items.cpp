@@ -40,6 +40,7 @@ class ItemLister {
   }
 
  private:
+  // Bound: attributes of an object that are listed
   static constexpr std::size_t kMostAttributes = 65'536;
 
   void add(ObjectItem item) {

@@ -42,6 +42,7 @@ std::optional<std::int64_t> integer_of(const Reader& reader, RemoteAddr object) 
 }
 
 constexpr std::size_t kMostNames = 4096;
+// Bound: entries of a dict that a path looks through
 constexpr std::size_t kMostEntries = 1U << 20U;
 
 }  // namespace

@@ -139,6 +139,7 @@ PathStep subscript_step(std::string_view raw) {
 
 /// The steps of a path without a scope.
 Result<std::vector<PathStep>> parse_steps(std::string_view text) {
+  // Bound: steps of a path
   constexpr std::size_t kMostSteps = 256;
   const auto wrong = [&](std::size_t at, std::string_view what) {
     return fail(ErrorKind::Usage,

@@ -108,7 +108,8 @@ TEST_CASE("a generator's chain is walked from the generator itself", "[live]") {
   REQUIRE(all_sleep(target.pid()));
   const auto attached = attach(target.pid(), Log());
   REQUIRE(attached);
-  const Memory& memory = attached->target->memory();
+  Budget budget;
+  const TargetMemory memory(attached->target->memory(), budget);
   const DebugOffsets& offsets = attached->runtime.offsets;
   const PageCache cache(memory);
   const Reader reader(cache, offsets);

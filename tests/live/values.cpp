@@ -278,7 +278,9 @@ TEST_CASE("values in memory that makes no sense are never the end of it", "[live
     CHECK_FALSE(pyscope::render_text(*snapshot, {}).empty());
     CHECK(json::accept(pyscope::render_json(*snapshot, pyscope::JsonStyle::Compact)));
     // The same for paths.
-    const pyscope::PageCache cache(altered);
+    pyscope::Budget budget;
+    const pyscope::TargetMemory memory(altered, budget);
+    const pyscope::PageCache cache(memory);
     const pyscope::Reader reader(cache, runtime.offsets);
     pyscope::ObjectReader objects(reader);
     const auto found = pyscope::read_interpreters(reader, runtime.at);

@@ -33,14 +33,14 @@ TEST_CASE("looking at the same page again and again has an end", "[memory]") {
   PagedMemory memory;
   memory.map(RemoteAddr{0x1000}, kPage);
   constexpr std::uint64_t kWork = 100;
-  const PageCache cache(memory, PageCache::kDefaultBudget, kWork);
+  const PageCache cache(memory, PageCache::kMostBytes, kWork);
   std::array<std::byte, 8> out{};
   for (std::uint64_t i = 0; i < kWork; ++i)
     REQUIRE(cache.read(RemoteAddr{0x1000}, out));
   CHECK_FALSE(cache.read(RemoteAddr{0x1000}, out));
   CHECK(cache.failures() == 1);
   // The size of what is looked at counts.
-  const PageCache other(memory, PageCache::kDefaultBudget, kWork);
+  const PageCache other(memory, PageCache::kMostBytes, kWork);
   std::vector<std::byte> page(4096);
   CHECK(other.read(RemoteAddr{0x1000}, page));
   CHECK_FALSE(other.read(RemoteAddr{0x1000}, page));
@@ -179,4 +179,44 @@ TEST_CASE("a read of nothing is answered without a fetch", "[memory]") {
   const PageCache cache(source);
   CHECK(cache.read(RemoteAddr{kPage}, {}).has_value());
   CHECK(source.calls == 0);
+}
+
+TEST_CASE("all caches of a reading draw from one budget", "[memory]") {
+  PagedMemory source = numbered_pages(1, 8);
+  Budget& budget = source.budget();
+  budget.set_most_kept(3 * kPage);
+  {
+    const PageCache one(source);
+    const PageCache other(source);
+    CHECK(byte_at(one, 1 * kPage) == 1);
+    CHECK(byte_at(one, 2 * kPage) == 2);
+    CHECK(byte_at(other, 3 * kPage) == 3);
+    CHECK(byte_at(other, 4 * kPage) == 0);
+    CHECK(other.failures() == 1);
+  }
+  // What was thrown away may be copied again.
+  const PageCache third(source);
+  for (std::uint64_t page = 1; page <= 3; ++page)
+    CHECK(byte_at(third, page * kPage) == page);
+  CHECK(byte_at(third, 4 * kPage) == 0);
+}
+
+TEST_CASE("work that a cache didn't do is left for others", "[memory]") {
+  PagedMemory source = numbered_pages(1, 1);
+  Budget& budget = source.budget();
+  REQUIRE(budget.work(Budget::kMostWork - 100));
+  std::array<std::byte, 8> out{};
+  {
+    const PageCache cache(source);
+    for (int i = 0; i < 40; ++i)
+      REQUIRE(cache.read(RemoteAddr{kPage}, out));
+  }
+  const PageCache cache(source);
+  for (int i = 0; i < 60; ++i)
+    REQUIRE(cache.read(RemoteAddr{kPage}, out));
+  CHECK_FALSE(cache.read(RemoteAddr{kPage}, out));
+  // Another reading has a budget of its own.
+  budget.begin_anew(Deadline());
+  const PageCache next(source);
+  CHECK(next.read(RemoteAddr{kPage}, out));
 }

@@ -8,16 +8,25 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <type_traits>
 #include <vector>
 
+#include "memory/budgeted_memory.hpp"
 #include "pyscope/memory.hpp"
 
 namespace pyscope::test {
 
-class PagedMemory final : public Memory {
+/// A budget that goes with the memory of a test, wherever the memory is moved.
+struct OwnBudget {
+  std::shared_ptr<Budget> own = std::make_shared<Budget>();
+};
+
+class PagedMemory final : private OwnBudget, public BudgetedMemory {
  public:
+  PagedMemory() : BudgetedMemory(*own) {}
+
   static constexpr std::uint64_t kPageSize = 4096;
   using Page = std::array<std::byte, kPageSize>;
 

@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
 constexpr RemoteAddr kNowhere{0x7e0000000000};
 
-FrameWalk walk(const Memory& memory, const DebugOffsets& offsets, const StackStart& start) {
+FrameWalk walk(const BudgetedMemory& memory, const DebugOffsets& offsets, const StackStart& start) {
   const PageCache cache(memory);
   return walk_frames(cache, offsets, {start}).front();
 }
@@ -350,8 +350,9 @@ TEST_CASE("a walk that the limit on memory ends says so and the others do not mi
 namespace {
 
 /// Each word of this memory is the address of the next one.
-class EndlessFrames final : public Memory {
+class EndlessFrames final : private test::OwnBudget, public BudgetedMemory {
  public:
+  EndlessFrames() : BudgetedMemory(*own) {}
   void read_many(std::span<ReadRequest> requests) const override {
     for (ReadRequest& request : requests) {
       request.status = ReadStatus::Ok;

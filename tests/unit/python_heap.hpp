@@ -18,7 +18,7 @@ namespace pyscope::test {
 
 /// A reader with a cache of its own, which sees the memory as it is when it is first read.
 struct FreshReader {
-  FreshReader(const Memory& memory, const DebugOffsets& offsets)
+  FreshReader(const BudgetedMemory& memory, const DebugOffsets& offsets)
       : cache(memory), reader(cache, offsets) {}
   FreshReader(const FreshReader&) = delete;  // the reader refers to the cache
   FreshReader& operator=(const FreshReader&) = delete;

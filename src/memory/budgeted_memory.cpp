@@ -1,9 +1,9 @@
-#include "memory/deadline_memory.hpp"
+#include "memory/budgeted_memory.hpp"
 
 namespace pyscope {
 
-void DeadlineMemory::read_many(std::span<ReadRequest> requests) const {
-  if (deadline_.has_passed()) {
+void TargetMemory::read_many(std::span<ReadRequest> requests) const {
+  if (!budget().has_time()) {
     for (ReadRequest& request : requests)
       request.status = ReadStatus::TimedOut;
     return;
