@@ -12,6 +12,7 @@ import argparse
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,11 @@ def start(root, python, kind, folder):
     return process, b'"ready": true' in process.stdout.readline()
 
 
+def processor_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main(pyscope, root, python, kinds):
     wrong = 0
     with tempfile.TemporaryDirectory(dir=root / "tmp") as name:
@@ -72,9 +78,9 @@ def main(pyscope, root, python, kinds):
                     words = {"PID": str(process.pid), "FOLDER": folder.name}
                     command = [pyscope, *(words.get(word, word) for word in verb)]
                     with open(folder / "output", "w+b") as output:
-                        begin = time.monotonic()
+                        begin, computed = time.monotonic(), processor_seconds()
                         status, peak = peak_memory.run(command, output)
-                        seconds = time.monotonic() - begin
+                        seconds, computed = time.monotonic() - begin, processor_seconds() - computed
                         output.seek(0)
                         text = output.read()
                     mebibytes = (peak or 0) / 1024
@@ -82,7 +88,7 @@ def main(pyscope, root, python, kinds):
                         ("TIME", seconds >= MOST_SECONDS), ("MEMORY", mebibytes >= MOST_MEBIBYTES),
                         ("STATUS", status not in RIGHT and not (status == 3 and kind == "long_command")), ("CONTROL", CONTROL.search(text) is not None)] if is_bad]
                     wrong += len(bad)
-                    print(f"{kind:20} {' '.join(verb):50} status {status}  {seconds:5.2f} s  {mebibytes:5.0f} MiB  "
+                    print(f"{kind:20} {' '.join(verb):50} status {status}  {seconds:5.2f} s ({computed:5.2f} computed)  {mebibytes:5.0f} MiB  "
                           f"{len(text) / 1e6:5.1f} MB  {' '.join(bad)}", flush=True)
             finally:
                 process.kill()

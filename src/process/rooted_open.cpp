@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,10 +14,13 @@
 #include <cerrno>
 #include <climits>
 #include <cstdint>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "base/kernel_call.hpp"
 #include "base/opening.hpp"
+#include "process/proc_file.hpp"
 
 namespace pyscope {
 
@@ -41,11 +45,38 @@ bool is_of_proc(int fd) {
   return call && ::fstatfs(fd, &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
 }
 
+/// Whether the file lies on a FUSE file system, going by what the kernel has of it: the program
+/// behind such a file system isn't asked. `proc_directory` is that of a process which sees the
+/// file.
+bool is_on_fuse(int proc_directory, int fd) {
+  struct statx info {};
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &info) != 0) return false;
+  // Devices of disks have other numbers.
+  if (info.stx_dev_major != 0) return false;
+  constexpr std::size_t kMost = std::size_t{4} << 20U;
+  const auto mounts = read_whole_file(proc_directory, "mountinfo", kMost);
+  if (!mounts) return false;
+  const std::string device = fmt::format(" {}:{} ", info.stx_dev_major, info.stx_dev_minor);
+  constexpr std::string_view kType = " - ";  // comes before it
+  for (std::string_view rest = *mounts; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    // The device is the third word, the type the first one behind the dash.
+    const std::size_t at = line.find(device);
+    const std::size_t type = line.find(kType);
+    if (at == std::string_view::npos || type == std::string_view::npos || at > type) continue;
+    const std::string_view name = line.substr(type + kType.size());
+    return name.starts_with("fuse") && !name.starts_with("fuseblk");
+  }
+  return false;
+}
+
 /// Does what RESOLVE_IN_ROOT does with O_PATH, name by name: on kernels without openat2, and where
-/// each folder on the way must be open to a `reader`. The kernel never follows a name here, so no
+/// each folder on the way must be open to a `reader`, who is told that what lies on FUSE can't be
+/// opened (EREMOTE) unless the root lies there, too. The kernel never follows a name here, so no
 /// name can lead out of the root, whatever is renamed meanwhile.
 UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder,
-                          const Credentials* reader = nullptr) {
+                          const Credentials* reader = nullptr, int proc_directory = -1) {
   constexpr int kMostLinks = 40;  // as in the kernel
   if (rest.empty()) {
     errno = ENOENT;
@@ -60,6 +91,26 @@ UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder,
     errno = EACCES;
     return true;
   };
+  // A read of FUSE may never come back, and then not even SIGKILL ends the reader.
+  std::optional<dev_t> of_root;
+  std::optional<dev_t> looked_up;
+  const auto leads_to_fuse = [&](const UniqueFd& fd) {
+    struct statx info {};
+    if (reader == nullptr ||
+        ::statx(fd.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &info) != 0) {
+      return false;
+    }
+    const dev_t device = ::makedev(info.stx_dev_major, info.stx_dev_minor);
+    if (!of_root) of_root = device;
+    if (device == of_root || device == looked_up) return false;
+    if (is_on_fuse(proc_directory, fd.get())) {
+      errno = EREMOTE;
+      return true;
+    }
+    looked_up = device;
+    return false;
+  };
+  (void)leads_to_fuse(folders.back());
   int links = 0;
   while (folders.back()) {
     if (rest.size() >= PATH_MAX) {
@@ -79,6 +130,7 @@ UniqueFd look_up_by_steps(int root, std::string rest, bool must_be_folder,
     }
     UniqueFd next{open_noted(folders.back().get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
     struct stat info {};
+    if (next && leads_to_fuse(next)) return {};
     if (!next || fstat_noted(next.get(), info) != 0) return {};
     if (S_ISLNK(info.st_mode)) {
       const std::string target = read_link(next.get(), "");
@@ -151,7 +203,7 @@ UniqueFd open_from_working_directory(int proc_directory, const std::string& path
   const UniqueFd root{::openat(proc_directory, "root", O_PATH | O_DIRECTORY | O_CLOEXEC)};
   if (!root) return {};
   const auto open_path = [&](const std::string& absolute) {
-    return open_if_regular(look_up_by_steps(root.get(), absolute, false, &reader));
+    return open_if_regular(look_up_by_steps(root.get(), absolute, false, &reader, proc_directory));
   };
   if (path.starts_with('/')) return open_path(path);
   // The kernel prints the working directory as the reader would see it, root included, if target
@@ -162,6 +214,10 @@ UniqueFd open_from_working_directory(int proc_directory, const std::string& path
   const UniqueFd guessed =
       open_in_root(root.get(), directory.empty() ? "/" : directory, RootedOpening::kFolder);
   const UniqueFd actual{::openat(proc_directory, "cwd", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  if (actual && !guessed && is_on_fuse(proc_directory, actual.get())) {
+    errno = EREMOTE;
+    return {};
+  }
   struct stat guessed_info {};
   struct stat actual_info {};
   if (!guessed || !actual || fstat_noted(guessed.get(), guessed_info) != 0 ||

@@ -22,7 +22,9 @@ namespace pyscope {
 /// lead upwards within the root. An absolute path begins at the root.
 ///
 /// Only what a process with these credentials may read is opened, else errno is EACCES. The target
-/// chooses the path, and this program may be allowed to read more than the target.
+/// chooses the path, and this program may be allowed to read more than the target. Nothing is
+/// opened on a FUSE file system that is mounted below the root, else errno is EREMOTE: the program
+/// behind such a file system, which may be the target's, may never answer.
 [[nodiscard]] UniqueFd open_from_working_directory(int proc_directory, const std::string& path,
                                                    const Credentials& reader);
 

@@ -70,6 +70,7 @@ SourceReader::File SourceReader::read(const std::string& name) {
   const UniqueFd fd = open_(path);
   struct stat info {};
   if (!fd || fstat_noted(fd.get(), info) != 0 || !S_ISREG(info.st_mode)) {
+    if (errno == EREMOTE) on_fuse_.push_back(name);
     log_("source {}: {}", name, std::strerror(errno));
     file.failed = true;
     return file;
@@ -133,6 +134,7 @@ std::optional<SourceLine> SourceReader::line(const std::string& name, std::int32
 
 void SourceReader::forget_failures() {
   std::erase_if(files_, [](const auto& file) { return file.second.failed; });
+  on_fuse_.clear();
 }
 
 void add_source_lines(Snapshot& snapshot, SourceReader& sources) {
@@ -157,6 +159,12 @@ void add_source_lines(Snapshot& snapshot, SourceReader& sources) {
     add(thread.frames);
   for (SuspendedStack& stack : snapshot.stacks)
     add(stack.frames);
+  if (const auto& left_out = sources.on_fuse(); !left_out.empty()) {
+    snapshot.warnings.push_back(
+        "lines of source on a FUSE file system are left out, since it may never answer: " +
+        left_out.front() +
+        (left_out.size() > 1 ? " and " + std::to_string(left_out.size() - 1) + " more" : ""));
+  }
 }
 
 }  // namespace pyscope

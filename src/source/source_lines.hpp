@@ -31,6 +31,8 @@ class SourceReader {
   [[nodiscard]] std::optional<SourceLine> line(const std::string& file, std::int32_t number);
   /// Tries files again that couldn't be read.
   void forget_failures();
+  /// Files that weren't opened because they lie on a FUSE file system (EREMOTE).
+  [[nodiscard]] const std::vector<std::string>& on_fuse() const { return on_fuse_; }
 
  private:
   /// Lines are found in the text when they are asked for, by the offsets of a few of them: a file
@@ -48,6 +50,7 @@ class SourceReader {
   std::chrono::system_clock::time_point process_start_;
   const Log& log_;
   std::unordered_map<std::string, File> files_;
+  std::vector<std::string> on_fuse_;
   std::size_t bytes_read_ = 0;
 };
 
