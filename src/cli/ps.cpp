@@ -8,9 +8,10 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "base/parallel.hpp"
+#include "base/watched.hpp"
 #include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
 #include "cli/selection.hpp"
@@ -39,23 +40,27 @@ void look_into(std::vector<PythonProcess>& processes) {
   CaptureOptions options;
   options.source = false;
   options.timeout = kPatience;
-  const auto read = [&](std::size_t i) -> std::optional<Snapshot> {
-    if (processes[i].refusal) return std::nullopt;
-    auto snapshot = capture(processes[i].pid, options);
+  std::vector<pid_t> pids;  // 0: not to be looked into
+  for (const PythonProcess& process : processes)
+    pids.push_back(process.refusal ? 0 : process.pid);
+  // A process whose memory never answers is left behind, together with a thread of pyscope.
+  const auto read = [pids, options](std::size_t i) -> std::optional<Snapshot> {
+    if (pids[i] == 0) return std::nullopt;
+    auto snapshot = capture(pids[i], options);
     if (!snapshot) return std::nullopt;
     return *std::move(snapshot);
   };
-  const auto tell = [&](std::size_t i, const std::optional<Snapshot>& snapshot) {
-    if (!snapshot || !snapshot->capture.complete) return true;
+  const auto tell = [&](std::size_t i, std::optional<std::optional<Snapshot>> read_in_time) {
+    const auto snapshot = read_in_time ? *std::move(read_in_time) : std::nullopt;
+    if (!snapshot || !snapshot->capture.complete) return;
     processes[i].python_threads = static_cast<std::size_t>(
         std::count_if(snapshot->threads.begin(), snapshot->threads.end(),
                       [](const Thread& thread) { return thread.tid != 0 && !thread.runs_in; }));
     processes[i].activity = summarize_main_thread(*snapshot);
-    return true;
   };
   const std::size_t jobs =
       std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostJobs);
-  run_parallel(processes.size(), jobs, false, read, tell);
+  run_watched(pids.size(), jobs, 2 * kPatience, read, tell);
 }
 
 int run(const PsArguments& arguments, const ErrorReport& report) {
