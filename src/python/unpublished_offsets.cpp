@@ -54,7 +54,9 @@ Result<void> check_thread(const Reader& reader, RemoteAddr interpreter) {
 /// Whether all is where these offsets say; then what the interpreter says of its own version.
 Result<PythonVersion> check_runtime(const Memory& memory, RemoteAddr runtime,
                                     const DebugOffsets& offsets) {
-  const PageCache cache(memory);
+  Budget budget;
+  const TargetMemory target(memory, budget);
+  const PageCache cache(target);
   const Reader reader(cache, offsets);
   const auto main = reader.pointer(runtime, Field::RuntimeInterpretersMain);
   if (!main) return fail("the runtime's state", main.error());
