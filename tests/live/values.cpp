@@ -278,8 +278,8 @@ TEST_CASE("values in memory that makes no sense are never the end of it", "[live
     CHECK_FALSE(pyscope::render_text(*snapshot, {}).empty());
     CHECK(json::accept(pyscope::render_json(*snapshot, pyscope::JsonStyle::Compact)));
     // The same for paths.
-    pyscope::Budget budget;
-    const pyscope::TargetMemory memory(altered, budget);
+    pyscope::Budget budget_of_reading;
+    const pyscope::TargetMemory memory(altered, budget_of_reading);
     const pyscope::PageCache cache(memory);
     const pyscope::Reader reader(cache, runtime.offsets);
     pyscope::ObjectReader objects(reader);
