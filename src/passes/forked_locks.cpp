@@ -98,7 +98,9 @@ class ParentThreads {
  public:
   ParentThreads(const Draft& draft, Process parent)
       : parent_(std::move(parent)),
-        memory_(parent_.pid(), parent_.directory()),
+        parent_memory_(parent_.pid(), parent_.directory()),
+        budget_(draft.deadline),
+        memory_(parent_memory_, budget_),
         cache_(memory_),
         reader_(cache_, draft.offsets()),
         codes_(memory_, draft.offsets()) {
@@ -154,7 +156,9 @@ class ParentThreads {
   }
 
   Process parent_;
-  LiveMemory memory_;
+  LiveMemory parent_memory_;
+  Budget budget_;
+  TargetMemory memory_;
   PageCache cache_;
   Reader reader_;
   CodeTable codes_;
