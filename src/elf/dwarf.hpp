@@ -25,11 +25,11 @@ struct DebugBudget {
   // Bound (bytes): abbreviations of debug information
   std::uint64_t abbreviations = std::uint64_t{256} << 20U;  // bytes of them
   // Bound: ranges of addresses of its units
-  std::uint64_t ranges = std::uint64_t{1} << 21U;           // of addresses of units
+  std::uint64_t ranges = std::uint64_t{1} << 21U;  // of addresses of units
   // Bound (bytes): line tables
-  std::uint64_t line_tables = std::uint64_t{256} << 20U;    // bytes of them
+  std::uint64_t line_tables = std::uint64_t{256} << 20U;  // bytes of them
   // Bound: rows of line tables
-  std::uint64_t rows = std::uint64_t{1} << 24U;             // of line tables
+  std::uint64_t rows = std::uint64_t{1} << 24U;  // of line tables
 };
 
 namespace dwarf {

@@ -37,7 +37,7 @@ class PageCache final : public BudgetedMemory {
         work_left_(most_work) {}
   PageCache(const PageCache&) = delete;
   PageCache& operator=(const PageCache&) = delete;
-  ~PageCache();
+  ~PageCache() override;
 
   /// Reads through the cache; what is missing is fetched in one batch.
   void read_many(std::span<ReadRequest> requests) const override;

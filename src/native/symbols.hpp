@@ -68,7 +68,7 @@ class NativeSymbols {
     std::uint64_t symbols = std::uint64_t{256} << 20U;  // bytes of symbol tables
     std::uint64_t strings = std::uint64_t{64} << 20U;   // bytes that are searched for a name
     // Bound (bytes): what all `.gnu_debugdata` of a process become
-    std::uint64_t mini = std::uint64_t{256} << 20U;     // bytes that .gnu_debugdata is inflated to
+    std::uint64_t mini = std::uint64_t{256} << 20U;  // bytes that .gnu_debugdata is inflated to
     DebugBudget debug;
   };
 

@@ -28,7 +28,7 @@ namespace pyscope {
 namespace {
 
 // Bound: descriptors of a poll
-constexpr std::uint64_t kMostPolled = 64;              // of an array of struct pollfd
+constexpr std::uint64_t kMostPolled = 64;  // of an array of struct pollfd
 // Bound: descriptors of a select
 constexpr std::uint64_t kMostInSets = 4096;            // bits of a set of select
 constexpr std::uint64_t kMostPath = 4096;              // PATH_MAX, with the zero byte

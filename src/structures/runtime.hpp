@@ -14,8 +14,8 @@ struct Runtime {
 };
 
 /// Where the number is that the next interpreter gets (int64), from the head of the list of
-/// interpreters (struct pyinterpreters: head, main, next_id). Before the first one is made it is -1;
-/// it isn't set back when they are gone.
+/// interpreters (struct pyinterpreters: head, main, next_id). Before the first one is made it is
+/// -1; it isn't set back when they are gone.
 constexpr std::uint64_t kNextInterpreterId = 16;
 
 }  // namespace pyscope

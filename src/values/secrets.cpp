@@ -71,7 +71,7 @@ class NamedValues {
   }
   [[nodiscard]] bool is_of_name(std::size_t at) const {
     if (at >= text_.size()) return false;
-    const auto c = static_cast<std::uint32_t>(text_[at]);
+    const std::uint32_t c = static_cast<unsigned char>(text_[at]);
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
            c == '-' || c == '.';
   }
