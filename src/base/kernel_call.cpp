@@ -217,9 +217,9 @@ class AnswerWatch {
 
   [[nodiscard]] int run() {
     if (!start()) return work_(left_);
-    KernelCall::watched_ = true;
+    KernelCall::watched = true;
     const int status = work_(left_);
-    KernelCall::watched_ = false;
+    KernelCall::watched = false;
     return status;
   }
 
@@ -230,7 +230,7 @@ class AnswerWatch {
     const std::int64_t before = slow_left_.fetch_sub(duration.count());
     if (before <= 0 || before > duration.count()) return;
     all_unanswered().add_all_files();
-    ++KernelCall::unanswered_;
+    ++KernelCall::unanswered_count;
   }
 
   static inline std::atomic<AnswerWatch*> current = nullptr;
@@ -273,7 +273,7 @@ class AnswerWatch {
   /// Goes on in place of a thread that is left behind.
   void take_over(const KernelCall::Question& question) {
     all_unanswered().add(question);
-    ++KernelCall::unanswered_;
+    ++KernelCall::unanswered_count;
     ++threads_left_behind;
     left_ -= patience_;
     const bool again = left_ >= patience_ && start();

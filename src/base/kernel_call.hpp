@@ -52,7 +52,7 @@ class KernelCall {
 
   /// Whether anything hasn't answered so far.
   [[nodiscard]] static bool any_unanswered() {
-    return unanswered_.load(std::memory_order_acquire) != 0;
+    return unanswered_count.load(std::memory_order_acquire) != 0;
   }
   /// What hasn't answered, in words that a reader of a dump understands.
   [[nodiscard]] static std::vector<std::string> unanswered();
@@ -63,13 +63,13 @@ class KernelCall {
  private:
   friend class AnswerWatch;
   explicit KernelCall(const Question& question) {
-    if (watched_.load(std::memory_order_relaxed)) begin(question);
+    if (watched.load(std::memory_order_relaxed)) begin(question);
   }
   void begin(const Question& question);
   void end() const;
 
-  static inline std::atomic<bool> watched_ = false;
-  static inline std::atomic<std::size_t> unanswered_ = 0;
+  static inline std::atomic<bool> watched = false;
+  static inline std::atomic<std::size_t> unanswered_count = 0;
 
   bool may_be_asked_ = true;
   std::uint64_t begun_at_ = 0;  // 0: not noted
