@@ -5,9 +5,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <unordered_set>
 
 #include "fuzz/promises.hpp"
+#include "python/unpublished_offsets.hpp"
 
 namespace pyscope::fuzz {
 namespace {
@@ -65,7 +67,9 @@ std::vector<Seed> load() {
     if (!recording) broken("a recording can be read", recording.error().message);
     std::array<std::byte, DebugOffsets::kMaxSize> table{};
     if (!recording->memory.read(recording->runtime, table)) broken("a recording has the table");
-    auto offsets = DebugOffsets::decode(table);
+    auto offsets = DebugOffsets::decode_version(table)
+                       ? DebugOffsets::decode(table)
+                       : identify_runtime(recording->memory, recording->runtime, std::nullopt);
     if (!offsets) broken("the table of a recording is valid", offsets.error().message);
     Seed seed{*std::move(recording), *std::move(offsets), {}, {}, {}, {}, {}};
     look_through(seed);

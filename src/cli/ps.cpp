@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/shortage.hpp"
 #include "base/watched.hpp"
 #include "cli/arguments.hpp"
 #include "cli/sandbox.hpp"
@@ -74,7 +75,9 @@ int run(const PsArguments& arguments, const ErrorReport& report) {
   for (PythonProcess& process : *processes) {
     if (process.refusal) process.refusal = report.in_words(*std::move(process.refusal));
   }
+  const ShortageWatch shortages;
   look_into(*processes);
+  if (const auto seen = shortages.judge(Result<void>()); !seen) return report(0, seen.error());
   std::string out;
   if (arguments.json) {
     for (const PythonProcess& process : *processes)

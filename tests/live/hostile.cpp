@@ -69,7 +69,7 @@ TEST_CASE("a line of source on a file system that may never answer is left out, 
     if (frame.at("file") != source) continue;
     found = true;
     CHECK(frame.at("line").is_number());
-    CHECK(frame.at("source").is_null());
+    CHECK_FALSE(frame.contains("source"));
   }
   CHECK(found);
   const Outcome text = run_pyscope({"dump", std::to_string(target.pid()), "--timeout", "10"});
@@ -98,7 +98,7 @@ TEST_CASE("what lies beside memory that never answers is read all the same", "[l
   const auto frames = python_frames(dumped.json.at("threads").at(0));
   CHECK(frames.size() >= 2);
   if (kind == "unanswered_value") {
-    const json& variables = frames.at(0).at("locals").at("variables");
+    const json& variables = frames.at(0).at("locals");
     const auto after = std::find_if(variables.begin(), variables.end(), [](const json& variable) {
       return variable.at("name") == "after";
     });

@@ -86,6 +86,8 @@ TEST_CASE("locks, who waits for them and who holds them are told as the target k
       "join_and_lock", "imports", "managed", "sleeping", "patient", "by_acquire", "leaked",
       "given_back", "notified", "events", "semaphore", "futures", "processes", "names");
   CAPTURE(interpreter, kind);
+  // What lies in the queue of an executor isn't read before 3.13 (docs/versions.md).
+  if (kind == "futures" && interpreter.minor() < 13) return;
   Target target(interpreter, "locks.py", {kind});
   const json truth = target.read();
   REQUIRE(all_sleep(target.pid()));

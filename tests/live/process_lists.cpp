@@ -337,7 +337,7 @@ TEST_CASE("a Python that is too old is listed with its version", "[live]") {
   const auto documents = parse_lines(run_pyscope({"ps", "--match", word, "--json"}).out);
   REQUIRE(documents.size() == 1);
   CHECK(documents[0].at("python").at("version") == version);
-  CHECK(documents[0].at("readable") == (std::stoi(version.substr(2)) >= 13));
+  CHECK(documents[0].at("readable") == (std::stoi(version.substr(2)) >= 11));
 }
 
 TEST_CASE("a hundred processes are dumped in one go", "[live]") {

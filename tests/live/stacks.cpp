@@ -40,6 +40,7 @@ void check_cases(const std::vector<Case>& cases) {
   const Case one = GENERATE_COPY(from_range(cases));
   const Interpreter interpreter = GENERATE(from_range(all_interpreters()));
   CAPTURE(one, interpreter);
+  if (one.name == "type_parameters" && interpreter.minor() < 12) return;  // new in 3.12
   std::vector<std::string> arguments{one.name};
   arguments.insert(arguments.end(), one.arguments.begin(), one.arguments.end());
   Workspace workspace(interpreter);
@@ -235,6 +236,8 @@ TEST_CASE("threads of all interpreters are shown with the interpreter that they 
   const auto kinds = GENERATE(values<std::vector<std::string>>(
       {{"isolated"}, {"legacy"}, {"idle"}, {"isolated", "idle", "legacy", "isolated", "legacy"}}));
   CAPTURE(interpreter, kinds);
+  // 3.11 keeps the thread state with which an interpreter was made: a state of the same thread.
+  if (interpreter.minor() < 12) return;
   Target target(interpreter, "subinterpreters.py", kinds);
   const json ready = target.read();
 

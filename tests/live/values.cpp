@@ -11,6 +11,7 @@
 
 #include "memory/page_cache.hpp"
 #include "pyscope/render.hpp"
+#include "python/unpublished_offsets.hpp"
 #include "session/session.hpp"
 #include "support/catch.hpp"
 #include "support/confinement.hpp"
@@ -251,7 +252,11 @@ TEST_CASE("values in memory that makes no sense are never the end of it", "[live
   });
   std::array<std::byte, pyscope::DebugOffsets::kMaxSize> table{};
   REQUIRE(recording->memory.read(recording->runtime, table));
-  const pyscope::Runtime runtime{recording->runtime, pyscope::DebugOffsets::decode(table).value()};
+  const auto offsets = interpreter.minor() >= 13
+                           ? pyscope::DebugOffsets::decode(table)
+                           : pyscope::identify_runtime(recording->memory, recording->runtime, {});
+  REQUIRE(offsets);
+  const pyscope::Runtime runtime{recording->runtime, *offsets};
   pyscope::CaptureOptions options;
   options.locals = true;
   std::mt19937_64 random(20261124);
