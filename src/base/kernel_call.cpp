@@ -126,10 +126,12 @@ class Unanswered {
     });
   }
 
-  [[nodiscard]] std::vector<std::string> words() {
+  /// `pid`: of whose memory; 0: of that of all processes.
+  [[nodiscard]] std::vector<std::string> words(pid_t pid) {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> words;
     for (const Block& block : pages_) {
+      if (pid != 0 && block.pid != pid) continue;
       words.push_back(block.last - block.first < kPage
                           ? fmt::format("the page of memory at {:#x}", block.first)
                           : fmt::format("memory from {:#x} to {:#x}", block.first, block.last));
@@ -289,8 +291,8 @@ class AnswerWatch {
   std::function<void(int)> end_;
 };
 
-std::vector<std::string> KernelCall::unanswered() {
-  return any_unanswered() ? all_unanswered().words() : std::vector<std::string>{};
+std::vector<std::string> KernelCall::unanswered(pid_t pid) {
+  return any_unanswered() ? all_unanswered().words(pid) : std::vector<std::string>{};
 }
 
 bool KernelCall::is_suspect(pid_t pid, std::uint64_t at, std::size_t size) {

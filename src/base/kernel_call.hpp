@@ -54,8 +54,9 @@ class KernelCall {
   [[nodiscard]] static bool any_unanswered() {
     return unanswered_count.load(std::memory_order_acquire) != 0;
   }
-  /// What hasn't answered, in words that a reader of a dump understands.
-  [[nodiscard]] static std::vector<std::string> unanswered();
+  /// What hasn't answered, in words that a reader of a dump understands: files, and the memory of
+  /// the process `pid`; 0: of all processes.
+  [[nodiscard]] static std::vector<std::string> unanswered(pid_t pid = 0);
   /// Whether a range of memory was asked for together with others, or as a whole, without an
   /// answer. Then it has to be read page by page, to find the page that doesn't answer.
   [[nodiscard]] static bool is_suspect(pid_t pid, std::uint64_t at, std::size_t size);

@@ -8,7 +8,7 @@ namespace pyscope {
 
 std::string wrap(std::string_view escaped, std::size_t columns) {
   if (columns == 0 || display_width(escaped) <= columns) return std::string(escaped);
-  constexpr std::string_view kIndent = "  ";
+  constexpr std::string_view kBelow = "  ";
   std::string text;
   std::size_t used = 0;  // columns of the line
   while (!escaped.empty()) {
@@ -18,8 +18,8 @@ std::string wrap(std::string_view escaped, std::size_t columns) {
     if (!text.empty()) {
       if (used + 1 + width > columns) {
         text += '\n';
-        text += kIndent;
-        used = kIndent.size();
+        text += kBelow;
+        used = kBelow.size();
       } else {
         text += ' ';
         ++used;

@@ -474,7 +474,7 @@ Sighting examine(pid_t pid, FilesWithoutPython& known, const Log& log, bool acce
     return {fail(ErrorKind::Malformed,
                  fmt::format("whether process {} ({}) runs Python can't be told: the kernel gets "
                              "no answer about {}",
-                             pid, pinned->name(), fmt::join(KernelCall::unanswered(), ", "))),
+                             pid, pinned->name(), fmt::join(KernelCall::unanswered(pid), ", "))),
             std::nullopt};
   }
   if (!runtime) return {fail(std::move(runtime).error()), finder.seen()};

@@ -53,7 +53,7 @@ bool all_held(const Draft& draft) {
 
 /// Says what isn't there because nobody answered for it.
 void tell_unanswered(Snapshot& snapshot) {
-  const std::vector<std::string> unanswered = KernelCall::unanswered();
+  const std::vector<std::string> unanswered = KernelCall::unanswered(snapshot.pid);
   if (unanswered.empty()) return;
   snapshot.capture.complete = false;
   snapshot.warnings.push_back(fmt::format(
