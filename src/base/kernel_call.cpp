@@ -175,7 +175,7 @@ class Unanswered {
     }
     // Each page costs its time, so that of many that don't answer only the first few are told
     // from what lies around them.
-    constexpr std::array<unsigned, 4> kBits = {12, 12, 21, 30};
+    constexpr std::array<unsigned, 6> kBits = {12, 12, 21, 21, 24, 30};
     if (pages_.size() >= kBits.size()) {
       pages_.push_back({question.pid, 0, ~std::uint64_t{0}});
     } else {

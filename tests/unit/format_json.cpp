@@ -413,8 +413,8 @@ TEST_CASE("a thread's activity and verdict, and what to do next, are those of th
   stuck.lock->held_by = 5;
   snapshot.deadlocks = {{{{5, "t", *stuck.lock}}}};
   const json document = parsed(snapshot);
-  const auto activity = [&](int thread) { return document["threads"][thread]["activity"]; };
-  const auto verdict = [&](int thread) { return document["threads"][thread]["verdict"]; };
+  const auto activity = [&](std::size_t thread) { return document["threads"][thread]["activity"]; };
+  const auto verdict = [&](std::size_t thread) { return document["threads"][thread]["verdict"]; };
   CHECK(activity(0) == "running save (app/store.py:31)");
   CHECK(verdict(0).is_null());  // one look doesn't tell whether it gets on
   CHECK(verdict(1) == "sleeping");

@@ -318,7 +318,7 @@ TEST_CASE("on a terminal the summary has three lines at the most", "[format]") {
         "4 threads: 2 waiting for a lock in Inventory.reserve (shop/service.py:40) behind 5001 "
         "\"stock-sync\", which is blocked in Database.query (shop/service.py:25); 1 running "
         "PriceModel.predict (shop/service.py:59)");
-  for (const std::size_t columns : {60, 80, 120, 200}) {
+  for (const std::size_t columns : {60U, 80U, 120U, 200U}) {
     CAPTURE(columns);
     CHECK(count_lines(wrap(summarize(snapshot, columns), columns)) <= 3);
   }
