@@ -147,8 +147,10 @@ std::vector<TaskActivity> task_activity(pid_t pid) {
     }
     tasks.push_back(std::move(task));
   }
-  std::sort(tasks.begin(), tasks.end(),
-            [](const TaskActivity& a, const TaskActivity& b) { return a.tid < b.tid; });
+  // The main thread first: once the numbers have begun anew, another thread may have a lower one.
+  std::sort(tasks.begin(), tasks.end(), [pid](const TaskActivity& a, const TaskActivity& b) {
+    return std::pair(a.tid != pid, a.tid) < std::pair(b.tid != pid, b.tid);
+  });
   return tasks;
 }
 
