@@ -27,7 +27,7 @@ constexpr std::size_t kMostFdinfo = std::size_t{4} << 20U;  // some 60,000 watch
 // Bound (bytes): `/proc/locks`
 constexpr std::size_t kMostLocks = std::size_t{4} << 20U;
 // Bound: unix sockets whose peer is asked for
-constexpr std::size_t kMostPeers = 256;  // unix sockets whose peer is asked for
+constexpr std::size_t kMostPeers = 256;
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kSpace = " \t";

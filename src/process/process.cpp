@@ -161,6 +161,11 @@ bool Process::replaced_program() const {
 bool Process::read_memory(RemoteAddr at, std::span<std::byte> bytes) const {
   if (!address_space_ || at.raw() > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max()))
     return false;
+  // An address of the target, which is never followed here.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  const iovec range{reinterpret_cast<void*>(at.raw()), bytes.size()};
+  const KernelCall call(pid_, {&range, 1});
+  if (!call) return false;
   const ssize_t n =
       ::pread(address_space_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at.raw()));
   return n >= 0 && static_cast<std::size_t>(n) == bytes.size();

@@ -20,7 +20,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Bound: tables of sockets, all together
-constexpr std::chrono::milliseconds kMostTime{250};  // for all tables
+constexpr std::chrono::milliseconds kMostTime{250};
 // Bound (bytes): table of sockets
 constexpr std::size_t kMostBytes = std::size_t{64} << 20U;  // of one table
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "base/lower_case.hpp"
@@ -58,6 +59,8 @@ class NamedValues {
   }
 
  private:
+  using Unsigned = std::make_unsigned_t<typename String::value_type>;
+
   struct Range {
     std::size_t begin = 0;
     std::size_t end = 0;
@@ -71,7 +74,8 @@ class NamedValues {
   }
   [[nodiscard]] bool is_of_name(std::size_t at) const {
     if (at >= text_.size()) return false;
-    const std::uint32_t c = static_cast<unsigned char>(text_[at]);
+    // Of a char32_t the whole: others than ASCII are no part of a name.
+    const std::uint32_t c = static_cast<Unsigned>(text_[at]);
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
            c == '-' || c == '.';
   }
@@ -82,11 +86,14 @@ class NamedValues {
       --begin;
     return begin;
   }
-  [[nodiscard]] bool is_secret(std::size_t begin, std::size_t end) const {
-    std::string name;
-    for (std::size_t at = begin; at < end; ++at)
-      name += static_cast<char>(text_[at]);
-    return !name.empty() && names_.matches(name);
+  [[nodiscard]] std::string bytes_of(Range range) const {
+    std::string bytes;
+    for (std::size_t at = range.begin; at < range.end; ++at)
+      bytes += static_cast<char>(text_[at]);
+    return bytes;
+  }
+  [[nodiscard]] bool is_secret(Range name) const {
+    return name.begin < name.end && names_.matches(bytes_of(name));
   }
   /// Until one of these, or the end of the text.
   [[nodiscard]] std::size_t until(std::size_t at, std::string_view ends) const {
@@ -104,15 +111,10 @@ class NamedValues {
 
   /// Whether a number stands there that the name doesn't make a secret: max_tokens=100.
   [[nodiscard]] bool is_shown_number(Range name, Range value) const {
-    std::string number;
-    for (std::size_t at = value.begin; at < value.end && at < value.begin + kMostNameCharacters;
-         ++at)
-      number += static_cast<char>(text_[at]);
+    const std::string number =
+        bytes_of({value.begin, std::min(value.end, value.begin + kMostNameCharacters)});
     if (number.find_first_not_of("0123456789.-") != std::string::npos) return false;
-    std::string word;
-    for (std::size_t at = name.begin; at < name.end; ++at)
-      word += static_cast<char>(text_[at]);
-    return !names_.matches_number(word);
+    return !names_.matches_number(bytes_of(name));
   }
 
   /// token=x, password = 'x'
@@ -120,7 +122,7 @@ class NamedValues {
     std::size_t end = equals;
     if (end > copied_ && is(end - 1, ' ')) --end;
     const Range name{begin_of_name(end), end};
-    if (!is_secret(name.begin, name.end) || is(equals + 1, '=')) return {};
+    if (!is_secret(name) || is(equals + 1, '=')) return {};
     const std::size_t at = is(equals + 1, ' ') ? equals + 2 : equals + 1;
     if (is_one_of(at, "'\"")) return in_quotes(at);
     const Range value{at, until(at, "&;, \t\r\n\"'<>)]}")};
@@ -135,7 +137,7 @@ class NamedValues {
       const bool escaped = end > copied_ && is(end - 1, '\\');
       if (escaped) --end;
       const Range name{begin_of_name(end), end};
-      if (!is_secret(name.begin, name.end)) return {};
+      if (!is_secret(name)) return {};
       std::size_t at = colon + 1;
       while (is(at, ' '))
         ++at;
@@ -151,7 +153,7 @@ class NamedValues {
     }
     const std::size_t begin = begin_of_name(end);
     const bool on_a_line = begin == 0 || is_one_of(begin - 1, "\r\n");
-    if (!on_a_line || !is(colon + 1, ' ') || !is_secret(begin, end)) return {};
+    if (!on_a_line || !is(colon + 1, ' ') || !is_secret({begin, end})) return {};
     return {colon + 2, until(colon + 2, "\r\n")};
   }
 

@@ -65,6 +65,9 @@ TEST_CASE("values within texts are masked by their names") {
   CHECK(masked("/login?user=ann&access_token=abc&next=/") ==
         "/login?user=ann&access_token=***&next=/");
   CHECK(masked("password=x%20y") == "password=***");
+  // No header, as its line begins with another letter, whose low byte is that of an "a".
+  std::u32string other = U"\u0161Authorization: x";
+  CHECK_FALSE(mask_named_values(other, names));
   CHECK(masked("host=db user=ann password='it is' port=5432") ==
         "host=db user=ann password='***' port=5432");
   CHECK(masked("Server=db;Pwd=x;Port=1") == "Server=db;Pwd=***;Port=1");

@@ -963,27 +963,32 @@ def acquire_and_read(lock, inside):
     os.read(never, 1)
 
 
+def only_guilty_holds(lock, be_in_it, inside):
+    """A thread is in what looks like a `with` statement of the lock; another one has the lock, and a third waits."""
+    taken = threading.Event()
+    start(be_in_it, name="innocent")
+    inside.wait()
+    start(acquire_and_read, lock, taken, name="guilty")
+    taken.wait()
+    waits(take, "waiting for threading.Lock", lock, verdict="waiting_for_lock", never=["innocent", "deadlock"])
+
+
 def innocent_with():
     """Threads are in `with` statements of objects whose lock somebody else has."""
     for make in (Journal, Condition):
-        thing, inside, taken = make(), threading.Event(), threading.Event()
+        thing, inside = make(), threading.Event()
 
         def be_in_it(thing=thing, inside=inside):
             with thing:
                 inside.set()
                 os.read(never, 1)
 
-        start(be_in_it, name="innocent")
-        inside.wait()
-        start(acquire_and_read, thing._lock, taken, name="guilty")
-        taken.wait()
-        waits(take, "waiting for threading.Lock", thing._lock, verdict="waiting_for_lock",
-              never=["innocent", "deadlock"])
+        only_guilty_holds(thing._lock, be_in_it, inside)
 
 
 def innocent_generator():
     """A generator of contextlib that has given its lock back before its yield."""
-    lock, inside, taken = threading.Lock(), threading.Event(), threading.Event()
+    lock, inside = threading.Lock(), threading.Event()
 
     @contextlib.contextmanager
     def briefly():
@@ -996,16 +1001,12 @@ def innocent_generator():
             inside.set()
             os.read(never, 1)
 
-    start(be_in_it, name="innocent")
-    inside.wait()
-    start(acquire_and_read, lock, taken, name="guilty")
-    taken.wait()
-    waits(take, "waiting for threading.Lock", lock, verdict="waiting_for_lock", never=["innocent", "deadlock"])
+    only_guilty_holds(lock, be_in_it, inside)
 
 
 def innocent_stack():
     """An exit stack that was closed early."""
-    lock, inside, taken = threading.Lock(), threading.Event(), threading.Event()
+    lock, inside = threading.Lock(), threading.Event()
 
     def be_in_it():
         with contextlib.ExitStack() as stack:
@@ -1014,11 +1015,7 @@ def innocent_stack():
             inside.set()
             os.read(never, 1)
 
-    start(be_in_it, name="innocent")
-    inside.wait()
-    start(acquire_and_read, lock, taken, name="guilty")
-    taken.wait()
-    waits(take, "waiting for threading.Lock", lock, verdict="waiting_for_lock", never=["innocent", "deadlock"])
+    only_guilty_holds(lock, be_in_it, inside)
 
 
 def lent():
